@@ -1,0 +1,225 @@
+"""Captions for layouts: a small grammar that remembers where its phrases are.
+
+A caption is built from parts; a part is text, or text that names one sticker.
+So every caption knows the character span of each object's phrase.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from . import backgrounds
+from .categories import Category, load_categories
+from .layout import Layout, Placement
+
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+OPENINGS = (
+    "", "", "", "a picture of ", "a drawing of ", "a sticker of ", "here is ",
+    "i see ", "look, ", "there is ", "a cartoon of ", "an image with ",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption and, per sticker, the (start, end) of its phrase or None."""
+
+    text: str
+    spans: tuple[tuple[int, int] | None, ...]
+
+    def phrase(self, k: int) -> str | None:
+        """The words that name sticker ``k``."""
+        span = self.spans[k]
+        return None if span is None else self.text[slice(*span)]
+
+
+def with_article(noun: str) -> str:
+    """"apple" → "an apple"; plurals stay bare."""
+    if noun.endswith("s") and not noun.endswith(("ss", "us")):
+        return noun
+    return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
+
+
+def noun_phrase(category: Category, adjective: str | None = None) -> str:
+    """"a dog", "a big dog", "the big sun"."""
+    if adjective is None:
+        return category.one
+    article, _, rest = category.one.partition(" ")
+    if article in ("a", "an"):
+        return with_article(f"{adjective} x")[:-1] + rest
+    if article == "the":
+        return f"the {adjective} {rest}"
+    return f"{adjective} {category.one}"
+
+
+def _join(parts: list, texts: list[tuple[str, tuple[int, ...]]]) -> None:
+    """Add phrases as an enumeration: "a, b and c"."""
+    for i, phrase in enumerate(texts):
+        if i:
+            parts.append(" and " if i == len(texts) - 1 else ", ")
+        parts.append(phrase)
+
+
+def _finish(parts: list, count: int) -> Caption:
+    """Glue text and (text, sticker indices) parts into a caption."""
+    text, spans = "", [None] * count
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        words, owners = part
+        for k in owners:
+            spans[k] = (len(text), len(text) + len(words))
+        text += words
+    return Caption(text, tuple(spans))
+
+
+def _full_phrase(p: Placement, category: Category) -> str:
+    """Everything a complete caption says of one sticker."""
+    phrase = noun_phrase(category, p.size_word)
+    if p.colour:
+        phrase += f" on {with_article(p.colour)} disc"
+    return phrase
+
+
+def relation(a: Placement, b: Placement) -> str:
+    """How ``a`` stands to ``b``, along the axis where they differ most."""
+    dx, dy = b.x - a.x, b.y - a.y
+    if abs(dx) >= abs(dy):
+        return "to the left of" if dx > 0 else "to the right of"
+    return "above" if dy > 0 else "below"
+
+
+def _grouped(layout: Layout) -> list[tuple[int, ...]]:
+    """Indices of the placements, those of one category together."""
+    groups: dict[int, list[int]] = {}
+    for k, p in enumerate(layout.placements):
+        groups.setdefault(p.category, []).append(k)
+    return [tuple(group) for group in groups.values()]
+
+
+def complete_caption(layout: Layout) -> Caption:
+    """The one full caption of a scene: sizes, discs, relations, background.
+
+    Two stickers are told apart by a relation, others are listed; stickers of
+    one category are counted.
+    """
+    table = load_categories()
+    spots = layout.placements
+    place = " " + backgrounds.PHRASES[layout.background]
+    groups = _grouped(layout)
+    if len(spots) == 2 and len(groups) == 2:
+        a, b = (
+            (_full_phrase(p, table[p.category]), (k,))
+            for k, p in enumerate(spots)
+        )
+        return _finish([a, f" {relation(*spots)} ", b, ",", place], 2)
+    phrases = []
+    for owners in groups:
+        p = spots[owners[0]]
+        category = table[p.category]
+        if len(owners) > 1:
+            words = f"{NUMBERS[len(owners)]} {category.many}"
+        else:
+            words = _full_phrase(p, category)
+        phrases.append((words, owners))
+    parts: list = []
+    _join(parts, phrases)
+    comma = "," if len(spots) > 1 or spots[0].colour else ""
+    return _finish([*parts, comma + place], len(spots))
+
+
+def bare_caption(layout: Layout) -> Caption:
+    """Only the nouns: "a dog and two cats"."""
+    table = load_categories()
+    phrases = []
+    for owners in _grouped(layout):
+        category = table[layout.placements[owners[0]].category]
+        many = len(owners) > 1
+        words = (
+            f"{NUMBERS[len(owners)]} {category.many}" if many else category.one
+        )
+        phrases.append((words, owners))
+    parts: list = []
+    _join(parts, phrases)
+    return _finish(parts, len(layout.placements))
+
+
+@dataclass(frozen=True)
+class CaptionMix:
+    """How often a random caption uses which words (shares from 0 to 1).
+
+    ``meme`` applies to scenes with one kind of sticker: the caption is one of
+    the category's meme lines.  ``description`` and ``synonym`` replace a name.
+    """
+
+    meme: float = 0.15
+    description: float = 0.15
+    synonym: float = 0.2
+    disc: float = 0.75
+    size: float = 0.4
+    place: float = 0.4
+    relation: float = 0.5
+
+
+def _random_phrase(rng, p, category, mix: CaptionMix) -> str:
+    draw = rng.random()
+    if draw < mix.description:
+        phrase = rng.choice(category.descriptions)
+    elif draw < mix.description + mix.synonym:
+        phrase = with_article(rng.choice(category.synonyms))
+    elif rng.random() < mix.size:
+        phrase = noun_phrase(category, p.size_word)
+    else:
+        phrase = category.one
+    if p.colour and rng.random() < mix.disc:
+        kind = rng.choice(("disc", "disc", "circle"))
+        phrase += f" on {with_article(p.colour)} {kind}"
+    return phrase
+
+
+def random_caption(
+    rng: random.Random, layout: Layout, mix: CaptionMix = CaptionMix()
+) -> Caption:
+    """One of the many true captions of a scene, for training."""
+    table = load_categories()
+    spots = layout.placements
+    groups = _grouped(layout)
+    first = table[spots[0].category]
+    if len(groups) == 1 and rng.random() < mix.meme:
+        return Caption(rng.choice(first.memes), (None,) * len(spots))
+    if len(groups) == 1 and rng.random() < 0.15:
+        name = rng.choice((first.name, *first.synonyms))
+        return _finish([(name, groups[0])], len(spots))
+    phrases = []
+    for owners in groups:
+        p = spots[owners[0]]
+        category = table[p.category]
+        if len(owners) > 1:
+            words = f"{NUMBERS[len(owners)]} {category.many}"
+        else:
+            words = _random_phrase(rng, p, category, mix)
+        phrases.append((words, owners))
+    parts: list = [rng.choice(OPENINGS)]
+    style = rng.random()
+    if len(groups) == 2 == len(spots) and style < mix.relation:
+        a, b = (0, 1) if rng.random() < 0.5 else (1, 0)
+        how = relation(spots[a], spots[b])
+        parts += [phrases[a], f" {how} ", phrases[b]]
+    elif style > 0.85:
+        # where each one is
+        where = [
+            (words, f" in the {spots[owners[0]].position}")
+            if len(owners) == 1 else (words, "")
+            for words, owners in phrases
+        ]  # fmt: skip
+        order = rng.sample(range(len(phrases)), len(phrases))
+        for i, k in enumerate(order):
+            if i:
+                parts.append(" and " if i == len(order) - 1 else ", ")
+            parts += [phrases[k], where[k][1]]
+    else:
+        _join(parts, rng.sample(phrases, len(phrases)))
+    if rng.random() < mix.place:
+        parts.append(" " + backgrounds.PHRASES[layout.background])
+    return _finish(parts, len(spots))

