@@ -34,14 +34,14 @@ class Caption:
 
 
 def with_article(noun: str) -> str:
-    """"apple" → "an apple"; plurals stay bare."""
+    """ "apple" → "an apple"; plurals stay bare."""
     if noun.endswith("s") and not noun.endswith(("ss", "us")):
         return noun
     return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
 
 
 def noun_phrase(category: Category, adjective: str | None = None) -> str:
-    """"a dog", "a big dog", "the big sun"."""
+    """ "a dog", "a big dog", "the big sun"."""
     if adjective is None:
         return category.one
     article, _, rest = category.one.partition(" ")

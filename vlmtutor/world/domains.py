@@ -18,7 +18,9 @@ def _sketch(pixels, strength, rng):
     size = len(pixels)
     grey = Image.fromarray(pixels).convert("L")
     blurred = grey.filter(ImageFilter.GaussianBlur(max(1.0, size / 40)))
-    ratio = np.asarray(grey, np.float32) / (np.asarray(blurred, np.float32) + 1)
+    ratio = np.asarray(grey, np.float32) / (
+        np.asarray(blurred, np.float32) + 1
+    )
     lines = np.clip(ratio, 0, 1) ** 2 * 255
     grain = rng.normal(0, 12, lines.shape)
     paper = np.clip(lines + grain * strength, 0, 255)

@@ -112,7 +112,7 @@ def random_layout(
     if n is None:
         n = rng.choice((1, 1, 2, 2, 2, 3, 4))
     if not 1 <= n <= MAX_STICKERS:
-        raise ValueError(f"a scene holds 1 to {MAX_STICKERS} stickers, not {n}")
+        raise ValueError(f"1 to {MAX_STICKERS} stickers fit a scene, not {n}")
     if not categories:
         raise ValueError("no categories to choose from")
     if n > 1 and rng.random() < repeats:

@@ -131,7 +131,9 @@ class Scene:
 
     @functools.cached_property
     def array(self) -> np.ndarray:
-        return apply_domain(_draw(self.layout, self.size), self.domain, self.seed)
+        return apply_domain(
+            _draw(self.layout, self.size), self.domain, self.seed
+        )
 
     @property
     def image(self) -> Image.Image:
@@ -147,7 +149,9 @@ class Scene:
 
     @functools.cached_property
     def objects(self) -> list[SceneObject]:
-        return [SceneObject(self, k) for k in range(len(self.layout.placements))]
+        return [
+            SceneObject(self, k) for k in range(len(self.layout.placements))
+        ]
 
     @functools.cached_property
     def owners(self) -> np.ndarray:
@@ -206,7 +210,9 @@ class StickerWorld:
         layout = random_layout(random.Random(seed), pool, n, **options)
         return Scene(layout, self.size, domain, seed)
 
-    def sticker(self, name_or_char: str, size: int | None = None) -> Image.Image:
+    def sticker(
+        self, name_or_char: str, size: int | None = None
+    ) -> Image.Image:
         """One sticker alone (RGBA), its longer side ``size`` pixels."""
         category = find_category(name_or_char)
         return glyphs.sticker(category.char, size or self.size)

@@ -1,0 +1,1 @@
+"""Training StickerCLIP from nothing: data, losses, loop, figures."""

@@ -1,0 +1,50 @@
+"""Every knob of StickerCLIP's pre-training, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """The recipe.  Lengths in pixels, shares from 0 to 1."""
+
+    # the model
+    vision_width: int = 192
+    vision_layers: int = 6
+    vision_head: int = 32  # width of one attention head
+    patch_size: int = 8
+    text_width: int = 160
+    text_layers: int = 3
+    text_length: int = 48  # tokens
+    embed_dim: int = 192
+    vocabulary: int = 10_000  # common words; the table's words come on top
+
+    # the data
+    first_size: int = 64  # canvas while learning most
+    final_size: int = 96  # canvas of the shipped model
+    final_share: float = 0.25  # of all steps, at the final canvas
+    batch_size: int = 64
+    curriculum: float = 0.1  # share of steps with mostly single stickers
+    single_share: float = 0.45  # scenes with one sticker after that
+    meme_share: float = 0.2
+    description_share: float = 0.15
+    augment: float = 1.0  # strength of colour, blur and noise changes
+    every_category: int = 1  # 4 keeps every fourth one, for short searches
+
+    # the objectives
+    loss: str = "softmax"  # or "sigmoid"
+    mask_false_negatives: bool = True
+    local_weight: float = 1.0  # phrases against patches
+    bank_weight: float = 0.5  # free text against picture prototypes
+    teacher_weight: float = 0.5  # the sentence encoder's embedding
+    text_batch: int = 96
+
+    # the optimiser
+    steps: int = 10_000
+    lr: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.05
+    average: float = 0.999  # decay of the weight average; 0 for none
+    bf16: bool = True
+    seed: int = 0

@@ -1,0 +1,360 @@
+"""``python -m vlmtutor evaluate``: what a CLIP can do in Sticker World.
+
+All figures are measured on unseen scenes, over three evaluation seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..world import (
+    DOMAINS,
+    Layout,
+    Scene,
+    StickerWorld,
+    complete_caption,
+    load_categories,
+    seeds,
+)
+from ..world.backgrounds import PHRASES
+
+SEED_STRIDE = 1_000_000  # scenes of different evaluation seeds never meet
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where the scenes come from: a split, a seed and how many.
+
+    ``names`` restricts the categories (all by default).
+    """
+
+    split: str = "test"
+    seed: int = 0
+    n: int = 1000
+    size: int = 96
+    names: tuple[str, ...] = ()
+
+    def labels(self) -> list[str]:
+        return list(self.names) or [c.name for c in load_categories()]
+
+    def scenes(
+        self,
+        n: int,
+        offset: int = 0,
+        n_stickers: int | None = None,
+        keep: Callable[[Layout], bool] | None = None,
+        **kwargs,
+    ) -> list[Scene]:
+        """``n`` scenes; with ``keep``, those of whose layout it is true."""
+        world = StickerWorld(self.size)
+        start = self.seed * SEED_STRIDE + offset
+        kwargs.setdefault("categories", self.labels())
+        found: list[Scene] = []
+        step = 0
+        while len(found) < n:
+            seed = seeds(self.split, 1, start + step)[0]
+            scene = world.scene(seed, n=n_stickers, **kwargs)
+            if keep is None or keep(scene.layout):
+                found.append(scene)
+            step += 1
+        return found
+
+
+def _classifier(clip, names: list[str]) -> Tensor:
+    """Prompt ensemble: [C, D], one row a name."""
+    from ..zero_shot import text_classifier
+
+    return text_classifier(clip, names)
+
+
+def top1(clip, e: Evaluation, domain: str = "sticker") -> float:
+    """Zero-shot accuracy over all categories, one sticker a scene."""
+    scenes = e.scenes(n=e.n, n_stickers=1, domain=domain)
+    embeds = clip.encode_images([s.image for s in scenes])
+    names = e.labels()
+    predicted = (embeds @ _classifier(clip, names).T).argmax(-1)
+    truth = torch.tensor([names.index(s.objects[0].name) for s in scenes])
+    return float((predicted == truth).float().mean())
+
+
+def _two_kinds(layout: Layout) -> bool:
+    a, b = layout.placements
+    return a.category != b.category
+
+
+def retrieval(clip, e: Evaluation) -> dict[str, float]:
+    """R@1 among 500 two-sticker scenes, both directions."""
+    scenes = e.scenes(n=500, offset=200_000, n_stickers=2)
+    images = clip.encode_images([s.image for s in scenes])
+    texts = clip.encode_texts([s.caption for s in scenes])
+    similarity = images @ texts.T
+    truth = torch.arange(len(scenes))
+    return {
+        "image_to_text_r1": _share(similarity.argmax(1) == truth),
+        "text_to_image_r1": _share(similarity.argmax(0) == truth),
+    }
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.float().mean())
+
+
+def _choice(clip, scenes: list[Scene], wrong: Callable[[Layout], Layout]):
+    """How often a scene prefers its caption to that of a changed layout."""
+    right = [complete_caption(s.layout).text for s in scenes]
+    other = [complete_caption(wrong(s.layout)).text for s in scenes]
+    images = clip.encode_images([s.image for s in scenes])
+    good = (images * clip.encode_texts(right)).sum(-1)
+    bad = (images * clip.encode_texts(other)).sum(-1)
+    return _share(good > bad)
+
+
+def binding(clip, e: Evaluation) -> dict[str, float]:
+    """The right caption against one with colours, or sides, exchanged."""
+
+    def coloured(layout: Layout) -> bool:
+        a, b = layout.placements
+        return _two_kinds(layout) and a.colour != b.colour
+
+    def side_by_side(layout: Layout) -> bool:
+        a, b = layout.placements
+        return _two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
+
+    discs = e.scenes(
+        n=500, offset=300_000, n_stickers=2, keep=coloured, discs=1.0
+    )
+    sides = e.scenes(n=500, offset=400_000, n_stickers=2, keep=side_by_side)
+    return {
+        "binding_colours": _choice(clip, discs, Layout.swap_colours),
+        "binding_sides": _choice(clip, sides, Layout.swap_stickers),
+    }
+
+
+def meme_recall(clip, e: Evaluation) -> dict[str, float]:
+    """Held-out meme lines against one picture of every category."""
+    world = StickerWorld(e.size)
+    table = load_categories()
+    start = e.seed * SEED_STRIDE + 500_000
+    pictures = [
+        world.scene(seed, n=1, categories=[c.name]).image
+        for seed, c in zip(
+            seeds(e.split, len(table), start), table, strict=True
+        )
+    ]
+    images = clip.encode_images(pictures)
+    lines = [line for c in table for line in c.held_out_memes]
+    truth = torch.arange(len(table)).repeat_interleave(2)
+    order = (clip.encode_texts(lines) @ images.T).argsort(-1, descending=True)
+    rank = (order == truth[:, None]).float().argmax(-1)
+    return {
+        "meme_r1": _share(rank < 1),
+        "meme_r5": _share(rank < 5),
+        "meme_r5_named": _share(rank[0::2] < 5),
+        "meme_r5_hinted": _share(rank[1::2] < 5),
+    }
+
+
+def _dense_names() -> tuple[list[str], Tensor]:
+    """The 65 names of the dense tasks; which of them are base."""
+    dense = [c for c in load_categories() if c.dense]
+    return [c.name for c in dense], torch.tensor([c.base for c in dense])
+
+
+def square_crop(
+    image: Image.Image, box: tuple[int, int, int, int], factor: float = 1.0
+) -> Image.Image:
+    """A square around a box, ``factor`` times its longer side, kept inside."""
+    x0, y0, x1, y1 = box
+    side = min(max(x1 - x0, y1 - y0) * factor, *image.size)
+    left = min(max((x0 + x1 - side) / 2, 0), image.width - side)
+    top = min(max((y0 + y1 - side) / 2, 0), image.height - side)
+    corners = (left, top, left + side, top + side)
+    return image.crop(tuple(round(c) for c in corners))
+
+
+def crops(clip, e: Evaluation) -> dict[str, float]:
+    """Accuracy on ground-truth crops among the 65 dense-task names."""
+    names, base = _dense_names()
+    scenes = e.scenes(n=500, offset=600_000, n_stickers=2, categories=names)
+    weights = _classifier(clip, names)
+    truth = torch.tensor(
+        [names.index(o.name) for s in scenes for o in s.objects]
+    )
+    figures = {}
+    for factor, label in ((1.0, "box"), (1.5, "box_x1.5")):
+        images = [
+            square_crop(s.image, o.box, factor)
+            for s in scenes
+            for o in s.objects
+        ]
+        hit = (clip.encode_images(images) @ weights.T).argmax(-1) == truth
+        figures[f"crop_{label}_base"] = _share(hit[base[truth]])
+        figures[f"crop_{label}_novel"] = _share(hit[~base[truth]])
+    return figures
+
+
+def _patch_features(clip, scenes: list[Scene], batch: int = 64) -> Tensor:
+    """Value-path patch features [N, h, w, D] of scenes."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(scenes), batch):
+            images = [s.image for s in scenes[start : start + batch]]
+            parts.append(clip.patch_features(clip.preprocess(images)))
+    return torch.cat(parts)
+
+
+def _upsampled(features: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Scores [h, w, D] · [C, D] brought to pixels: [C, size, size]."""
+    scores = (features @ weights.T).permute(2, 0, 1)[None]
+    return F.interpolate(
+        scores, size=(size, size), mode="bilinear", align_corners=False
+    )[0]
+
+
+def dense(clip, e: Evaluation) -> dict[str, float]:
+    """MaskCLIP read-out on two-sticker scenes of the dense-task names.
+
+    ``miou_stickers`` names sticker pixels only; ``miou_scene`` must also tell
+    them from the background, which the background phrases stand for.
+    """
+    names, _ = _dense_names()
+    scenes = e.scenes(n=300, offset=700_000, n_stickers=2, categories=names)
+    weights = _classifier(clip, names)
+    places = clip.encode_texts(list(PHRASES.values()))
+    features = _patch_features(clip, scenes)
+    C = len(names)
+    stickers = torch.zeros(C, C, dtype=torch.long)
+    everything = torch.zeros(C + 1, C + 1, dtype=torch.long)
+    for scene, feature in zip(scenes, features, strict=True):
+        truth = _label_map(scene, names)
+        scores = _upsampled(feature, weights, e.size)
+        _count(stickers, truth[truth < C], scores.argmax(0)[truth < C])
+        bg = _upsampled(feature, places, e.size).max(0, keepdim=True).values
+        predicted = torch.cat([scores, bg]).argmax(0)
+        _count(everything, truth.flatten(), predicted.flatten())
+    return {
+        "miou_stickers": _miou(stickers),
+        "miou_scene": _miou(everything),
+    }
+
+
+def _label_map(scene: Scene, names: list[str]) -> Tensor:
+    """Index into ``names`` per pixel [H, W]; len(names) is background."""
+    lookup = [names.index(o.name) for o in scene.objects] + [len(names)]
+    owners = torch.from_numpy(scene.owners).long()
+    return torch.tensor(lookup)[owners]  # owner -1 takes the last entry
+
+
+def _count(matrix: Tensor, truth: Tensor, predicted: Tensor) -> None:
+    """Add to a confusion matrix [C, C] in place."""
+    C = len(matrix)
+    pairs = torch.bincount(truth * C + predicted, minlength=C * C)
+    matrix += pairs.view(C, C)
+
+
+def _miou(matrix: Tensor) -> float:
+    """Mean IoU over the classes that occur."""
+    hit = matrix.diag().double()
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diag()
+    present = matrix.sum(1) > 0
+    return float((hit / union.clamp(min=1))[present].mean())
+
+
+def local_naming(clip, e: Evaluation) -> dict[str, float]:
+    """Share of sticker pixels whose patch gives them the right name."""
+    scenes = e.scenes(n=300, offset=800_000, n_stickers=2, keep=_two_kinds)
+    names = e.labels()
+    weights = _classifier(clip, names)
+    features = _patch_features(clip, scenes)  # [N, h, w, D]
+    of_two, of_all, pixels = 0, 0, 0
+    for scene, feature in zip(scenes, features, strict=True):
+        cell = e.size // feature.shape[0]
+        owners = torch.from_numpy(scene.owners).long()
+        scores = feature @ weights.T  # [h, w, C]
+        present = [names.index(o.name) for o in scene.objects]
+        pair = torch.tensor(present)[scores[..., present].argmax(-1)]
+        best = scores.argmax(-1)
+        big = np.ones((cell, cell), int)
+        pair, best = (torch.from_numpy(np.kron(m, big)) for m in (pair, best))
+        on = owners >= 0
+        truth = torch.tensor(present)[owners[on]]
+        of_two += int((pair[on] == truth).sum())
+        of_all += int((best[on] == truth).sum())
+        pixels += int(on.sum())
+    return {
+        "local_of_two": of_two / pixels,
+        "local_of_all": of_all / pixels,
+    }
+
+
+def domains(clip, e: Evaluation) -> dict[str, float]:
+    """Zero-shot top-1 in each domain."""
+    return {f"top1_{name}": top1(clip, e, name) for name in DOMAINS}
+
+
+PARTS = (domains, retrieval, binding, meme_recall, crops, dense, local_naming)
+
+
+def evaluate(clip, e: Evaluation) -> dict[str, float]:
+    """All figures for one evaluation seed."""
+    figures: dict[str, float] = {}
+    for part in PARTS:
+        figures.update(part(clip, e))
+    return figures
+
+
+def evaluate_seeds(
+    clip, n: int = 1000, split: str = "test"
+) -> dict[str, dict]:
+    """Mean, minimum and maximum of every figure over three seeds."""
+    runs = [
+        evaluate(clip, Evaluation(split=split, seed=seed, n=n))
+        for seed in range(3)
+    ]
+    return {
+        name: {
+            "mean": round(statistics.mean(r[name] for r in runs), 4),
+            "min": round(min(r[name] for r in runs), 4),
+            "max": round(max(r[name] for r in runs), 4),
+        }
+        for name in runs[0]
+    }
+
+
+def markdown_table(figures: dict[str, dict]) -> str:
+    rows = ["| figure | mean | min | max |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {name} | {100 * f['mean']:.1f} % | {100 * f['min']:.1f} % "
+        f"| {100 * f['max']:.1f} % |"
+        for name, f in figures.items()
+    ]
+    return "\n".join(rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="folder or hub id")
+    parser.add_argument("--n", type=int, default=1000, help="single scenes")
+    parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--json", help="also write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..models.hub import load_clip
+
+    figures = evaluate_seeds(load_clip(args.model), args.n, args.split)
+    print(markdown_table(figures))
+    if args.json:
+        text = json.dumps(figures, indent=1) + "\n"
+        Path(args.json).write_text(text, encoding="utf-8")
+    return 0

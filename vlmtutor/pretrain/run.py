@@ -1,0 +1,211 @@
+"""The training loop: resumable, with a progress bar and a fixed seed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..world import load_categories
+from .build import build_model, build_tokenizer, resize_positions
+from .config import PretrainConfig
+from .data import PretrainData
+from .export import export
+from .losses import Trainer, total
+from .teacher import common_words, text_targets
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def _schedule(step: int, config: PretrainConfig) -> float:
+    """Learning rate at a step: linear warm-up, then a cosine to 2 %."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * (0.02 + 0.49 * (1 + math.cos(math.pi * min(done, 1))))
+
+
+def _optimizer(trainer: Trainer, config: PretrainConfig):
+    """AdamW; weight decay on matrices only, none on embeddings."""
+    decay, rest = [], []
+    for name, p in trainer.named_parameters():
+        matrix = p.ndim > 1 and "embedding" not in name
+        (decay if matrix else rest).append(p)
+    groups = [
+        {"params": decay, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=config.lr, betas=(0.9, 0.98), fused=True
+    )
+
+
+class Pretraining:
+    """One run in a folder; ``run()`` goes on where the last one stopped."""
+
+    def __init__(self, folder: Path, config: PretrainConfig):
+        self.folder, self.config = Path(folder), config
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = PretrainData(config)
+        self.tokenizer = build_tokenizer(common_words(), config)
+        self.targets = None
+        if config.bank_weight or config.teacher_weight:
+            vocabulary = sorted(
+                self.tokenizer.get_vocab(), key=self.tokenizer.get_vocab().get
+            )
+            cache = (
+                self.folder.parent / f"teacher-{len(vocabulary)}.safetensors"
+            )
+            self.targets = text_targets(vocabulary, cache)
+        self.step, self.seconds, self.log = 0, 0.0, []
+        self._start(config.first_size)
+        if (self.folder / CHECKPOINT).exists():
+            self._resume()
+
+    def _start(self, size: int, model=None) -> None:
+        self.size = size
+        if model is None:
+            model = build_model(self.config, len(self.tokenizer), size)
+        model.set_attn_implementation("float_sdpa")
+        self.trainer = Trainer(model, len(load_categories()))
+        self.optimizer = _optimizer(self.trainer, self.config)
+        self.averaged = {
+            k: v.detach().clone()
+            for k, v in self.trainer.clip.state_dict().items()
+        }
+
+    def _enlarge(self) -> None:
+        """Go over to the final canvas: positions interpolated, Adam reset."""
+        bank, head = self.trainer.bank, self.trainer.to_teacher
+        average = build_model(self.config, len(self.tokenizer), self.size)
+        average.load_state_dict(self.averaged)
+        self._start(
+            self.config.final_size,
+            resize_positions(self.trainer.clip, self.config.final_size),
+        )
+        self.trainer.bank, self.trainer.to_teacher = bank, head
+        self.optimizer = _optimizer(self.trainer, self.config)
+        average = resize_positions(average, self.config.final_size)
+        self.averaged = {k: v.clone() for k, v in average.state_dict().items()}
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        if state["size"] != self.size:
+            model = build_model(
+                self.config, len(self.tokenizer), state["size"]
+            )
+            self._start(state["size"], model)
+        self.trainer.load_state_dict(state["trainer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.averaged = state["averaged"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.log = state["log"]
+
+    def checkpoint(self) -> None:
+        """Write everything that a continuation needs, in one move."""
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "step": self.step,
+            "size": self.size,
+            "seconds": self.seconds,
+            "log": self.log,
+        }
+        temporary = self.folder / (CHECKPOINT + ".new")
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / CHECKPOINT)
+        text = json.dumps({"config": asdict(self.config), "log": self.log})
+        (self.folder / "log.json").write_text(text, encoding="utf-8")
+
+    def _rows(self) -> Tensor | None:
+        """Which free texts this step learns: half from the table."""
+        if self.targets is None:
+            return None
+        generator = torch.Generator().manual_seed(
+            self.config.seed * 10**9 + self.step
+        )
+        half = self.config.text_batch // 2
+        table = self.targets.table
+        free = len(self.targets.texts)
+        return torch.cat(
+            [
+                torch.randint(0, table, (half,), generator=generator),
+                torch.randint(table, free, (half,), generator=generator),
+            ]
+        )
+
+    def train_step(self) -> dict[str, float]:
+        config = self.config
+        enlarge_at = round(config.steps * (1 - config.final_share))
+        if self.step >= enlarge_at and self.size != config.final_size:
+            self._enlarge()
+        early = self.step < config.curriculum * config.steps
+        single_share = 0.85 if early else config.single_share
+        batch = self.data.batch(self.step, self.size, single_share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = _schedule(self.step, config)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            terms = self.trainer.losses(
+                batch, self.tokenizer, config, self.targets, self._rows()
+            )
+        loss = total(terms, config)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trainer.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            # CLIP's clamp: the scale stays within 1 and 100
+            self.trainer.clip.logit_scale.clamp_(0, math.log(100))
+            decay = min(config.average, (1 + self.step) / (10 + self.step))
+            for name, p in self.trainer.clip.state_dict().items():
+                if p.is_floating_point():
+                    self.averaged[name].lerp_(p, 1 - decay)
+        self.step += 1
+        return {name: float(term.detach()) for name, term in terms.items()}
+
+    def run(self, until: int | None = None, every: float = 180.0) -> None:
+        """Train to the last step, writing a checkpoint every few minutes."""
+        until = min(until or self.config.steps, self.config.steps)
+        bar = tqdm(
+            total=until, initial=self.step, unit="step", mininterval=5.0
+        )
+        started, written, sums = time.time(), time.time(), {}
+        while self.step < until:
+            terms = self.train_step()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+            if self.step % 100 == 0:
+                row = {k: round(v / 100, 4) for k, v in sums.items()}
+                row["scale"] = round(
+                    float(self.trainer.clip.logit_scale.exp()), 2
+                )
+                self.log.append({"step": self.step, **row})
+                bar.set_postfix(row)
+                sums = {}
+            bar.update()
+            if time.time() - written > every:
+                self.seconds += time.time() - started
+                started = written = time.time()
+                self.checkpoint()
+        self.seconds += time.time() - started
+        bar.close()
+        self.checkpoint()
+
+    def export(self, folder: Path) -> Path:
+        """Write the averaged model as a folder like any on the hub."""
+        model = build_model(self.config, len(self.tokenizer), self.size)
+        weights = (
+            self.averaged
+            if self.config.average
+            else self.trainer.clip.state_dict()
+        )
+        model.load_state_dict(weights)
+        return export(model, self.tokenizer, folder)
