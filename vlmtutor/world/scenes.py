@@ -11,7 +11,7 @@ from PIL import Image
 
 from . import backgrounds, captions, glyphs
 from .categories import Category, find_category, load_categories
-from .domains import apply_domain
+from .domains import apply_domain, check_domain
 from .layout import Layout, Placement, random_layout
 
 # Seeds of the splits never meet: no test scene is ever seen in training.
@@ -167,7 +167,10 @@ class Scene:
                 view[disc > 127] = -1
             height, width = art.shape[:2]
             view = owners[top : top + height, left : left + width]
-            view[art[..., 3] > 127] = k
+            # half opaque or more; the thinnest stickers of a tiny canvas
+            # have no such pixel, and show where they are strongest
+            alpha = art[..., 3]
+            view[alpha >= min(128, alpha.max())] = k
         return owners
 
     def __repr__(self) -> str:
@@ -201,8 +204,12 @@ class StickerWorld:
 
         ``n`` stickers (1 to 4, drawn from the seed when None), chosen from
         ``categories`` (names; all by default).  ``options`` go to
-        :func:`vlmtutor.world.layout.random_layout`.
+        :func:`vlmtutor.world.layout.random_layout`.  Raises ValueError for an
+        unknown domain or number, KeyError for an unknown category.
         """
+        check_domain(domain)
+        if isinstance(categories, str):
+            raise ValueError(f"categories is a list: [{categories!r}]")
         if categories is None:
             pool = list(range(len(load_categories())))
         else:

@@ -1,0 +1,60 @@
+# The course in short commands.  Each one sets up .venv when it is missing or
+# when requirements.txt has changed; after that it starts at once.
+#
+#   make lab         open the course in JupyterLab
+#   make test        run everything: style, unit tests, every notebook
+#   make memes       caption the pictures of images/ into memes/
+#   make notebooks   run the notebooks and store their outputs
+#   make lint        style only
+#
+# PYTHON=... chooses the Python that .venv is made with.
+# LAB=... passes options to JupyterLab, say LAB=--no-browser.
+
+ifeq ($(OS),Windows_NT)
+PY := .venv/Scripts/python.exe
+else
+PY := .venv/bin/python
+endif
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python)
+# A name on the PATH proves little: it must run, be new enough and make venvs.
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+INSTALLED := .venv/.installed
+
+.PHONY: lab test memes notebooks lint setup
+
+lab: setup
+	$(PY) -m jupyterlab $(LAB) notebooks/00_start_here.ipynb
+
+test: lint
+	$(PY) -m pytest tests
+	$(PY) -m vlmtutor notebooks --check
+
+memes: setup
+	$(PY) -m vlmtutor memes images --captions images/captions.txt --out memes
+
+notebooks: setup
+	$(PY) -m vlmtutor notebooks
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.txt $(PY)
+	@echo "Installing requirements.txt; the first time takes minutes."
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(PY):
+	@for python in $(CANDIDATES); do \
+	  if "$$python" -c "$(USABLE)" 2>/dev/null; then \
+	    echo "Making .venv with $$("$$python" --version)."; \
+	    exec "$$python" -m venv --clear .venv; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer that can make a .venv (tried:" \
+	  "$(CANDIDATES)). Install one from https://www.python.org/downloads"; \
+	echo "(Debian and Ubuntu: apt install python3-venv)," \
+	  "or name yours: make PYTHON=/path/to/python"; \
+	exit 1

@@ -1,0 +1,278 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from vlmtutor.memes import STYLES, bidi, letters, render
+from vlmtutor.memes.fitting import ELLIPSIS, fit
+from vlmtutor.memes.letters import choose_face, clean_text, split_runs
+
+GREY = (128, 128, 128)
+OUTLINED = ("classic", "top", "bottom")
+LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän"
+SENTENCE = (
+    "Nobody has ever wagged this hard at me, and I only took the bins out"
+)
+
+
+def grey(width=512, height=512):
+    return Image.new("RGB", (width, height), GREY)
+
+
+def changed(meme, picture):
+    """Where a meme differs from its picture: [H, W] bool."""
+    return (np.asarray(meme) != np.asarray(picture)).any(-1)
+
+
+def test_rendering_needs_no_torch():
+    code = "import vlmtutor.memes, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("text", ["", " \n ", "\u200b", "|"])
+def test_empty_caption_changes_no_pixel(style, text):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8)
+    picture = Image.fromarray(noise)
+    meme = render(picture, text, style)
+    assert meme is not picture
+    assert not changed(meme, picture).any()
+
+
+@pytest.mark.parametrize("style", OUTLINED)
+def test_outlined_styles_keep_size_and_original(style):
+    picture = grey(300, 200)
+    meme = render(picture, SENTENCE, style)
+    assert meme.mode == "RGB" and meme.size == picture.size
+    assert changed(meme, picture).any()
+    assert picture.getcolors() == [(300 * 200, GREY)]
+
+
+@pytest.mark.parametrize("style", ["above", "below"])
+def test_bar_is_added_and_picture_untouched(style):
+    picture = grey(300, 200)
+    meme = render(picture, SENTENCE, style)
+    assert meme.width == 300 and 200 < meme.height <= 330
+    top = meme.height - 200 if style == "above" else 0
+    inside = meme.crop((0, top, 300, top + 200))
+    assert not changed(inside, picture).any()
+    bar_top = 0 if style == "above" else 200
+    bar = meme.crop((0, bar_top, 300, bar_top + meme.height - 200))
+    colours = np.asarray(bar).reshape(-1, 3)
+    assert (colours == 0).all(-1).any() and (colours == 255).all(-1).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(max_size=120),
+    width=st.integers(64, 500),
+    height=st.integers(64, 500),
+    style=st.sampled_from(OUTLINED),
+)
+def test_any_text_stays_off_the_edge(text, width, height, style):
+    picture = grey(width, height)
+    ink = changed(render(picture, text, style), picture)
+    ring = np.ones_like(ink)
+    ring[1:-1, 1:-1] = False
+    assert not (ink & ring).any()
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(64, 64), (512, 300), (2000, 1500), (4000, 4000), (4000, 64), (64, 4000)],
+)
+@pytest.mark.parametrize("style", ["classic", "below"])
+def test_small_and_large_pictures(size, style):
+    picture = grey(*size)
+    meme = render(picture, SENTENCE, style)
+    if style == "classic":
+        ink = changed(meme, picture)
+        assert not ink[0].any() and not ink[-1].any()
+        assert not ink[:, 0].any() and not ink[:, -1].any()
+    pixels = np.asarray(meme)
+    assert (pixels == 255).all(-1).any() and (pixels < 40).all(-1).any()
+
+
+@pytest.mark.parametrize("size", [200, 512])
+def test_white_letters_are_surrounded_by_black(size):
+    picture = Image.new("RGB", (size, size), (0, 120, 255))
+    pixels = np.asarray(render(picture, SENTENCE, "bottom")).astype(int)
+    lightest = pixels.min(-1) > 200
+    untouched = (pixels == (0, 120, 255)).all(-1)
+    assert lightest.any()
+    for axis in (0, 1):
+        for shift in (-1, 1):
+            beside = np.roll(untouched, shift, axis)
+            assert not (lightest & beside).any()
+
+
+def test_classic_splits_and_bottom_does_not():
+    picture = grey()
+    classic = changed(render(picture, "who is | a good boy"), picture)
+    assert classic[:150].any() and classic[-150:].any()
+    assert not classic[150:-150].any()
+    bottom = changed(render(picture, "who is | a good boy", "bottom"), picture)
+    assert not bottom[:256].any() and bottom[256:].any()
+    short = changed(render(picture, "short"), picture)
+    assert not short[:256].any()
+
+
+def test_long_text_is_split_where_a_sentence_ends():
+    from vlmtutor.memes.render import split_in_two
+
+    text = "who's a good boy? after that performance review, not me"
+    face = choose_face(text)
+    head, tail = split_in_two(text, face, (480, 200), 60, 15)
+    assert head == "who's a good boy?" and tail.startswith("after")
+
+
+def test_same_call_same_pixels():
+    first, second = (render(grey(), SENTENCE + " 🐶") for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_upper_sets_capitals():
+    small, capitals = render(grey(), "straße"), render(grey(), "STRASSE")
+    assert render(grey(), "straße", upper=True).tobytes() == (
+        capitals.tobytes()
+    )
+    assert small.tobytes() != capitals.tobytes()
+
+
+def test_what_cannot_be_done_is_said():
+    with pytest.raises(ValueError, match="unknown style 'comic'.*classic"):
+        render(grey(), "text", "comic")
+    with pytest.raises(ValueError, match="too small to write on: 20 x 500"):
+        render(grey(20, 500), "text")
+    with pytest.raises(OSError):
+        render(grey(), "text", font="no-such-font.ttf")
+
+
+@pytest.mark.parametrize("size", [96, 512, 2000])
+@pytest.mark.parametrize(
+    "text", ["hi", SENTENCE, LONG_WORD, SENTENCE + " 🐶🦴", "ab " * 40]
+)
+def test_usual_captions_are_shown_whole(size, text):
+    text = clean_text(text)
+    largest = size // 8
+    block = fit(text, choose_face(text), size, size // 2, largest, 6)
+    assert not block.is_cut
+    joined = "".join("".join(block.lines).split())
+    assert joined == "".join(text.split())
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("unit", ["word ", "x", "🐶", "שלום "])
+def test_ten_thousand_characters(style, unit):
+    text = (unit * 10_000)[:10_000]
+    picture = grey(256, 256)
+    meme = render(picture, text, style)
+    assert meme.height <= 256 * 1.7
+    block = fit(text, choose_face(text), 250, 100, 30, 8)
+    assert block.is_cut and block.lines[-1].endswith(ELLIPSIS)
+    assert len(block.lines) * block.size <= 110
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    text=st.text(st.sampled_from("abcdefgh  éß漢🐶,.\n"), max_size=80),
+    width=st.integers(40, 600),
+    height=st.integers(30, 400),
+)
+def test_lines_fit_the_box_and_keep_the_words(text, width, height):
+    text = clean_text(text)
+    face = choose_face(text)
+    block = fit(text, face, width, height, 60, 6)
+    room = (width - 2 * block.outline) / block.size
+    assert all(face.width(line) <= room + 1e-6 for line in block.lines)
+    if not block.is_cut:
+        assert "".join("".join(block.lines).split()) == "".join(text.split())
+    larger = fit(text, face, 2 * width, 2 * height, 60, 6)
+    # At half of the largest size whole words go before large letters.
+    assert larger.size >= min(block.size, 30)
+
+
+@given(st.text(max_size=60))
+def test_cleaning_twice_is_cleaning_once(text):
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert not any(ord(c) < 32 and c != "\n" for c in once)
+
+
+def test_cleaning():
+    assert clean_text(" a\t b\r\nc\x00\x07 ") == "a b\nc"
+    assert clean_text("half \ud83d pair") == "half \ufffd pair"
+    assert clean_text("\u202eevil\u202c") == "evil"
+    assert clean_text("👩‍🚀") == "👩‍🚀"
+
+
+def test_emoji_are_drawn_as_coloured_pictures():
+    assert [r.text for r in split_runs("I ❤️ 👩‍🚀©") if r.is_emoji] == [
+        "❤️", "👩‍🚀",
+    ]  # fmt: skip
+    picture = grey(256, 256)
+    pixels = np.asarray(render(picture, "🍎", "bottom")).astype(int)
+    assert (np.ptp(pixels, axis=-1) > 60).sum() > 50  # not grey
+    face = choose_face("x")
+    assert face.width("👩‍🚀") == face.width("🍎")
+
+
+def test_fonts_are_chosen_by_what_they_have():
+    assert "Anton" in choose_face("Größe: 100 % 🐶").path
+    for text in ("Ωμέγα", "Привет", "שלום", "مرحبا"):
+        assert "DejaVu" in choose_face(text).path
+
+
+@pytest.mark.parametrize(
+    "line, shown",
+    [
+        ("abc", "abc"),
+        ("אבג", "גבא"),
+        ("אב 12 ג", "ג 12 בא"),
+        ("(אב) x", "x (בא)"),
+        ("x אב y", "y בא x"),
+        ("אב (12), x", "x ,(12) בא"),
+        ("אב 3.14 50% ג", "ג 50% 3.14 בא"),
+    ],
+)
+def test_right_to_left_order(line, shown):
+    assert bidi.visual_order(line, bidi.is_right_to_left("א")) == shown
+
+
+def test_left_to_right_lines_turn_only_the_foreign_words():
+    assert bidi.visual_order("x אב y", False) == "x בא y"
+    assert not bidi.is_right_to_left("12 x א")
+    assert bidi.is_right_to_left("12 א x")
+
+
+@given(st.text(st.sampled_from("abאבג12 ()ء"), max_size=30), st.booleans())
+def test_visual_order_loses_no_character(line, backward):
+    shown = bidi.visual_order(line, backward)
+    plain = str.maketrans("()", "((")
+    assert sorted(shown.translate(plain)) == sorted(line.translate(plain))
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="Pillow without Raqm")
+def test_hebrew_without_raqm_looks_as_with_it(monkeypatch):
+    text = "שלום עולם (2024), ABC"
+
+    def drawn():
+        return np.asarray(render(grey(), text, "bottom")).astype(int)
+
+    shaped = drawn()
+    monkeypatch.setattr(letters, "_shapes_text", lambda: False)
+    basic = drawn()
+    monkeypatch.setattr(letters, "visual_order", lambda line, _: line)
+    unordered = drawn()
+    far = np.abs(shaped - unordered).mean()
+    assert np.abs(shaped - basic).mean() < far / 3
+
+
+def test_emoji_sequence_without_raqm(monkeypatch):
+    monkeypatch.setattr(letters, "_shapes_text", lambda: False)
+    picture = grey(128, 128)
+    assert changed(render(picture, "👩‍🚀 مرحبا"), picture).any()

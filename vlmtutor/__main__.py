@@ -1,0 +1,54 @@
+"""``python -m vlmtutor COMMAND``: the same as the notebooks, without them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+# Only the module of the chosen command is imported, so that ``check`` can
+# tell what is wrong even where torch does not load.
+COMMANDS = {
+    "check": ("check", "does this computer have what the course needs?"),
+    "memes": ("memes.cli", "caption a folder of pictures"),
+    "download": ("models.cli", "fetch OpenAI's CLIP, say before a class"),
+    "notebooks": ("notebooks", "run the notebooks: store or check outputs"),
+    "pretrain": ("pretrain.cli", "train StickerCLIP again"),
+    "evaluate": ("pretrain.evaluate", "what a model can do, in figures"),
+}
+
+
+def _usage() -> str:
+    lines = [f"  {name:10} {about}" for name, (_, about) in COMMANDS.items()]
+    return (
+        "usage: python -m vlmtutor COMMAND [OPTIONS]\n\n"
+        + "\n".join(lines)
+        + "\n\npython -m vlmtutor COMMAND --help tells its options."
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (0: all is well)."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if words else 2
+    name, *rest = words
+    if name not in COMMANDS:
+        print(f"no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    home, about = COMMANDS[name]
+    module = importlib.import_module(f"vlmtutor.{home}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m vlmtutor {name}", description=about
+    )
+    module.add_arguments(parser)
+    try:
+        return module.run(parser.parse_args(rest)) or 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""``python -m vlmtutor memes FOLDER --captions FILE --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .render import STYLES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("folder", help="folder with the pictures")
+    parser.add_argument(
+        "--captions", required=True, metavar="FILE",
+        help="text file, UTF-8, one caption a line; # starts a comment",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", required=True, metavar="DIR",
+        help="folder for the memes; made if it is not there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--style", choices=STYLES, default="classic",
+        help="where the words stand (default: classic, top and bottom)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--assign", choices=("best", "one_to_one"), default="best",
+        help="the best caption for each picture, or none used twice",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", metavar="NAME",
+        help="a model folder or hub name (default: the one in the package)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--upper", action="store_true", help="set the captions in capitals"
+    )
+    parser.add_argument(
+        "--font", metavar="FILE",
+        help="font file, for scripts that the built-in fonts lack",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16", "auto"), default="fp32",
+        help="bf16 is faster on processors that have it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fresh", action="store_true", help="do everything again"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it and say what happened: 0, or 1 if there is no meme."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names that a console lacks
+            stream.reconfigure(errors="replace")
+    from ..models import ModelNotFound, load_clip
+    from .folder import caption_folder
+    from .report import printable
+
+    try:
+        clip = load_clip(args.model)
+        report = caption_folder(
+            args.folder, args.captions, args.out, clip,
+            style=args.style, assign=args.assign, upper=args.upper,
+            font=args.font, precision=args.precision,
+            resume=not args.fresh, progress=not args.quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, ModelNotFound) as error:
+        print(f"[FAIL] {error}", file=sys.stderr)
+        return 1
+    for skip in report.skipped:
+        print(f"skipped {printable(skip.name)}: {skip.reason}")
+    print(report.summary())
+    if report.galleries:
+        print(f"All at a glance: {printable(str(report.galleries[0]))}")
+    return 0 if report.memes else 1

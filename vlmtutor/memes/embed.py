@@ -1,0 +1,208 @@
+"""Embeddings, each computed once: cached by content and by model.
+
+The key of an embedding is the SHA-256 of what was encoded (the bytes of a
+file, the pixels of a picture, the letters of a text) and of the model's
+weights. So a changed caption encodes itself only, and a second run nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from .cache import MEMORY, EmbeddingCache
+from .identity import model_identity
+from .pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
+
+PRECISIONS = ("fp32", "bf16", "auto")
+
+_PIXELS_AT_ONCE = 16_000_000  # decoded pictures waiting: a bound on memory
+_TEXTS_AT_ONCE = 256
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    names = ("amx_bf16", "avx512_bf16", "bf16")
+    return any(capabilities.get(name) for name in names)
+
+
+class Embedder:
+    """Encodes pictures and texts with a CLIP, through a cache.
+
+    ``precision``: "fp32"; "bf16", which lets matrix products run in
+    bfloat16 (faster where the processor has it; embeddings differ in the
+    third digit); or "auto", bf16 where it is fast.
+    """
+
+    def __init__(
+        self,
+        clip,
+        cache: EmbeddingCache | None = None,
+        precision: str = "fp32",
+        batch_size: int = 32,
+    ):
+        if precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ValueError(f"unknown precision {precision!r}: use {known}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        if precision == "auto":
+            precision = "bf16" if has_bf16() else "fp32"
+        self.clip = clip
+        self.cache = MEMORY if cache is None else cache
+        self.precision = precision
+        self.batch_size = batch_size
+
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embeddings of texts: [M, D], L2-normalised."""
+        salt = self._salt("text")
+        keys = [_key(salt, text.encode("utf-8", "replace")) for text in texts]
+        rows = {key: self.cache.get(key) for key in keys}
+        missing = [
+            (key, text)
+            for key, text in dict(zip(keys, texts, strict=True)).items()
+            if rows[key] is None
+        ]
+        for chunk in _chunks(missing, _TEXTS_AT_ONCE):
+            with self._arithmetic():
+                embeds = self.clip.encode_texts([text for _, text in chunk])
+                embeds = _unit(embeds)
+            for (key, _), embedding in zip(chunk, embeds, strict=True):
+                rows[key] = self._keep(key, embedding)
+        return torch.stack([rows[key] for key in keys])
+
+    def images(
+        self, images: Iterable[str | Path | Image.Image]
+    ) -> Iterator[torch.Tensor | UnreadablePicture]:
+        """One embedding [D], L2-normalised, for each picture, in order.
+
+        A picture that cannot be read gives the reason, an UnreadablePicture
+        error, instead. While the model works on one batch, a thread reads,
+        decodes and preprocesses the next: few pictures are held at a time,
+        however many there are.
+        """
+        salt = self._salt("image")
+        chunks = _chunks(images, self.batch_size)
+        for rows in _ahead(lambda chunk: self._prepare(chunk, salt), chunks):
+            yield from self._finish(*rows)
+
+    def _prepare(self, chunk, salt):
+        """Cached embeddings, errors and keys; model input for the rest."""
+        rows: list[torch.Tensor | UnreadablePicture | str] = []
+        inputs: list = []
+        held: list[Image.Image] = []
+        known = set()
+        for item in chunk:
+            try:
+                content, decode = _open(item)
+                key = _key(salt, content)
+                found = self.cache.get(key)
+                if found is None and key not in known:
+                    held.append(decode())
+                    known.add(key)
+            except UnreadablePicture as reason:
+                rows.append(reason)
+                continue
+            rows.append(key if found is None else found)
+            if sum(p.width * p.height for p in held) > _PIXELS_AT_ONCE:
+                inputs.append(self._preprocess(held))
+                held = []
+        if held:
+            inputs.append(self._preprocess(held))
+        return rows, inputs
+
+    def _finish(self, rows, inputs):
+        keys = dict.fromkeys(row for row in rows if isinstance(row, str))
+        embeds = self._encode(inputs) if keys else []
+        fresh = {
+            key: self._keep(key, embedding)
+            for key, embedding in zip(keys, embeds, strict=True)
+        }
+        for row in rows:
+            yield fresh[row] if isinstance(row, str) else row
+
+    def _keep(self, key: str, embedding: torch.Tensor) -> torch.Tensor:
+        embedding = embedding.float().cpu()
+        self.cache.put(key, embedding)
+        return embedding
+
+    def _preprocess(self, pictures: list[Image.Image]):
+        if _is_split(self.clip):
+            return self.clip.preprocess(pictures)
+        return pictures
+
+    def _encode(self, inputs: list) -> torch.Tensor:
+        with self._arithmetic():
+            if not _is_split(self.clip):
+                pictures = [p for group in inputs for p in group]
+                return _unit(self.clip.encode_images(pictures))
+            pixel_values = torch.cat(inputs)  # [B, 3, H, W]
+            model = self.clip.model
+            pixel_values = pixel_values.to(model.device)
+            pooled = model.vision_model(pixel_values).pooler_output
+            return _unit(model.visual_projection(pooled))  # [B, D]
+
+    @contextmanager
+    def _arithmetic(self):
+        bf16 = self.precision == "bf16"
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, bf16):
+            yield
+
+    def _salt(self, kind: str) -> bytes:
+        identity = model_identity(self.clip)
+        return f"{identity} {self.precision} {kind} ".encode()
+
+
+def _is_split(clip) -> bool:
+    """Whether preprocessing and encoding can be called one by one."""
+    return hasattr(clip, "preprocess") and hasattr(clip, "model")
+
+
+def _unit(embeds: torch.Tensor) -> torch.Tensor:
+    """Of length one in float32, whatever they were computed in."""
+    return torch.nn.functional.normalize(embeds.float(), dim=-1)
+
+
+def _key(salt: bytes, content: bytes) -> str:
+    return hashlib.sha256(salt + hashlib.sha256(content).digest()).hexdigest()
+
+
+def _open(item) -> tuple[bytes, Callable[[], Image.Image]]:
+    """What identifies a picture, and how to get at its pixels."""
+    if isinstance(item, Image.Image):
+        picture = as_seen(item)
+        size = f"{picture.width} x {picture.height} ".encode()
+        return size + picture.tobytes(), lambda: picture
+    data = read_bytes(item)
+    return data, lambda: decode_picture(data)
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _ahead(function: Callable, items: Iterable) -> Iterator:
+    """``map(function, items)``, computed one item ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        coming: deque = deque()
+        try:
+            for item in items:
+                coming.append(pool.submit(function, item))
+                if len(coming) > 1:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for future in coming:
+                future.cancel()

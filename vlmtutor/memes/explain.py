@@ -1,0 +1,147 @@
+"""Why this caption? A heat map over the patches of a picture.
+
+Attention relevance: Chefer, Gur and Wolf 2021, "Generic Attention-model
+Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers",
+arXiv 2103.15679.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from .pictures import as_seen
+
+# From dark to bright, so that the map reads without colour too.
+_RAMP = np.array(
+    [(8, 6, 30), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)],
+    np.float32,
+)
+
+
+def explain(clip, image: Image.Image, text: str) -> Tensor:
+    """Where in ``image`` the cosine with ``text`` comes from: [h, w].
+
+    One number a patch: 1 for the patch that matters most, 0 for the one
+    that matters least. The patches cover what the model sees of the
+    picture, :func:`seen_box`. Raises ValueError for a text without letters.
+
+    Attention tells who looks at whom; its gradient tells whether a look
+    raises the cosine. Their product, followed through all layers from the
+    patches to the class token, gives the relevance of each patch. All
+    layers matter: by the last one the patches have exchanged what they saw,
+    and a patch may speak for a thing that is somewhere else.
+    """
+    if not text.strip():
+        raise ValueError("no words to explain: write at least one")
+    attentions, gradients = attention_gradients(clip, image, text)
+    patches = relevance(attentions, gradients)[0, 1:]  # [T]
+    low, high = patches.min(), patches.max()
+    heat = (patches - low) / (high - low).clamp_min(1e-12)
+    config = clip.model.config.vision_config
+    side = config.image_size // config.patch_size
+    return heat.unflatten(0, (side, side))  # [h, w]
+
+
+def relevance(attentions: list[Tensor], gradients: list[Tensor]) -> Tensor:
+    """How much each token has come to depend on each: [1 + T, 1 + T].
+
+    For each layer the attention [heads, 1 + T, 1 + T] times its gradient,
+    without what is negative, averaged over the heads, carries on what was
+    gathered before. Row and column 0 are the class token. It starts as the
+    identity and only grows.
+    """
+    tokens = attentions[0].shape[-1]
+    gathered = torch.eye(tokens)
+    for attention, gradient in zip(attentions, gradients, strict=True):
+        step = (attention * gradient).relu().mean(dim=0)
+        gathered = gathered + step @ gathered
+    return gathered
+
+
+def attention_gradients(
+    clip, image: Image.Image, text: str
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Each layer's attention and the gradient of the cosine with respect
+    to it, both [heads, 1 + T, 1 + T].
+    """
+    model = clip.model
+    text_embeds = clip.encode_texts([text])  # [1, D]
+    pixel_values = clip.preprocess([image]).to(model.device)
+    # So that gradients flow even where all the weights are frozen.
+    pixel_values = pixel_values.clone().requires_grad_()
+    with torch.enable_grad(), _readable_attention(model):
+        output = model.vision_model(
+            pixel_values=pixel_values, output_attentions=True
+        )
+        embeds = model.visual_projection(output.pooler_output)
+        embeds = F.normalize(embeds, dim=-1)  # [1, D]
+        cosine = (embeds * text_embeds.to(embeds)).sum()
+        gradients = torch.autograd.grad(cosine, output.attentions)
+    return (
+        [a[0].detach().float().cpu() for a in output.attentions],
+        [g[0].float().cpu() for g in gradients],
+    )
+
+
+@contextmanager
+def _readable_attention(model) -> Iterator[None]:
+    """Only the plain implementation of attention hands its weights out."""
+    before = model.vision_model.config._attn_implementation
+    model.vision_model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.vision_model.set_attn_implementation(before)
+
+
+def seen_box(clip, image: Image.Image) -> tuple[int, int, int, int]:
+    """The part of a picture that the model sees: (x0, y0, x1, y1), pixels.
+
+    CLIP scales the shorter side to its own size and cuts the ends of the
+    longer one off; a model that squeezes the whole picture sees all of it.
+    """
+    width, height = image.size
+    settings = getattr(clip, "image_settings", None)
+    if settings is not None and settings.crop is None:
+        return 0, 0, width, height
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def overlay(
+    image: Image.Image,
+    heat: Tensor | np.ndarray,
+    box: tuple[int, int, int, int] | None = None,
+) -> Image.Image:
+    """The picture in grey with the heat [h, w] over it, bright where high.
+
+    ``box`` is the part that the heat covers (x0, y0, x1, y1); by default
+    the square in the middle. What lies outside is darkened: the model did
+    not see it. A new RGB picture of the same size.
+    """
+    picture = as_seen(image)
+    box = seen_box(None, picture) if box is None else box
+    values = np.asarray(heat, np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"heat is [h, w], got {list(values.shape)}")
+    size = (box[2] - box[0], box[3] - box[1])
+    smooth = Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
+    level = np.clip(np.asarray(smooth), 0, 1)  # [H, W]
+    places = np.linspace(0, 1, len(_RAMP))
+    colour = np.stack(
+        [np.interp(level, places, channel) for channel in _RAMP.T], axis=-1
+    )  # [H, W, 3]
+    grey = picture.convert("L").convert("RGB")
+    under = np.asarray(grey.crop(box), np.float32)
+    mixed = 0.45 * under + 0.55 * colour
+    out = grey.point(lambda value: value // 4)
+    out.paste(Image.fromarray(mixed.round().astype(np.uint8)), box[:2])
+    return out

@@ -1,0 +1,42 @@
+"""File names that every system accepts, each used once."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+MOST_BYTES = 120
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def safe_stem(name: str) -> str:
+    """A name without path, suffix or anything a file system may refuse.
+
+    Letters of any script stay; separators, control characters, Windows'
+    device names, leading dots and what is too long go. Never empty.
+    """
+    name = name.encode("utf-8", "replace").decode()  # undecodable bytes: ?
+    name = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
+    stem = name.rpartition(".")[0] if "." in name.lstrip(".") else name
+    stem = _FORBIDDEN.sub("_", stem)
+    stem = "".join(c for c in stem if unicodedata.category(c)[0] != "C")
+    stem = " ".join(stem.split()).strip(". ")
+    if _DEVICES.fullmatch(stem):
+        stem = f"_{stem}"
+    stem = stem.encode()[:MOST_BYTES].decode(errors="ignore").rstrip(". ")
+    return stem or "picture"
+
+
+def unused(stem: str, suffix: str, taken: Collection[str]) -> str:
+    """``stem + suffix``, numbered if that name is taken.
+
+    ``taken`` holds names after ``str.casefold``, because many file systems
+    do not tell capitals from small letters.
+    """
+    name, number = stem + suffix, 2
+    while name.casefold() in taken:
+        name, number = f"{stem}-{number}{suffix}", number + 1
+    return name

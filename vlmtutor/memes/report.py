@@ -1,0 +1,101 @@
+"""What became of every file of a folder, as an object and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .match import Choice
+
+FORMAT = "vlmtutor memes 1"
+
+
+def printable(name: str) -> str:
+    """A file name with what no terminal or JSON file can hold escaped."""
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in name
+    )
+
+
+@dataclass(frozen=True)
+class Meme:
+    """A picture with its caption: the file it came from and the file made.
+
+    ``score`` is the cosine; ``probability`` the softmax over all captions.
+    """
+
+    source: str
+    file: str
+    caption: str
+    score: float
+    probability: float
+    alternatives: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that gave no meme, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """Every file of the folder, either in ``memes`` or in ``skipped``."""
+
+    out: Path
+    settings: dict
+    memes: list[Meme] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    galleries: list[Path] = field(default_factory=list)
+    path: Path | None = None  # of the JSON report
+    written: int = 0  # memes drawn by this run; the others were there
+
+    def summary(self) -> str:
+        """One or two sentences for a person."""
+        kept = len(self.memes) - self.written
+        text = f"{len(self.memes)} memes in {printable(str(self.out))}"
+        if kept:
+            text += f" ({kept} of them there from an earlier run)"
+        text += "."
+        if self.skipped:
+            where = self.path.name if self.path else "the report"
+            text += f" {len(self.skipped)} files skipped, reasons in {where}."
+        return text
+
+    def to_json(self) -> str:
+        """The same as text: scores to six digits, names escaped."""
+        memes = [
+            {
+                "source": printable(meme.source),
+                "file": meme.file,
+                "caption": meme.caption,
+                "score": round(meme.score, 6),
+                "probability": round(meme.probability, 6),
+                "alternatives": [
+                    {
+                        "caption": other.caption,
+                        "score": round(other.score, 6),
+                        "probability": round(other.probability, 6),
+                    }
+                    for other in meme.alternatives
+                ],
+            }
+            for meme in self.memes
+        ]
+        skipped = [
+            {key: printable(value) for key, value in asdict(skip).items()}
+            for skip in self.skipped
+        ]
+        content = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "memes": memes,
+            "skipped": skipped,
+            "galleries": [path.name for path in self.galleries],
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"

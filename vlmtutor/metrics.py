@@ -1,0 +1,262 @@
+"""How good is it?  One function a question.
+
+Inputs are NumPy arrays, torch tensors or lists; results are floats between 0
+and 1 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def _array(values) -> np.ndarray:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    return np.asarray(values)
+
+
+def _nonempty(array: np.ndarray) -> np.ndarray:
+    if array.size == 0:
+        raise ValueError("nothing to score: the input is empty")
+    return array
+
+
+def _pair(a, b) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of one shape, not empty; ValueError otherwise."""
+    a, b = _array(a), _array(b)
+    if a.shape != b.shape:
+        raise ValueError(f"the shapes differ: {a.shape} and {b.shape}")
+    return _nonempty(a), b
+
+
+def accuracy(predictions, labels, k: int = 1) -> float:
+    """Share of right answers.
+
+    ``predictions`` are labels [N], or scores [N, C], where an answer is right
+    if its label is among the ``k`` best.  ``labels`` [N] are whole numbers.
+    A class with the same score as the right one counts as better: a model
+    that cannot tell classes apart gets 0.
+    """
+    predictions, labels = _array(predictions), _array(labels)
+    if predictions.ndim != 2:
+        predictions, labels = _pair(predictions, labels)
+        return float(np.mean(predictions == labels))
+    if len(predictions) != len(labels):
+        raise ValueError(
+            f"{len(predictions)} rows of scores, {len(labels)} labels"
+        )
+    positives = np.zeros(predictions.shape, bool)
+    positives[np.arange(len(labels)), labels] = True
+    return recall_at_k(predictions, positives, k)
+
+
+def recall_at_k(similarity, positives=None, k: int = 1) -> float:
+    """Share of queries with a right item among the ``k`` most similar.
+
+    ``similarity`` [N, M]: queries by items.  ``positives`` tells which items
+    are right: bool [N, M] (any number a row), or indices [N]; by default item
+    i belongs to query i.  Transpose for the other direction.  A wrong item
+    with the same score as the best right one counts as better, so that ties
+    never help.  A query without a right item, or a NaN, raises ValueError.
+    """
+    similarity = _nonempty(_array(similarity))
+    if similarity.ndim != 2:
+        raise ValueError(f"similarity is [N, M], got {similarity.shape}")
+    if np.isnan(similarity).any():
+        raise ValueError("similarity has NaN in it")
+    if k < 1:
+        raise ValueError(f"k is at least 1, got {k}")
+    n, m = similarity.shape
+    right = np.arange(n) if positives is None else _array(positives)
+    if right.dtype != bool:
+        if right.shape != (n,) or right.min() < 0 or right.max() >= m:
+            raise ValueError(f"positives name one of {m} items for each query")
+        right = right[:, None] == np.arange(m)
+    if right.shape != similarity.shape:
+        raise ValueError(
+            f"similarity is {similarity.shape}, positives {right.shape}"
+        )
+    if not right.any(axis=1).all():
+        raise ValueError("a query has no right item")
+    best = np.where(right, similarity, -np.inf).max(axis=1, keepdims=True)
+    ahead = (~right & (similarity >= best)).sum(axis=1)
+    return float(np.mean(ahead < k))
+
+
+def confusion(predicted, truth, classes: int, ignore: int = -1) -> np.ndarray:
+    """Counts [classes, classes]: row the true class, column the predicted.
+
+    Both inputs hold class indices in any one shape, say [N, H, W].  Where
+    the truth is ``ignore`` nothing is counted; elsewhere a prediction outside
+    0 … classes - 1 raises ValueError.
+    """
+    predicted, truth = _pair(predicted, truth)
+    counted = truth != ignore
+    predicted = predicted[counted].astype(np.int64)
+    truth = truth[counted].astype(np.int64)
+    for name, values in (("predicted", predicted), ("true", truth)):
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            raise ValueError(f"a {name} class is outside 0 … {classes - 1}")
+    cells = np.bincount(truth * classes + predicted, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def iou_per_class(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union [C] from :func:`confusion`; NaN if absent."""
+    hit = np.diag(counts)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
+    with np.errstate(invalid="ignore"):
+        return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+
+
+def mean_iou(predicted, truth, classes: int, ignore: int = -1) -> float:
+    """Mean intersection over union of integer maps, say [N, H, W].
+
+    Pixels of all pictures are pooled, then classes averaged: those that occur
+    in the truth or in the prediction, as PASCAL VOC counts.  Pixels whose
+    truth is ``ignore`` do not count.
+    """
+    ious = iou_per_class(confusion(predicted, truth, classes, ignore))
+    if np.isnan(ious).all():
+        raise ValueError("no pixel to score: all are ignored")
+    return float(np.nanmean(ious))
+
+
+def average_precision(
+    detections: Sequence[dict],
+    truths: Sequence[dict],
+    labels: Sequence[int] | None = None,
+) -> dict[str, float]:
+    """COCO's average precision: {"AP", "AP50", "AP75"}, by pycocotools.
+
+    One dict a picture.  ``truths``: "boxes" [n, 4] as (x0, y0, x1, y1) in
+    pixels and "labels" [n]; ``detections``: the same and "scores" [n].  AP is
+    the mean over overlaps of 0.50, 0.55 … 0.95 and over classes; ``labels``
+    restricts it to some classes (say the novel ones).  The 100 best
+    detections of a class in a picture count.  Without a true box of these
+    classes there is nothing to find: ValueError.
+    Lin et al. 2014, arXiv 1405.0312.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    if len(detections) != len(truths):
+        raise ValueError(
+            f"detections of {len(detections)} pictures, "
+            f"truths of {len(truths)}"
+        )
+    found = _coco_rows(detections, scored=True)
+    wanted = _coco_rows(truths, scored=False)
+    chosen = {row["category_id"] for row in wanted}
+    if labels is not None:
+        chosen &= {int(label) for label in labels}
+    if not chosen:
+        raise ValueError("no true box of these classes: nothing to find")
+    if not any(row["category_id"] in chosen for row in found):
+        return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports each step
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": i} for i in range(len(truths))],
+            "annotations": wanted,
+            "categories": [{"id": c} for c in sorted(chosen)],
+        }
+        coco.createIndex()
+        scoring = COCOeval(coco, coco.loadRes(found), "bbox")
+        scoring.params.catIds = sorted(chosen)
+        scoring.evaluate()
+        scoring.accumulate()
+        scoring.summarize()
+    names = ("AP", "AP50", "AP75")
+    return dict(zip(names, scoring.stats[:3].tolist(), strict=True))
+
+
+def _coco_rows(pictures: Sequence[dict], scored: bool) -> list[dict]:
+    """The boxes of all pictures as COCO's rows."""
+    rows = []
+    for image, picture in enumerate(pictures):
+        boxes = _array(picture["boxes"]).reshape(-1, 4).astype(float)
+        kinds = _array(picture["labels"]).reshape(-1)
+        scores = _array(picture["scores"] if scored else kinds).reshape(-1)
+        if not len(boxes) == len(kinds) == len(scores):
+            raise ValueError(
+                f"picture {image}: {len(boxes)} boxes, {len(kinds)} labels"
+                + f", {len(scores)} scores" * scored
+            )
+        for box, kind, score in zip(boxes, kinds, scores, strict=True):
+            width, height = box[2:] - box[:2]
+            row = {
+                "id": len(rows) + 1,  # pycocotools takes 0 for "no match"
+                "image_id": image,
+                "category_id": int(kind),
+                "bbox": [box[0], box[1], width, height],
+                "area": width * height,
+                "iscrowd": 0,
+            }
+            rows.append(row | {"score": float(score)} if scored else row)
+    return rows
+
+
+def expected_calibration_error(probabilities, labels, bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart, on average.
+
+    ``probabilities`` [N, C], rows sum to 1; ``labels`` [N].  Answers are put
+    into ``bins`` of equal width by their confidence, and the gaps between a
+    bin's accuracy and its mean confidence are averaged by its size.
+    Guo et al. 2017, arXiv 1706.04599.
+    """
+    probabilities = _nonempty(_array(probabilities).astype(float))
+    labels = _array(labels)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            "probabilities are [N, C] and labels [N], got "
+            f"{probabilities.shape} and {labels.shape}"
+        )
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("each row of probabilities must sum to 1")
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    # bins are open on the left: (0, 1/15], (1/15, 2/15] …
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def harmonic_mean(a: float, b: float) -> float:
+    """2ab / (a + b), high only if both are: seen and unseen classes, say.
+
+    0 if either is 0; negative numbers raise ValueError.
+    """
+    if a < 0 or b < 0:
+        raise ValueError(f"no harmonic mean of {a} and {b}")
+    return 2 * a * b / (a + b) if a and b else 0.0
+
+
+def paired_bootstrap(
+    a, b, seed: int = 0, resamples: int = 10_000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Is ``a`` better than ``b``?  (mean difference, low, high).
+
+    ``a`` and ``b`` [N] are the scores of two methods on the same N pictures.
+    The pictures are drawn again with replacement, both scores together, and
+    ``level`` of the mean differences lie between low and high: where that
+    leaves out 0, luck with the pictures is no good explanation.
+    Percentile interval: Efron 1979, doi 10.1214/aos/1176344552.
+    """
+    a, b = _pair(a, b)
+    difference = (a.astype(float) - b.astype(float)).reshape(-1)
+    n = len(difference)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    step = max(1, 2_000_000 // n)  # picks that are in memory at once
+    for start in range(0, resamples, step):
+        picks = rng.integers(n, size=(min(step, resamples - start), n))
+        means[start : start + step] = difference[picks].mean(axis=1)
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return float(difference.mean()), float(low), float(high)

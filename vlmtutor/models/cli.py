@@ -1,0 +1,35 @@
+"""``python -m vlmtutor download [NAME]``: fetch a model before a class."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .hub import (
+    DEFAULT_HUB_NAME,
+    ModelNotFound,
+    download,
+    download_size_mb,
+    is_cached,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", default=DEFAULT_HUB_NAME,
+        help=f"a CLIP on the hub (default: {DEFAULT_HUB_NAME})",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    if not is_cached(args.name):
+        megabytes = download_size_mb(args.name)
+        size = f" ({megabytes} MB)" if megabytes else ""
+        print(f"fetching {args.name}{size}")
+    try:
+        folder = download(args.name)
+    except ModelNotFound as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{args.name} is in {folder}")
+    return 0

@@ -1,0 +1,184 @@
+"""Run the course's notebooks: store their outputs, or check them.
+
+``python -m vlmtutor notebooks`` runs each notebook in a fresh kernel and
+stores what it prints and draws; with ``--check`` it runs them under nbval,
+which compares.  Both use the same environment, so that they agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "notebooks"
+SECONDS = 120  # the most that one cell may take
+KEPT = ("tags", "reason")  # metadata of a cell; the rest is an editor's
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def environment() -> dict[str, str]:
+    """What kernels see: no network for models, two threads, plain figures."""
+    env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    return env | {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "2",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUTF8": "1",
+    }
+
+
+def find(names: list[str], folder: Path = FOLDER) -> list[Path]:
+    """Notebooks in reading order: all, or those whose name begins so.
+
+    A name may also be a path.  FileNotFoundError names what is not there.
+    """
+    every = sorted(folder.glob("*.ipynb"))
+    if not names:
+        return every
+    found = []
+    for name in names:
+        own = [Path(name)] if Path(name).is_file() else []
+        matches = own or [p for p in every if p.name.startswith(name)]
+        if not matches:
+            raise FileNotFoundError(f"no notebook {name!r} in {folder}")
+        found += matches
+    return found
+
+
+def execute(notebook, folder: Path) -> None:
+    """Run a notebook node in place, in a fresh kernel of this Python.
+
+    Raises CellExecutionError at the first error in a cell that is not tagged
+    ``raises-exception``.
+    """
+    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    class ThisPython(KernelSpecManager):
+        # a kernel "python3" of the user's own may be another Python
+        def get_kernel_spec(self, kernel_name):
+            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+    client = NotebookClient(
+        notebook, timeout=SECONDS, record_timing=False,
+        store_widget_state=False, coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )  # fmt: skip
+    client.km = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=ThisPython()
+    )
+    client.execute(env=environment())
+
+
+def normalise(notebook) -> None:
+    """Keep what readers and tests need, so that changes stay small."""
+    notebook.metadata.clear()
+    notebook.metadata.update(
+        kernelspec={
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "name": "python3",
+        },
+        language_info={"name": "python"},
+    )
+    for cell in notebook.cells:
+        kept = {k: v for k, v in cell.metadata.items() if k in KEPT}
+        cell.metadata.clear()
+        cell.metadata.update(kept)
+        for output in cell.get("outputs", []):
+            # the widget is gone with its kernel: keep its text
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+
+
+def refresh(path: Path) -> bool:
+    """Run one notebook and store its outputs; whether its file changed.
+
+    On an error nothing is written.
+    """
+    import nbformat
+
+    before = path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(before, as_version=4)
+    notebook.nbformat_minor = max(notebook.nbformat_minor, 5)
+    notebook.cells = [c for c in notebook.cells if c.source.strip()]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    execute(notebook, path.parent)
+    normalise(notebook)
+    nbformat.validate(notebook)
+    after = nbformat.writes(notebook) + "\n"
+    if after == before:
+        return False
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(after)
+    os.chmod(name, path.stat().st_mode)
+    os.replace(name, path)
+    return True
+
+
+def compare(paths: list[Path], lax: bool = False) -> int:
+    """Run notebooks under nbval, one after another; pytest's exit code.
+
+    Strict: every output must be what is stored.  ``lax``: only errors count,
+    as in solved exercises.
+    """
+    env = environment()
+    # the first import on a new machine builds a font cache, and says so
+    warm = [sys.executable, "-c", "import matplotlib.pyplot"]
+    subprocess.run(warm, env=env, check=True, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable, "-m", "pytest",
+        "--nbval-lax" if lax else "--nbval",
+        "--nbval-current-env",
+        f"--nbval-cell-timeout={SECONDS}",
+        "--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg"),
+        *map(str, paths),
+    ]  # fmt: skip
+    return subprocess.run(command, env=env, cwd=ROOT).returncode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="first letters of a file name, say 03, or a path; all by default",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", action="store_true",
+        help="compare with the stored outputs, write nothing",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+    try:
+        paths = [path.resolve() for path in find(args.names)]
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.check:
+        code = compare(paths) if paths else 0
+        solutions = sorted((FOLDER / "solutions").glob("*.ipynb"))
+        if solutions and not args.names:
+            code = compare(solutions, lax=True) or code
+        return code
+    bad = 0
+    for path in paths:
+        start = time.monotonic()
+        try:
+            news = "stored" if refresh(path) else "unchanged"
+        except (CellExecutionError, CellTimeoutError) as error:
+            bad += 1
+            news = f"NOT stored:\n{error}"
+        print(f"{path.name} ({time.monotonic() - start:.0f} s): {news}")
+    return 1 if bad else 0

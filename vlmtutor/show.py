@@ -1,0 +1,217 @@
+"""Figures that carry their description.
+
+JupyterLab drops the alt text of pictures in outputs, so the description is
+printed as well: for screen readers, and for tests, which do not look at
+pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Eight colours that people with colour blindness can tell apart: Okabe and
+# Ito 2002, https://jfly.uni-koeln.de/color/.  Pair them with MARKERS,
+# DASHES or HATCHES: colour alone must never carry a meaning.
+PALETTE = {
+    "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73",
+    "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9",
+    "black": "#000000", "yellow": "#F0E442",
+}  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = (
+    "-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)),
+    (0, (5, 5)),
+)  # fmt: skip
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+SEQUENTIAL = "cividis"  # a colour map that grows lighter evenly
+
+GAP = 8  # pixels between the pictures of a grid
+TEXT = 13  # height of captions in pixels
+
+
+def style() -> None:
+    """Set matplotlib's defaults: the palette, markers, dashes, sizes."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6, 3.5),
+            "figure.dpi": 80,
+            "font.size": 11,
+            "axes.prop_cycle": cycler(color=list(PALETTE.values()))
+            + cycler(marker=MARKERS)
+            + cycler(linestyle=DASHES),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "image.cmap": SEQUENTIAL,
+            "lines.markersize": 5,
+            "legend.frameon": False,
+        }
+    )
+
+
+def show(
+    what,
+    description: str,
+    captions: list[str] | None = None,
+    columns: int | None = None,
+    size: int = 160,
+) -> None:
+    """Show a figure, a picture or a grid of pictures, and say what it shows.
+
+    ``what``: a matplotlib figure (closed afterwards) or axes; a PIL image, a
+    path, a scene; an array or tensor [H, W], [H, W, 3 or 4] or [3, H, W],
+    uint8 or floats from 0 to 1; or a list of pictures, laid out in
+    ``columns`` with ``captions`` below, each fitted into ``size`` pixels.
+    ``description``: one sentence, printed and stored as alt text.
+    Raises ValueError for an empty description or list and TypeError for what
+    is no picture.
+    """
+    from IPython.display import Image as Shown
+    from IPython.display import display
+
+    description = " ".join(description.split())
+    if not description:
+        raise ValueError("a picture needs a description: say what to see")
+    alt = description
+    if captions:
+        alt += " " + "; ".join(" ".join(c.split()) for c in captions)
+    display(Shown(data=_png(what, captions, columns, size), alt=alt))
+    print(description)
+
+
+def grid(
+    pictures: list,
+    captions: list[str] | None = None,
+    columns: int | None = None,
+    size: int = 160,
+) -> Image.Image:
+    """The pictures side by side as one PIL image (RGB), captions below.
+
+    Small pictures are enlarged by whole numbers, so that pixels stay square;
+    large ones are made to fit into ``size`` × ``size``.
+    """
+    images = [_fit(as_image(p), size) for p in pictures]
+    if not images:
+        raise ValueError("no pictures to show")
+    captions = list(captions or [])
+    if captions and len(captions) != len(images):
+        raise ValueError(f"{len(images)} pictures, {len(captions)} captions")
+    font = _font()
+    wide = max(max(i.width for i in images), 120 if captions else 1)
+    high = max(i.height for i in images)
+    texts = [_wrap(c, font, wide) for c in captions] or [""]
+    line = TEXT + 4
+    below = line * max(t.count("\n") + 1 for t in texts) if captions else 0
+    columns = min(columns or max(1, 800 // (wide + GAP)), len(images))
+    rows = math.ceil(len(images) / columns)
+    cell_w, cell_h = wide + GAP, high + below + GAP
+    sheet = Image.new("RGB", (columns * cell_w, rows * cell_h), "white")
+    draw = ImageDraw.Draw(sheet)
+    for k, image in enumerate(images):
+        left = k % columns * cell_w + GAP // 2
+        top = k // columns * cell_h + GAP // 2
+        at = (left + (wide - image.width) // 2, top + high - image.height)
+        sheet.paste(image, at)
+        if captions:
+            for n, text in enumerate(texts[k].split("\n")):
+                middle = (left + wide / 2, top + high + line * n + 2)
+                draw.text(middle, text, "black", font, anchor="ma")
+    return sheet
+
+
+def as_image(what) -> Image.Image:
+    """A PIL image (RGB) of a picture in any of the forms of :func:`show`."""
+    if isinstance(what, (str, Path)):
+        with Image.open(what) as file:
+            what = file.copy()
+    what = getattr(what, "image", what)  # a scene
+    if isinstance(what, Image.Image):
+        if "A" in what.getbands() or "transparency" in what.info:
+            sticker = what.convert("RGBA")
+            white = Image.new("RGBA", what.size, "white")
+            what = Image.alpha_composite(white, sticker)
+        return what.convert("RGB")
+    if hasattr(what, "detach"):
+        what = what.detach().cpu().float().numpy() if (
+            what.is_floating_point()
+        ) else what.detach().cpu().numpy()  # fmt: skip
+    if not isinstance(what, np.ndarray):
+        raise TypeError(f"a {type(what).__name__} is no picture")
+    if what.ndim == 3 and what.shape[0] == 3 and what.shape[2] not in (3, 4):
+        what = what.transpose(1, 2, 0)  # [3, H, W] → [H, W, 3]
+    channels = what.shape[2] if what.ndim == 3 else 1
+    if what.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise TypeError(f"an array of shape {what.shape} is no picture")
+    if what.dtype != np.uint8:
+        if what.dtype != bool and not np.issubdtype(what.dtype, np.floating):
+            raise TypeError(f"pixels are uint8 or floats, not {what.dtype}")
+        what = (np.nan_to_num(what.clip(0, 1)) * 255).round().astype(np.uint8)
+    if what.ndim == 3 and channels == 1:
+        what = what[..., 0]
+    return as_image(Image.fromarray(what))
+
+
+def _png(what, captions, columns, size) -> bytes:
+    file = io.BytesIO()
+    what = getattr(what, "figure", what)  # axes know their figure
+    if hasattr(what, "savefig"):
+        import matplotlib.pyplot as plt
+
+        # no version in the file: the same figure is the same bytes
+        what.savefig(
+            file, format="png", bbox_inches="tight",
+            metadata={"Software": None},
+        )  # fmt: skip
+        plt.close(what)
+        return file.getvalue()
+    if isinstance(what, (list, tuple)):
+        image = grid(what, captions, columns, size)
+    elif captions:
+        image = grid([what], captions, 1, size)
+    else:
+        image = as_image(what)
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _fit(image: Image.Image, size: int) -> Image.Image:
+    longest = max(image.size)
+    if longest > size:
+        image.thumbnail((size, size), Image.Resampling.LANCZOS)
+        return image
+    times = size // longest
+    wide, high = image.size
+    nearest = Image.Resampling.NEAREST
+    return image.resize((wide * times, high * times), nearest)
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships: it has letters of many scripts."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), TEXT)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Lines that fit into ``width`` pixels; a word too long is broken."""
+    lines = []
+    for paragraph in text.split("\n"):
+        letters = max(1, len(paragraph))
+        while True:
+            wrapped = textwrap.wrap(paragraph, letters) or [""]
+            if letters == 1 or max(map(font.getlength, wrapped)) <= width:
+                break
+            letters = min(letters, max(map(len, wrapped))) - 1
+        lines += wrapped
+    return "\n".join(lines)
