@@ -180,7 +180,11 @@ BAD = [
         notebook(code(tags=["nbval-ignore-output"])),
         "without a reason",
     ),
-    (rules.nothing_skipped, notebook(*[code(**ignored)] * 3), "2 may be"),
+    (
+        rules.nothing_skipped,
+        notebook(*(code(**ignored) for _ in "123")),
+        "2 may be",
+    ),
     (
         rules.no_remote_image,
         notebook(text("![a dog](https://example.org/a.png)")),

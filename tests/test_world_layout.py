@@ -12,13 +12,12 @@ from vlmtutor.world import (
     Layout,
     StickerWorld,
     complete_caption,
-    find_category,
     random_layout,
 )
 from vlmtutor.world import layout as layouts
 from vlmtutor.world.backgrounds import COLOURS, NAMES, PHRASES, VARIANTS
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=300, deadline=None)
 SEEDS = st.integers(0, 3 * 10**9 - 1)
 POOL = list(range(100))
 
@@ -145,9 +144,10 @@ def test_a_swap_makes_the_caption_wrong(seed):
 
 def test_a_seed_means_the_same_layout_on_every_machine():
     first, second = drawn(7, 2).placements
-    where = [round(v, 6) for v in (first.x, first.y, first.size)]
-    assert (first.category, second.category) == (50, 9)
-    assert where == [0.0, 0.0, 0.0]
+    assert (first.category, second.category) == (19, 50)
+    assert (first.x, first.y) == pytest.approx((0.25894996, 0.5202294))
+    assert (first.size, second.size) == pytest.approx((0.43622427, 0.41766645))
+    assert (first.mirrored, second.mirrored) == (True, False)
 
 
 @pytest.mark.parametrize("n", [0, 5, -1])
@@ -167,8 +167,7 @@ def test_what_cannot_be_drawn_is_refused():
 @quick
 @given(SEEDS, st.integers(1, 4), st.integers(1, 3))
 def test_a_world_keeps_to_the_categories_that_you_name(seed, n, kinds):
-    names = ["cat", "dog face", "pizza", "rocket"][:kinds]
-    names = [find_category(name).name for name in names if name != "dog face"]
+    names = ["cat", "pizza", "rocket"][:kinds]
     scene = StickerWorld(32).scene(seed, n=n, categories=names)
     assert len(scene.objects) == n
     assert {o.name for o in scene.objects} <= set(names)

@@ -1,8 +1,8 @@
 """Figures that carry their description.
 
-JupyterLab drops the alt text of pictures in outputs, so the description is
-printed as well: for screen readers, and for tests, which do not look at
-pixels.
+It is stored as the output's alt text, but JupyterLab and nbconvert drop that,
+so it is printed as well: for screen readers, and for tests, which do not look
+at pixels.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from . import gallery
 from .cache import EmbeddingCache
 from .captions import read_captions, unique_captions
 from .embed import Embedder
+from .letters import choose_face
 from .match import ASSIGNMENTS, Matches, match_embeddings
 from .names import safe_stem
-from .outbox import Outbox
+from .outbox import HIDDEN, Outbox
 from .pictures import UnreadablePicture, decode_picture, read_bytes
 from .render import STYLES, render
 from .report import Meme, Report, Skipped
@@ -59,13 +60,16 @@ def caption_folder(
 
     Raises FileNotFoundError or NotADirectoryError for a folder that is not
     there, ValueError for an empty one, for no captions, or if ``out`` is
-    ``folder`` itself.
+    ``folder`` itself, OSError for a font that is none or if ``out`` cannot
+    be written.
     """
     if style not in STYLES:
         raise ValueError(f"unknown style {style!r}: use {', '.join(STYLES)}")
     if assign not in ASSIGNMENTS:
         known = ", ".join(ASSIGNMENTS)
         raise ValueError(f"unknown assignment {assign!r}: use {known}")
+    if font is not None:
+        choose_face("", font)
     texts, text_file = _captions(captions)
     files, skipped = _list_folder(Path(folder), Path(out), text_file)
     if clip is None:
@@ -74,9 +78,11 @@ def caption_folder(
         clip = load_clip()
     if temperature is None:
         temperature = 1 / float(clip.logit_scale)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    hidden = Path(out) / HIDDEN / "embeddings" if resume else None
+    embedder = Embedder(clip, EmbeddingCache(hidden), precision, batch_size)
     box = Outbox(out)
-    cache = EmbeddingCache(box.hidden / "embeddings" if resume else None)
-    embedder = Embedder(clip, cache, precision, batch_size)
 
     readable, image_embeds, unreadable = _embed(files, embedder, progress)
     skipped += unreadable
@@ -89,8 +95,8 @@ def caption_folder(
     settings = {
         "model": str(getattr(clip, "name", "")),
         "style": style, "assign": assign, "temperature": temperature,
-        "upper": upper, "precision": embedder.precision,
-        "captions": len(texts),
+        "upper": upper, "font": None if font is None else str(font),
+        "precision": embedder.precision, "captions": len(texts),
     }  # fmt: skip
     report = Report(Path(out), settings, skipped=skipped)
     drawing = {"style": style, "upper": upper, "font": font}

@@ -207,7 +207,10 @@ def choose_face(text: str, font: str | Path | None = None) -> Face:
     neither Anton nor DejaVu has, such as Chinese; OSError if it is none.
     """
     if font is not None:
-        return _face(str(font))
+        try:
+            return _face(str(font))
+        except OSError as error:
+            raise OSError(f"cannot read the font {font}: {error}") from None
     letters = {c for r in split_runs(text) if not r.is_emoji for c in r.text}
     known = _letters_of(_anton()) | set("\n\ufe0e\ufe0f\u200c\u200d")
     return _face(_anton() if letters <= known else _dejavu())

@@ -36,6 +36,7 @@ class PretrainConfig:
     loss: str = "softmax"  # or "sigmoid"
     mask_false_negatives: bool = True
     local_weight: float = 1.0  # phrases against patches
+    mosaics: int = 16  # pictures of 2 x 2 scenes for the local loss
     bank_weight: float = 0.5  # free text against picture prototypes
     teacher_weight: float = 0.5  # the sentence encoder's embedding
     text_batch: int = 96

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..world import (
     CaptionMix,
-    StickerWorld,
+    backgrounds,
     load_categories,
     random_caption,
     random_layout,
@@ -39,6 +39,22 @@ class Batch:
     categories: list[int]  # of the phrases
     single: Tensor  # [B] the category of one-kind scenes, else -1
     same: Tensor
+
+
+@dataclass
+class Mosaics:
+    """Pictures made of four captioned scenes each, for the local loss.
+
+    A phrase belongs to one quarter, so its patches must be found there: this
+    is known from how the picture was put together, without any box.
+    ``present`` [P, 4 M] has the quarters of a mosaic side by side: top left,
+    top right, bottom left, bottom right.
+    """
+
+    pixels: Tensor  # [M, 3, S, S]
+    phrases: list[str]
+    present: Tensor
+    split: tuple[int, int]  # where rows and columns part, in patches
 
 
 def to_pixel_values(images: np.ndarray) -> Tensor:
@@ -104,7 +120,6 @@ class PretrainData:
         self.mix = CaptionMix(
             meme=config.meme_share, description=config.description_share
         )
-        self._worlds: dict[int, StickerWorld] = {}
 
     def _scene(self, seed: int, size: int, single_share: float):
         rng = random.Random(seed)
@@ -125,6 +140,53 @@ class PretrainData:
         pixels = augment(pixels, noise, self.config.augment)
         caption = random_caption(rng, layout, self.mix)
         return rng, layout, pixels, caption.text
+
+    def mosaics(self, step: int, size: int) -> Mosaics:
+        """The mosaics of a step: quarters of unequal size, one split."""
+        config, M = self.config, self.config.mosaics
+        first = self.config.seed * 200_000_000 + 100_000_000 + step * 4 * M
+        scene_seeds = seeds("train", 4 * M, first)
+        rng = random.Random(scene_seeds[0])
+        side = size // config.patch_size
+        low, high = side * 3 // 8, side - side * 3 // 8
+        split = rng.randint(low, high), rng.randint(low, high)
+        rows = (0, split[0] * config.patch_size, size)
+        columns = (0, split[1] * config.patch_size, size)
+        pixels = np.empty((M, size, size, 3), np.uint8)
+        kinds = []
+        table = load_categories()
+        shared = None
+        for k, seed in enumerate(scene_seeds):
+            m, quarter = divmod(k, 4)
+            layout = random_layout(rng, self.categories, 1)
+            if quarter == 0:
+                # half of the mosaics have one background, without seams
+                shared = layout.background if rng.random() < 0.5 else None
+            if shared:
+                layout = replace(layout, background=shared)
+            row, column = divmod(quarter, 2)
+            top, bottom = rows[row : row + 2]
+            left, right = columns[column : column + 2]
+            canvas = max(bottom - top, right - left)
+            art = Scene(layout, canvas, "sticker", seed).array
+            if art.shape[:2] != (bottom - top, right - left):
+                image = Image.fromarray(art)
+                art = np.asarray(image.resize((right - left, bottom - top)))
+            pixels[m, top:bottom, left:right] = art
+            place = backgrounds.PHRASES[layout.background]
+            kinds.append((layout.placements[0].category, place))
+        for m in range(M):
+            noise = np.random.default_rng(scene_seeds[4 * m])
+            pixels[m] = augment(pixels[m], noise, config.augment)
+        named = sorted({category for category, _ in kinds})
+        places = sorted({place for _, place in kinds})
+        present = [[c == kind for kind, _ in kinds] for c in named]
+        present += [[p == place for _, place in kinds] for p in places]
+        phrases = [random_phrase(rng, table[c]) for c in named]
+        return Mosaics(
+            to_pixel_values(pixels), phrases + places, torch.tensor(present),
+            split,
+        )  # fmt: skip
 
     def batch(self, step: int, size: int, single_share: float) -> Batch:
         """The batch of a step: its scenes' seeds belong to it alone."""

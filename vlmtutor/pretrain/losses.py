@@ -10,7 +10,7 @@ from transformers import CLIPModel
 from ..objectives.alignment import multi_positive_loss, phrase_scores
 from ..objectives.contrastive import clip_loss, siglip_loss
 from .config import PretrainConfig
-from .data import Batch
+from .data import Batch, Mosaics
 from .forward import encode_images, encode_texts
 from .teacher import TextTargets
 
@@ -46,20 +46,26 @@ class Trainer(nn.Module):
         config: PretrainConfig,
         targets: TextTargets | None,
         rows: Tensor | None,
+        mosaics: Mosaics | None = None,
     ) -> dict[str, Tensor]:
         """All terms of one step, unweighted, by name."""
         model = self.clip
         scale = model.logit_scale.exp()
-        image_embeds, patch_embeds = encode_images(model, batch.pixels)
+        pixels = batch.pixels
+        if mosaics is not None:
+            pixels = torch.cat([pixels, mosaics.pixels])
+        image_embeds, patch_embeds = encode_images(model, pixels)
+        image_embeds = image_embeds[: len(batch.pixels)]
         # one run of the text tower for captions, phrases and free text
         texts = [*batch.captions]
+        phrases = mosaics.phrases if mosaics is not None else batch.phrases
         if config.local_weight:
-            texts += batch.phrases
+            texts += phrases
         if rows is not None:
             texts += [targets.texts[i] for i in rows.tolist()]
         embeds, states = encode_texts(model, tokenizer, texts)
         B = len(batch.captions)
-        P = len(batch.phrases) if config.local_weight else 0
+        P = len(phrases) if config.local_weight else 0
         ignore = batch.same if config.mask_false_negatives else None
         terms = {}
         if config.loss == "sigmoid":
@@ -69,8 +75,16 @@ class Trainer(nn.Module):
         else:
             terms["clip"] = clip_loss(image_embeds, embeds[:B], scale, ignore)
         if P:
-            scores = phrase_scores(patch_embeds, embeds[B : B + P], scale)
-            terms["local"] = multi_positive_loss(scores, batch.present)
+            named = embeds[B : B + P]
+            if mosaics is not None:
+                scores = quarter_scores(
+                    patch_embeds[B:], named, scale, mosaics
+                )
+                present = mosaics.present
+            else:
+                scores = phrase_scores(patch_embeds, named, scale)
+                present = batch.present
+            terms["local"] = multi_positive_loss(scores, present)
         if rows is not None:
             free, state = embeds[B + P :], states[B + P :]
             self.update_bank(image_embeds.detach(), batch.single)
@@ -84,6 +98,22 @@ class Trainer(nn.Module):
             theirs = targets.embeds[rows]
             terms["teacher"] = (1 - (ours * theirs).sum(-1)).mean()
         return terms
+
+
+def quarter_scores(
+    patch_embeds: Tensor, phrases: Tensor, scale: Tensor, mosaics: Mosaics
+) -> Tensor:
+    """Phrase scores against every quarter of every mosaic: [P, 4 M]."""
+    side = round(patch_embeds.shape[1] ** 0.5)
+    grid = patch_embeds.unflatten(1, (side, side))  # [M, h, w, D]
+    row, column = mosaics.split
+    quarters = [
+        part.flatten(1, 2)
+        for band in (grid[:, :row], grid[:, row:])
+        for part in (band[:, :, :column], band[:, :, column:])
+    ]
+    scores = [phrase_scores(q, phrases, scale) for q in quarters]
+    return torch.stack(scores, dim=-1).flatten(1)  # [P, M, 4] → [P, 4 M]
 
 
 def total(terms: dict[str, Tensor], config: PretrainConfig) -> Tensor:

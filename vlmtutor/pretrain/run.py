@@ -147,11 +147,19 @@ class Pretraining:
         early = self.step < config.curriculum * config.steps
         single_share = 0.85 if early else config.single_share
         batch = self.data.batch(self.step, self.size, single_share)
+        mosaics = None
+        if config.mosaics and config.local_weight:
+            mosaics = self.data.mosaics(self.step, self.size)
         for group in self.optimizer.param_groups:
             group["lr"] = _schedule(self.step, config)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             terms = self.trainer.losses(
-                batch, self.tokenizer, config, self.targets, self._rows()
+                batch,
+                self.tokenizer,
+                config,
+                self.targets,
+                self._rows(),
+                mosaics,
             )
         loss = total(terms, config)
         self.optimizer.zero_grad()

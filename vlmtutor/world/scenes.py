@@ -158,13 +158,13 @@ class Scene:
         """Which sticker each pixel shows: [H, W] int8, -1 for background."""
         owners = np.full((self.size, self.size), -1, np.int8)
         for k, p in enumerate(self.layout.placements):
-            left, top, art = _sticker_at(p, self.size)
             if p.colour:
                 # a disc hides what was below it
                 left, top, disc = _disc_at(p, self.size)
                 side = len(disc)
                 view = owners[top : top + side, left : left + side]
                 view[disc > 127] = -1
+            left, top, art = _sticker_at(p, self.size)
             height, width = art.shape[:2]
             view = owners[top : top + height, left : left + width]
             # half opaque or more; the thinnest stickers of a tiny canvas
