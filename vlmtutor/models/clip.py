@@ -12,68 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import CLIPModel
+
+from .pictures import rgb_picture
 
 # The mean and standard deviation of CLIP's own training pictures.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LONGEST = 8  # sides of a strip longer than this : 1 are cut before resizing
-
-
-def _to_bytes(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits or floats as one of 8 bits."""
-    grey = np.nan_to_num(np.asarray(image).astype(np.float64))
-    top = grey.max(initial=0)
-    if image.mode == "F" and top <= 1:
-        full = 1.0
-    elif not image.mode.startswith("I;") and top <= 255:
-        full = 255.0
-    else:
-        full = max(65535.0, top)
-    grey = np.clip(grey / full * 255, 0, 255).round()
-    return Image.fromarray(grey.astype(np.uint8))
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    try:
-        image = ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF says nothing of use: keep the picture
-        pass
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_bytes(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return image.convert("RGB")
-
-
-def rgb_picture(source) -> Image.Image:
-    """A picture as a person would see it: upright, RGB, its first frame.
-
-    ``source`` is a path or a PIL image.  EXIF orientation is applied and what
-    is transparent lies on white.  Raises FileNotFoundError, and ValueError
-    with the path for a file that cannot be read.
-    """
-    if isinstance(source, Image.Image):
-        return _upright_rgb(source)
-    if not isinstance(source, (str, os.PathLike)):
-        kind = type(source).__name__
-        raise TypeError(f"a picture is a PIL image or a path, not a {kind}")
-    try:
-        with Image.open(source) as image:
-            image.load()
-            return _upright_rgb(image)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # Pillow has no one class for bad files
-        text = f"{source} cannot be read as a picture: {error}"
-        raise ValueError(text) from error
 
 
 @dataclass(frozen=True)

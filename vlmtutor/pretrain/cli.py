@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--until", type=int, help="stop at this step")
     parser.add_argument("--export", help="write the model to this folder")
+    parser.add_argument("--warm-start", help="a finished run's folder")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KNOB=VALUE",
         help="change a knob of the recipe, say steps=2000",
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     training = Pretraining(Path(args.folder), parse_config(args.set))
+    if args.warm_start:
+        training.warm_start(Path(args.warm_start))
     training.run(args.until)
     if args.export:
         print(f"wrote {training.export(Path(args.export))}")

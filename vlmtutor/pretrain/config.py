@@ -37,6 +37,9 @@ class PretrainConfig:
     mask_false_negatives: bool = True
     local_weight: float = 1.0  # phrases against patches
     mosaics: int = 16  # pictures of 2 x 2 scenes for the local loss
+    naming_weight: float = 0.5  # patches of a mosaic compete for phrases
+    every_name: bool = True  # all categories as negatives, not the batch's
+    label_weight: float = 0.5  # pictures against every category's phrase
     bank_weight: float = 0.5  # free text against picture prototypes
     teacher_weight: float = 0.5  # the sentence encoder's embedding
     text_batch: int = 96

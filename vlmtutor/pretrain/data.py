@@ -179,6 +179,8 @@ class PretrainData:
             noise = np.random.default_rng(scene_seeds[4 * m])
             pixels[m] = augment(pixels[m], noise, config.augment)
         named = sorted({category for category, _ in kinds})
+        if config.every_name:
+            named = self.categories
         places = sorted({place for _, place in kinds})
         present = [[c == kind for kind, _ in kinds] for c in named]
         present += [[p == place for _, place in kinds] for p in places]
@@ -199,6 +201,8 @@ class PretrainData:
             texts.append(text)
             kinds.append({p.category for p in layout.placements})
         named = sorted(set().union(*kinds))
+        if self.config.every_name:
+            named = self.categories
         present = [[c in kind for kind in kinds] for c in named]
         table = load_categories()
         same = [[a == b for b in kinds] for a in kinds]

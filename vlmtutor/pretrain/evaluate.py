@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -30,6 +30,8 @@ from ..world import (
 from ..world.backgrounds import PHRASES
 
 SEED_STRIDE = 1_000_000  # scenes of different evaluation seeds never meet
+PART_STRIDE = 100_000  # nor do those of different figures
+BATCH = 16  # pictures: on one core small batches stay in the cache
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,43 @@ class Evaluation:
         keep: Callable[[Layout], bool] | None = None,
         **kwargs,
     ) -> list[Scene]:
-        """``n`` scenes; with ``keep``, those of whose layout it is true."""
+        """``n`` scenes; with ``keep``, those of whose layout it is true.
+
+        Raises ValueError where a figure's own seeds hold too few of them.
+        """
         world = StickerWorld(self.size)
         start = self.seed * SEED_STRIDE + offset
         kwargs.setdefault("categories", self.labels())
         found: list[Scene] = []
-        step = 0
-        while len(found) < n:
-            seed = seeds(self.split, 1, start + step)[0]
+        for seed in seeds(self.split, PART_STRIDE, start):
+            if len(found) == n:
+                break
             scene = world.scene(seed, n=n_stickers, **kwargs)
             if keep is None or keep(scene.layout):
                 found.append(scene)
-            step += 1
+        if len(found) < n:
+            raise ValueError(
+                f"{len(found)} of {n} scenes found among {PART_STRIDE} seeds"
+            )
         return found
+
+
+class _Remembering:
+    """A CLIP that encodes a text once: the names come back in most figures."""
+
+    def __init__(self, clip):
+        self.clip = clip
+        self.preprocess = clip.preprocess
+        self.patch_features = clip.patch_features
+        self.texts: dict[str, Tensor] = {}
+
+    def encode_images(self, images) -> Tensor:
+        return self.clip.encode_images(images, batch_size=BATCH)
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        new = list(dict.fromkeys(t for t in texts if t not in self.texts))
+        self.texts |= zip(new, self.clip.encode_texts(new), strict=True)
+        return torch.stack([self.texts[t] for t in texts])
 
 
 def _classifier(clip, names: list[str]) -> Tensor:
@@ -94,8 +120,18 @@ def _two_kinds(layout: Layout) -> bool:
 
 
 def retrieval(clip, e: Evaluation) -> dict[str, float]:
-    """R@1 among 500 two-sticker scenes, both directions."""
-    scenes = e.scenes(n=500, offset=200_000, n_stickers=2)
+    """R@1 among 500 two-sticker scenes, both directions.
+
+    No two of them have the same caption, so that one answer is right.
+    """
+    captions = set()
+
+    def new(layout: Layout) -> bool:
+        before = len(captions)
+        captions.add(complete_caption(layout).text)
+        return len(captions) > before
+
+    scenes = e.scenes(n=500, offset=200_000, n_stickers=2, keep=new)
     images = clip.encode_images([s.image for s in scenes])
     texts = clip.encode_texts([s.caption for s in scenes])
     similarity = images @ texts.T
@@ -204,12 +240,12 @@ def crops(clip, e: Evaluation) -> dict[str, float]:
     return figures
 
 
-def _patch_features(clip, scenes: list[Scene], batch: int = 64) -> Tensor:
+def _patch_features(clip, scenes: list[Scene]) -> Tensor:
     """Value-path patch features [N, h, w, D] of scenes."""
     parts = []
     with torch.no_grad():
-        for start in range(0, len(scenes), batch):
-            images = [s.image for s in scenes[start : start + batch]]
+        for start in range(0, len(scenes), BATCH):
+            images = [s.image for s in scenes[start : start + BATCH]]
             parts.append(clip.patch_features(clip.preprocess(images)))
     return torch.cat(parts)
 
@@ -278,15 +314,15 @@ def local_naming(clip, e: Evaluation) -> dict[str, float]:
     weights = _classifier(clip, names)
     features = _patch_features(clip, scenes)  # [N, h, w, D]
     of_two, of_all, pixels = 0, 0, 0
+    # the patch that each row or column of pixels lies in
+    cell = torch.arange(e.size) * features.shape[1] // e.size
     for scene, feature in zip(scenes, features, strict=True):
-        cell = e.size // feature.shape[0]
         owners = torch.from_numpy(scene.owners).long()
         scores = feature @ weights.T  # [h, w, C]
         present = [names.index(o.name) for o in scene.objects]
         pair = torch.tensor(present)[scores[..., present].argmax(-1)]
         best = scores.argmax(-1)
-        big = np.ones((cell, cell), int)
-        pair, best = (torch.from_numpy(np.kron(m, big)) for m in (pair, best))
+        pair, best = (m[cell][:, cell] for m in (pair, best))
         on = owners >= 0
         truth = torch.tensor(present)[owners[on]]
         of_two += int((pair[on] == truth).sum())
@@ -308,6 +344,8 @@ PARTS = (domains, retrieval, binding, meme_recall, crops, dense, local_naming)
 
 def evaluate(clip, e: Evaluation) -> dict[str, float]:
     """All figures for one evaluation seed."""
+    if not isinstance(clip, _Remembering):
+        clip = _Remembering(clip)
     figures: dict[str, float] = {}
     for part in PARTS:
         figures.update(part(clip, e))
@@ -318,6 +356,7 @@ def evaluate_seeds(
     clip, n: int = 1000, split: str = "test"
 ) -> dict[str, dict]:
     """Mean, minimum and maximum of every figure over three seeds."""
+    clip = _Remembering(clip)
     runs = [
         evaluate(clip, Evaluation(split=split, seed=seed, n=n))
         for seed in range(3)
@@ -350,9 +389,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..models.hub import load_clip
+    from ..models.hub import ModelNotFound, load_clip
 
-    figures = evaluate_seeds(load_clip(args.model), args.n, args.split)
+    # found out now, and not after minutes
+    try:
+        if not 1 <= args.n <= PART_STRIDE:
+            raise ValueError(f"--n is 1 to {PART_STRIDE}, not {args.n}")
+        if args.json and not Path(args.json).absolute().parent.is_dir():
+            raise ValueError(f"--json: no folder for {args.json}")
+        clip = load_clip(args.model)
+    except (OSError, ValueError, ModelNotFound) as error:
+        print(f"[FAIL] {error}", file=sys.stderr)
+        return 1
+    figures = evaluate_seeds(clip, args.n, args.split)
     print(markdown_table(figures))
     if args.json:
         text = json.dumps(figures, indent=1) + "\n"

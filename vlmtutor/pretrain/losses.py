@@ -7,7 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..objectives.alignment import multi_positive_loss, phrase_scores
+from ..objectives.alignment import (
+    multi_positive_loss,
+    naming_loss,
+    phrase_scores,
+)
 from ..objectives.contrastive import clip_loss, siglip_loss
 from .config import PretrainConfig
 from .data import Batch, Mosaics
@@ -50,7 +54,6 @@ class Trainer(nn.Module):
     ) -> dict[str, Tensor]:
         """All terms of one step, unweighted, by name."""
         model = self.clip
-        scale = model.logit_scale.exp()
         pixels = batch.pixels
         if mosaics is not None:
             pixels = torch.cat([pixels, mosaics.pixels])
@@ -64,7 +67,20 @@ class Trainer(nn.Module):
         if rows is not None:
             texts += [targets.texts[i] for i in rows.tolist()]
         embeds, states = encode_texts(model, tokenizer, texts)
+        # similarities in fp32: bf16 has three digits, too few for a softmax
+        with torch.autocast("cpu", enabled=False):
+            return self._terms(
+                batch, config, targets, rows, mosaics,
+                image_embeds, patch_embeds, embeds, states,
+            )  # fmt: skip
+
+    def _terms(
+        self, batch, config, targets, rows, mosaics,
+        image_embeds, patch_embeds, embeds, states,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        scale = self.clip.logit_scale.exp()
         B = len(batch.captions)
+        phrases = mosaics.phrases if mosaics is not None else batch.phrases
         P = len(phrases) if config.local_weight else 0
         ignore = batch.same if config.mask_false_negatives else None
         terms = {}
@@ -77,14 +93,20 @@ class Trainer(nn.Module):
         if P:
             named = embeds[B : B + P]
             if mosaics is not None:
-                scores = quarter_scores(
-                    patch_embeds[B:], named, scale, mosaics
+                patches = patch_embeds[B:]
+                scores = quarter_scores(patches, named, scale, mosaics)
+                terms["local"] = multi_positive_loss(scores, mosaics.present)
+                terms["naming"] = quarter_naming(
+                    patches, named, scale, mosaics
                 )
-                present = mosaics.present
+                if config.every_name:
+                    scores = scale * named[: len(batch.present)]
+                    terms["label"] = multi_positive_loss(
+                        scores @ image_embeds.T, batch.present
+                    )
             else:
                 scores = phrase_scores(patch_embeds, named, scale)
-                present = batch.present
-            terms["local"] = multi_positive_loss(scores, present)
+                terms["local"] = multi_positive_loss(scores, batch.present)
         if rows is not None:
             free, state = embeds[B + P :], states[B + P :]
             self.update_bank(image_embeds.detach(), batch.single)
@@ -116,11 +138,27 @@ def quarter_scores(
     return torch.stack(scores, dim=-1).flatten(1)  # [P, M, 4] → [P, 4 M]
 
 
+def quarter_naming(
+    patch_embeds: Tensor, phrases: Tensor, scale: Tensor, mosaics: Mosaics
+) -> Tensor:
+    """The quarters' sticker and background, named patch by patch."""
+    M, T, D = patch_embeds.shape
+    side = round(T**0.5)
+    logits = scale * patch_embeds.reshape(M * T, D) @ phrases.T
+    row, column = mosaics.split
+    place = torch.arange(side)
+    quarter = 2 * (place >= row).long()[:, None] + (place >= column).long()
+    regions = torch.arange(M)[:, None] * 4 + quarter.flatten()  # [M, T]
+    return naming_loss(logits, regions.flatten(), mosaics.present.T)
+
+
 def total(terms: dict[str, Tensor], config: PretrainConfig) -> Tensor:
     """The weighted sum of the terms."""
     weights = {
         "clip": 1.0,
         "local": config.local_weight,
+        "naming": config.naming_weight,
+        "label": config.label_weight,
         "bank": config.bank_weight,
         "teacher": config.teacher_weight,
     }

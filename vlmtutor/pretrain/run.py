@@ -65,6 +65,21 @@ class Pretraining:
         if (self.folder / CHECKPOINT).exists():
             self._resume()
 
+    def warm_start(self, folder: Path) -> None:
+        """Take over the weights of another run; nothing once steps are done.
+
+        Raises FileNotFoundError where that run has no checkpoint.
+        """
+        if self.step:
+            return
+        state = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+        model = build_model(self.config, len(self.tokenizer), state["size"])
+        model.load_state_dict(state["averaged"])
+        self._start(self.size, resize_positions(model, self.size))
+        for name in ("bank", "to_teacher.weight", "to_teacher.bias"):
+            own = self.trainer.state_dict()[name]
+            own.copy_(state["trainer"][name])
+
     def _start(self, size: int, model=None) -> None:
         self.size = size
         if model is None:
@@ -194,7 +209,7 @@ class Pretraining:
                 n = min(100, self.step - first)
                 row = {k: round(v / n, 4) for k, v in sums.items()}
                 row["scale"] = round(
-                    float(self.trainer.clip.logit_scale.exp()), 2
+                    float(self.trainer.clip.logit_scale.detach().exp()), 2
                 )
                 self.log.append({"step": self.step, **row})
                 bar.set_postfix(row)
