@@ -1,3 +1,4 @@
+import threading
 import time
 import weakref
 
@@ -8,6 +9,8 @@ from fake_clip import ColourClip, TinyClip, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from vlmtutor.memes import Embedder, EmbeddingCache, UnreadablePicture
 from vlmtutor.memes import embed as embed_module
@@ -178,6 +181,52 @@ def test_the_next_batch_is_read_while_the_model_works():
     assert seen == [8, 12, 12]
 
 
+def test_the_first_batch_is_read_while_texts_are_encoded():
+    clip = TinyClip()
+    embedder = Embedder(clip, EmbeddingCache(), batch_size=4)
+    rows = embedder.images(noise(6))
+    for _ in range(1000):
+        if clip.pictures == 4:
+            break
+        time.sleep(0.01)
+    assert clip.pictures == 4  # before the first row is asked for
+    assert len(list(rows)) == 6
+
+
+def test_a_stream_that_is_left_early_ends_its_thread():
+    before = threading.active_count()
+    embedder = Embedder(TinyClip(), EmbeddingCache(), batch_size=2)
+    rows = embedder.images(noise(8))
+    next(rows)
+    assert threading.active_count() == before + 1
+    del rows
+    assert threading.active_count() == before
+
+
+def test_memes_and_model_read_a_file_alike(tmp_path):
+    (image,) = noise(1, size=(48, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    image.convert("CMYK").save(tmp_path / "cmyk.tif")
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    image.quantize(9).save(tmp_path / "palette.gif")
+    deep = np.asarray(image.convert("L"), np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    paths = sorted(tmp_path.iterdir())
+    ours = stacked(Embedder(TinyClip(), EmbeddingCache()).images(paths))
+    theirs = TinyClip().encode_images(paths)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_many_texts_keep_their_order():
+    clip = TinyClip()
+    texts = ["x" * (i * 7 % 20 + 1) + str(i) for i in range(70)]
+    rows = Embedder(clip, EmbeddingCache()).texts(texts)
+    wanted = clip.encode_texts(texts)
+    torch.testing.assert_close(rows, wanted, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (3000, 2), (60_000, 1)])
 def test_specks_and_lines_can_be_encoded(size):
     image = Image.new("RGB", size, "red")
@@ -199,6 +248,26 @@ def test_bf16_is_close_and_kept_apart():
     torch.testing.assert_close(texts.norm(dim=-1), torch.ones(2))
     auto = Embedder(clip, cache, precision="auto").precision
     assert auto == ("bf16" if embed_module.has_bf16() else "fp32")
+
+
+def test_bf16_leaves_attention_in_float32():
+    seen = {"linear": set(), "attention": set()}
+
+    class Spy(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if function is torch.nn.functional.linear:
+                seen["linear"].add(result.dtype)
+            if function is scaled_dot_product_attention:
+                seen["attention"].add(result.dtype)
+            return result
+
+    with Spy():
+        embedder = Embedder(TinyClip(), EmbeddingCache(), precision="bf16")
+        stacked(embedder.images(noise(2)))
+        embedder.texts(["a", "bcd"])
+    assert seen["linear"] == {torch.bfloat16}
+    assert seen["attention"] == {torch.float32}
 
 
 def test_wrong_settings_are_said():

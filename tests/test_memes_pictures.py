@@ -171,7 +171,7 @@ def test_a_pipe_does_not_hang(tmp_path):
 
 
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("vlmtutor.memes.pictures.MAX_BYTES", 10)
+    monkeypatch.setattr("vlmtutor.models.pictures.MAX_BYTES", 10)
     (tmp_path / "x.png").write_bytes(b"0" * 11)
     with pytest.raises(UnreadablePicture, match="too large"):
         read_picture(tmp_path / "x.png")

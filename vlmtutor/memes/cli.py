@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"[FAIL] {error}", file=sys.stderr)
         return 1
     for skip in report.skipped:
-        print(f"skipped {printable(skip.name)}: {skip.reason}")
+        print(f"skipped {printable(skip.name)}: {printable(skip.reason)}")
     print(report.summary())
     if report.galleries:
         print(f"All at a glance: {printable(str(report.galleries[0]))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -84,9 +84,10 @@ def caption_folder(
     embedder = Embedder(clip, EmbeddingCache(hidden), precision, batch_size)
     box = Outbox(out)
 
-    readable, image_embeds, unreadable = _embed(files, embedder, progress)
-    skipped += unreadable
+    stream = embedder.images(files)  # read ahead while texts are encoded
     text_embeds = embedder.texts(texts)
+    readable, image_embeds, unreadable = _embed(files, stream, progress)
+    skipped += unreadable
     if not readable:
         image_embeds = text_embeds[:0]
     matches = match_embeddings(
@@ -145,11 +146,11 @@ def _list_folder(
     return files, skipped
 
 
-def _embed(files: list[Path], embedder: Embedder, progress: bool):
+def _embed(files: list[Path], stream: Iterator, progress: bool):
     """The readable files, their embeddings [N, D], and the others."""
     readable, rows, skipped = [], [], []
     rows_of = tqdm(
-        zip(files, embedder.images(files), strict=True),
+        zip(files, stream, strict=True),
         "looking", len(files), unit="picture", disable=not progress,
     )  # fmt: skip
     for path, row in rows_of:

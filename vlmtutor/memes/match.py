@@ -97,12 +97,13 @@ def match(
     captions = _checked(captions)
     embedder = Embedder(clip, cache, precision, batch_size)
     images = list(images)
+    stream = embedder.images(images)
+    text_embeds = embedder.texts(captions)
     rows = []
-    for i, row in enumerate(embedder.images(images)):
+    for i, row in enumerate(stream):
         if isinstance(row, UnreadablePicture):
             raise UnreadablePicture(f"picture {i} ({images[i]}): {row}")
         rows.append(row)
-    text_embeds = embedder.texts(captions)
     image_embeds = torch.stack(rows) if rows else text_embeds[:0]
     if temperature is None:
         temperature = 1 / float(clip.logit_scale)

@@ -93,7 +93,10 @@ class Report:
         ]
         content = {
             "format": FORMAT,
-            "settings": self.settings,
+            "settings": {
+                key: printable(value) if isinstance(value, str) else value
+                for key, value in self.settings.items()
+            },
             "memes": memes,
             "skipped": skipped,
             "galleries": [path.name for path in self.galleries],

@@ -1,0 +1,95 @@
+import argparse
+
+import pytest
+from fake_clip import COLOURS, ColourClip, plain
+
+from vlmtutor import models
+from vlmtutor.memes import cli
+
+
+@pytest.fixture
+def memes(tmp_path, monkeypatch):
+    asked = []
+
+    def load_clip(name=None):
+        asked.append(name)
+        if name == "no/such":
+            raise models.ModelNotFound("no/such is nowhere")
+        return ColourClip()
+
+    monkeypatch.setattr(models, "load_clip", load_clip)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for colour in COLOURS:
+        plain(colour).save(pictures / f"{colour}.png")
+    captions = tmp_path / "captions.txt"
+    captions.write_text("\n".join(f"so {c}" for c in COLOURS))
+
+    def memes(*options, folder=pictures, captions=captions):
+        parser = argparse.ArgumentParser()
+        cli.add_arguments(parser)
+        args = [
+            str(folder),
+            "--captions",
+            str(captions),
+            "--out",
+            str(tmp_path / "out"),
+            "--quiet",
+            *options,
+        ]
+        return cli.run(parser.parse_args(args))  # fmt: skip
+
+    memes.asked, memes.folder = asked, tmp_path
+    return memes
+
+
+def test_it_makes_memes_and_says_so(memes, capsys):
+    (memes.folder / "pictures" / "bad\n.png").write_bytes(b"bad")
+    assert memes() == 0
+    said = capsys.readouterr().out
+    assert "8 memes in" in said and "gallery.png" in said
+    assert "skipped bad\\n.png: not a picture" in said
+    assert memes.asked == [None]
+    assert len(list((memes.folder / "out").glob("*.png"))) == 9
+
+
+def test_options_reach_the_work(memes):
+    assert memes("--style", "below", "--assign", "one_to_one", "--upper",
+                 "--model", "some/model", "--fresh") == 0  # fmt: skip
+    assert memes.asked == ["some/model"]
+    report = (memes.folder / "out" / "report.json").read_text()
+    assert '"style": "below"' in report and '"one_to_one"' in report
+    assert '"upper": true' in report
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"folder": "nowhere"}, "there is no folder nowhere"),
+        ({"captions": "nowhere.txt"}, "there is no file nowhere.txt"),
+        ({"options": ["--model", "no/such"]}, "no/such is nowhere"),
+        ({"options": ["--font", "no.ttf"]}, "cannot read the font no.ttf"),
+    ],
+)
+def test_one_clear_line_when_it_cannot(memes, capsys, change, message):
+    options = change.pop("options", [])
+    assert memes(*options, **change) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("[FAIL]") and message in said
+    assert "Traceback" not in said
+
+
+def test_no_readable_picture_is_a_failure(memes, capsys):
+    for path in (memes.folder / "pictures").iterdir():
+        path.write_bytes(b"bad")
+    assert memes() == 1
+    assert "8 files skipped" in capsys.readouterr().out
+
+
+def test_interruption_is_said(memes, capsys, monkeypatch):
+    def interrupted(self, images):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ColourClip, "encode_images", interrupted)
+    assert memes() == 130
+    assert "goes on from here" in capsys.readouterr().err

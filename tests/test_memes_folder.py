@@ -1,0 +1,425 @@
+import json
+import os
+import re
+
+import pytest
+from fake_clip import COLOURS, ColourClip, TinyClip, plain
+from PIL import Image
+
+from vlmtutor.memes import caption_folder
+from vlmtutor.memes import folder as folder_module
+from vlmtutor.memes import gallery as gallery_module
+from vlmtutor.memes.outbox import Outbox
+
+CAPTIONS = [f"something {colour}" for colour in COLOURS]
+
+
+@pytest.fixture
+def box(tmp_path):
+    """A folder with a picture of each colour, and where memes go."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for colour in COLOURS:
+        plain(colour).save(pictures / f"{colour}.png")
+    return pictures, tmp_path / "memes"
+
+
+def run(pictures, out, captions=CAPTIONS, clip=None, **options):
+    options.setdefault("progress", False)
+    clip = clip or ColourClip()
+    return caption_folder(pictures, captions, out, clip, **options)
+
+
+def contents(folder):
+    """Every file below a folder with its bytes and time of change."""
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def visible(out):
+    return {p.name for p in out.iterdir() if not p.name.startswith(".")}
+
+
+def test_every_picture_gets_its_caption(box):
+    pictures, out = box
+    before = contents(pictures)
+    report = run(pictures, out)
+    assert {m.source: m.caption for m in report.memes} == {
+        f"{colour}.png": f"something {colour}" for colour in COLOURS
+    }
+    assert visible(out) == {*os.listdir(pictures), "gallery.png",
+                            "report.json"}  # fmt: skip
+    for meme in report.memes:
+        with Image.open(out / meme.file) as image:
+            assert image.size == (80, 60)
+            assert len(image.getcolors(9999)) > 5  # letters are on it
+    assert contents(pictures) == before
+    assert "8 memes in" in report.summary()
+    assert not list(out.rglob("*.part"))
+
+
+def test_report_on_disk_tells_the_same(box):
+    pictures, out = box
+    (pictures / "broken.jpg").write_bytes(b"no")
+    report = run(pictures, out, style="top", assign="one_to_one")
+    data = json.loads((out / "report.json").read_text("utf-8"))
+    assert data["settings"]["model"] == "colour-clip"
+    assert data["settings"]["style"] == "top"
+    assert data["settings"]["assign"] == "one_to_one"
+    assert [m["source"] for m in data["memes"]] == sorted(
+        f"{c}.png" for c in COLOURS
+    )
+    for entry, meme in zip(data["memes"], report.memes, strict=True):
+        assert entry["score"] == pytest.approx(meme.score, abs=1e-6)
+        assert entry["caption"] == meme.caption
+        assert len(entry["alternatives"]) == 3
+        scores = [other["score"] for other in entry["alternatives"]]
+        assert scores == sorted(scores, reverse=True)
+    (skip,) = data["skipped"]
+    assert skip["name"] == "broken.jpg" and "not a picture" in skip["reason"]
+    assert data["galleries"] == ["gallery.png"]
+
+
+def test_a_second_run_does_nothing_again(box):
+    pictures, out = box
+    first = run(pictures, out)
+    before = contents(out)
+    clip = ColourClip()
+    second = run(pictures, out, clip=clip)
+    assert contents(out) == before
+    assert clip.images == [] and clip.texts == []
+    assert second.memes == first.memes
+    assert (first.written, second.written) == (8, 0)
+    assert "8 of them there from an earlier run" in second.summary()
+
+
+def test_without_resume_everything_is_done_again(box):
+    pictures, out = box
+    run(pictures, out)
+    before = contents(out)
+    clip = ColourClip()
+    report = run(pictures, out, clip=clip, resume=False)
+    assert report.written == 8 and len(clip.images) == 8
+    names = {str(k): v[0] for k, v in contents(out).items()
+             if k.parts[0] != ".vlmtutor"}  # fmt: skip
+    assert names == {str(k): v[0] for k, v in before.items()
+                     if k.parts[0] != ".vlmtutor"}  # fmt: skip
+
+
+def test_changed_captions_replace_only_what_changes(box):
+    pictures, out = box
+    run(pictures, out)
+    before = contents(out)
+    captions = ["so very red" if "red" in c else c for c in CAPTIONS]
+    clip = ColourClip()
+    report = run(pictures, out, captions, clip)
+    assert clip.images == [] and clip.texts == ["so very red"]
+    assert report.written == 1
+    after = contents(out)
+    changed = {str(k) for k in after if after[k] != before.get(k)
+               and k.parts[0] != ".vlmtutor"}  # fmt: skip
+    assert changed == {"red.png", "gallery.png", "report.json"}
+
+
+def test_a_renamed_picture_is_not_encoded_again(box):
+    pictures, out = box
+    run(pictures, out)
+    (pictures / "red.png").rename(pictures / "crimson.png")
+    clip = ColourClip()
+    report = run(pictures, out, clip=clip)
+    assert clip.images == [] and report.written == 1
+    assert "crimson.png" in {meme.source for meme in report.memes}
+
+
+def test_another_model_encodes_for_itself(box):
+    pictures, out = box
+    run(pictures, out, clip=TinyClip(0))
+    for seed, fresh in ((0, 0), (1, 8), (1, 0), (0, 0)):
+        clip = TinyClip(seed)
+        run(pictures, out, clip=clip)
+        assert clip.pictures == fresh
+
+
+@pytest.mark.parametrize("stage", ["encoding", "drawing", "gallery"])
+def test_an_interrupted_run_goes_on_where_it_stopped(box, stage, monkeypatch):
+    pictures, out = box
+    clip = ColourClip()
+    calls = 0
+
+    def breaks_off(function, after):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls > after:
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        if stage == "encoding":
+            patch.setattr(clip, "encode_images",
+                          breaks_off(clip.encode_images, 2))  # fmt: skip
+        elif stage == "drawing":
+            patch.setattr(folder_module, "render",
+                          breaks_off(folder_module.render, 3))  # fmt: skip
+        else:
+            patch.setattr(gallery_module, "draw_page",
+                          breaks_off(gallery_module.draw_page, 0))  # fmt: skip
+        with pytest.raises(KeyboardInterrupt):
+            run(pictures, out, clip=clip, batch_size=2)
+    again = ColourClip()
+    report = run(pictures, out, clip=again, batch_size=2)
+    done = {"encoding": (4, 0), "drawing": (8, 3), "gallery": (8, 8)}[stage]
+    assert len(again.images) == 8 - done[0]
+    assert report.written == 8 - done[1]
+    assert len(report.memes) == 8 and not report.skipped
+    assert visible(out) == {*os.listdir(pictures), "gallery.png",
+                            "report.json"}  # fmt: skip
+    assert not list(out.rglob("*.part"))
+
+
+def test_files_of_the_user_are_never_touched(box):
+    pictures, out = box
+    out.mkdir()
+    for name in ("red.png", "gallery.png", "report.json", "BLUE.png"):
+        (out / name).write_text(f"mine: {name}")
+    mine = contents(out)
+    for _ in range(2):
+        report = run(pictures, out)
+        after = contents(out)
+        assert {k: after[k] for k in mine} == mine
+        files = {m.source: m.file for m in report.memes}
+        assert files["red.png"] == "red-2.png"
+        assert files["blue.png"] == "blue-2.png"
+        assert report.path.name == "report-2.json"
+        assert report.galleries[0].name == "gallery-2.png"
+
+
+def test_a_meme_that_somebody_changed_is_theirs_now(box):
+    pictures, out = box
+    run(pictures, out)
+    plain("white").save(out / "red.png")
+    retouched = (out / "red.png").read_bytes()
+    report = run(pictures, out, style="below")
+    assert (out / "red.png").read_bytes() == retouched
+    assert {m.source: m.file for m in report.memes}["red.png"] == "red-2.png"
+    with Image.open(out / "green.png") as image:
+        assert image.height > 60  # ours was replaced
+
+
+def test_a_deleted_meme_comes_back(box):
+    pictures, out = box
+    run(pictures, out)
+    (out / "red.png").unlink()
+    assert run(pictures, out).written == 1
+    assert (out / "red.png").exists()
+
+
+def test_out_may_lie_in_the_folder_but_not_be_it(box):
+    pictures, _ = box
+    for _ in range(2):
+        report = run(pictures, pictures / "memes")
+        assert len(report.memes) == 8 and not report.skipped
+    with pytest.raises(ValueError, match="name another folder"):
+        run(pictures, pictures)
+    with pytest.raises(ValueError, match="name another folder"):
+        run(pictures, pictures / "memes" / "..")
+
+
+def test_every_entry_is_in_the_report(box):
+    pictures, out = box
+    (pictures / "sub").mkdir()
+    (pictures / ".DS_Store").write_bytes(b"x")
+    (pictures / "notes.txt").write_text("not a picture")
+    plain("red", (20, 20)).save(pictures / "speck.png")
+    captions = pictures / "captions.txt"
+    captions.write_text("\n".join(CAPTIONS), encoding="utf-8")
+    if hasattr(os, "symlink") and os.name == "posix":
+        (pictures / "nowhere.png").symlink_to(pictures / "gone.png")
+        (pictures / "loop.png").symlink_to(pictures / "loop.png")
+    report = run(pictures, out, captions)
+    reasons = {skip.name: skip.reason for skip in report.skipped}
+    listed = {m.source for m in report.memes} | set(reasons)
+    assert listed == set(os.listdir(pictures)) - {"captions.txt"}
+    assert "folder" in reasons["sub"] and reasons[".DS_Store"] == "hidden"
+    assert "not a picture" in reasons["notes.txt"]
+    assert "too small to write on: 20 x 20" in reasons["speck.png"]
+    if "nowhere.png" in reasons:
+        assert "no such file" in reasons["nowhere.png"]
+        assert "cannot be opened" in reasons["loop.png"]
+    assert f"{len(reasons)} files skipped" in report.summary()
+
+
+def test_names_are_unique_and_none_of_ours(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a.png", "a.webp", "a.bmp", "gallery.png", "report.png"):
+        plain("red").save(pictures / name)
+    plain("red").save(pictures / "photo.JPG")
+    report = run(pictures, tmp_path / "out")
+    assert {m.source: m.file for m in report.memes} == {
+        "a.bmp": "a.png", "a.png": "a-2.png", "a.webp": "a-3.png",
+        "gallery.png": "picture-gallery.png",
+        "report.png": "picture-report.png", "photo.JPG": "photo.jpg",
+    }  # fmt: skip
+    with Image.open(tmp_path / "out" / "photo.jpg") as image:
+        assert image.format == "JPEG"
+    names = [m.file for m in run(pictures, tmp_path / "out").memes]
+    assert names == [m.file for m in report.memes]
+
+
+def test_more_pictures_than_captions_are_reported(box):
+    pictures, out = box
+    report = run(pictures, out, CAPTIONS[:3], assign="one_to_one")
+    assert len(report.memes) == 3 and len(report.skipped) == 5
+    assert all("no caption left" in s.reason for s in report.skipped)
+
+
+def test_a_folder_without_a_readable_picture(tmp_path):
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    pictures.mkdir()
+    (pictures / "x.png").write_bytes(b"x")
+    report = run(pictures, out)
+    assert report.memes == [] and report.galleries == []
+    assert len(report.skipped) == 1 and report.path.exists()
+
+
+def test_galleries_of_many(box, monkeypatch):
+    pictures, out = box
+    monkeypatch.setattr(gallery_module, "PER_PAGE", 3)
+    report = run(pictures, out)
+    assert [p.name for p in report.galleries] == [
+        "gallery.png", "gallery-2.png", "gallery-3.png",
+    ]  # fmt: skip
+    with Image.open(report.galleries[0]) as page:
+        width, height = page.size
+        assert width > 2 * gallery_module.CELL
+        # Read left to right, by name: black comes first, then blue.
+        third = gallery_module.GAP + gallery_module.CELL // 2
+        assert max(page.getpixel((third, 150))) < 60
+        assert page.getpixel((third + 312, 150))[2] > 150
+    for colour in list(COLOURS)[2:]:
+        (pictures / f"{colour}.png").unlink()
+    assert len(run(pictures, out).galleries) == 1
+    assert not (out / "gallery-2.png").exists()
+    assert (out / "blue.png").exists()  # memes stay
+
+
+def test_memory_stays_flat(tmp_path, monkeypatch):
+    import weakref
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(40):
+        plain("red", (100 + i, 80)).save(pictures / f"{i}.png")
+    alive, most = [], 0
+
+    def watched(function):
+        def call(*args, **kwargs):
+            nonlocal most
+            picture = function(*args, **kwargs)
+            alive.append(weakref.ref(picture))
+            most = max(most, sum(ref() is not None for ref in alive))
+            return picture
+
+        return call
+
+    from vlmtutor.memes import embed
+
+    for module in (embed, folder_module):
+        monkeypatch.setattr(
+            module, "decode_picture", watched(module.decode_picture)
+        )
+    report = run(pictures, tmp_path / "out", clip=TinyClip(), batch_size=4)
+    assert len(report.memes) == 40 and len(alive) == 80
+    assert most <= 8
+
+
+def test_progress_is_shown_when_wanted(box, capfd):
+    pictures, out = box
+    run(pictures, out, progress=True)
+    shown = capfd.readouterr().err
+    assert "looking" in shown and "writing" in shown and "8/8" in shown
+    assert re.search(r"8/8 \[\d\d:\d\d<\d\d:\d\d", shown)  # gone<left
+    run(pictures, out, progress=False)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"style": "comic"}, "unknown style 'comic'"),
+        ({"assign": "any"}, "unknown assignment 'any'"),
+        ({"captions": []}, "no captions"),
+        ({"captions": ["", "  "]}, "no captions"),
+        ({"temperature": 0}, "temperature must be positive"),
+        ({"precision": "int1"}, "unknown precision"),
+    ],
+)
+def test_wrong_settings_leave_no_memes(box, options, message):
+    pictures, out = box
+    with pytest.raises(ValueError, match=message):
+        run(pictures, out, **options)
+    assert not out.exists()
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        run(tmp_path / "none", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="put some pictures there"):
+        run(tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError):
+        run(tmp_path / "file", tmp_path / "out")
+    (tmp_path / "empty" / "red.png").write_bytes(b"x")
+    with pytest.raises(NotADirectoryError):
+        run(tmp_path / "empty", tmp_path / "file")
+
+
+def write_text(text):
+    return lambda path: path.write_text(text)
+
+
+def test_outbox_survives_a_damaged_journal(tmp_path):
+    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
+    journal = tmp_path / ".vlmtutor" / "journal.jsonl"
+    with journal.open("ab") as file:
+        file.write(b'\n{"role": "b"}\nnull\n[1]\n\xff\xfe\n')
+        file.write(b'{"role":"c","file":"../up.txt","key":"",'
+                   b'"sha256":"","replaces":""}\n{"ro')  # fmt: skip
+    box = Outbox(tmp_path)
+    assert box.roles() == ["a"]
+    path, written = box.write("a", "a", ".txt", "1", write_text("one"))
+    assert (path.name, written) == ("a.txt", False)
+
+
+def test_outbox_interrupted_before_the_move(tmp_path, monkeypatch):
+    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
+
+    def no_move(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", no_move)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(tmp_path).write("a", "a", ".txt", "2", write_text("two"))
+    assert (tmp_path / "a.txt").read_text() == "one"
+    path, written = Outbox(tmp_path).write(
+        "a", "a", ".txt", "2", write_text("two")
+    )
+    assert path.name == "a.txt" and written and path.read_text() == "two"
+    assert visible(tmp_path) == {"a.txt"}
+
+
+def test_outbox_never_follows_a_link_out(tmp_path):
+    out, outside = tmp_path / "out", tmp_path / "outside.txt"
+    outside.write_text("precious")
+    out.mkdir()
+    (out / "a.txt").symlink_to(outside)
+    path, _ = Outbox(out).write("a", "a", ".txt", "1", write_text("one"))
+    assert path.name == "a-2.txt" and outside.read_text() == "precious"
