@@ -39,3 +39,24 @@ def multi_positive_loss(logits: Tensor, positives: Tensor) -> Tensor:
     forward = one_way(logits, positives)
     backward = one_way(logits.T, positives.T)
     return (forward + backward) / 2
+
+
+def naming_loss(
+    patch_logits: Tensor, regions: Tensor, positives: Tensor
+) -> Tensor:
+    """Every patch picks one phrase; a region must hold those it is said to.
+
+    ``patch_logits`` [N, P] are the scaled similarities of N patches with P
+    phrases, ``regions`` [N] the region each patch lies in, ``positives``
+    [R, P] bool what each of R regions holds.  A region's share of a phrase is
+    the mean over its patches of their softmax over phrases; the loss is minus
+    the mean log share of what it holds.  Patches compete, so a name settles
+    where its evidence is (a mixture likelihood, as in multiple-instance
+    learning: Ilse et al. 2018, arXiv 1802.04712).
+    """
+    shares = patch_logits.softmax(dim=-1)  # [N, P]
+    R, P = positives.shape
+    pooled = shares.new_zeros(R, P).index_add(0, regions, shares)
+    count = regions.bincount(minlength=R).clamp(min=1)[:, None]
+    log_share = (pooled / count + 1e-6).log()
+    return -log_share[positives].mean()

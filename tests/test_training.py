@@ -1,0 +1,223 @@
+"""fit(): the same for the same seed, and nothing global changes."""
+
+import pytest
+import torch
+from torch import nn
+
+from vlmtutor.pairs import scene_pairs
+from vlmtutor.training import (
+    batches,
+    evaluating,
+    fit,
+    learning_rate,
+    parameter_groups,
+    torch_threads,
+)
+
+
+def line(seed=0):
+    """A tiny regression problem: y = 3 x."""
+    x = torch.randn(64, 1, generator=torch.Generator().manual_seed(seed))
+    return [x, 3 * x]
+
+
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Linear(1, 1)
+
+
+def squared(model, batch):
+    x, y = batch
+    return (model(x) - y).square().mean()
+
+
+def quick(net, loss=squared, data=None, **options):
+    options = {"steps": 60, "batch_size": 16, "lr": 0.2} | options
+    return fit(net, loss, data or line(), progress=False, **options)
+
+
+def test_it_learns():
+    net = model()
+    history = quick(net, steps=150)
+    assert history.steps == 150 and history.items == 150 * 16
+    assert history.loss[-1] < 0.01 < history.loss[0]
+    assert history.seconds > 0 and history.items_per_second > 0
+    assert net.weight.item() == pytest.approx(3, abs=0.2)
+
+
+def test_the_same_seed_gives_the_same_steps():
+    first, second, third = (quick(model(), seed=s) for s in (1, 1, 2))
+    assert first.loss == second.loss != third.loss
+
+
+def test_nothing_global_changes():
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    quick(model(), steps=5, threads=1)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_come_back_after_an_error():
+    before = torch.get_num_threads()
+    seen = []
+
+    def fail(model, batch):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        quick(model(), fail, threads=1)
+    assert seen == [1] and torch.get_num_threads() == before
+    with torch_threads(None):
+        assert torch.get_num_threads() == before
+
+
+def test_terms_are_added_and_kept():
+    def two(model, batch):
+        loss = squared(model, batch)
+        return {"near": loss, "small": 0.1 * model.weight.square().sum()}
+
+    history = quick(model(), two, steps=7)
+    assert set(history.terms) == {"near", "small"}
+    for k, total in enumerate(history.loss):
+        parts = sum(values[k] for values in history.terms.values())
+        assert total == pytest.approx(parts)
+
+
+def test_evaluations_come_before_between_and_after():
+    modes = []
+
+    def look(net):
+        modes.append((net.training, torch.is_grad_enabled()))
+        return net.weight.item()
+
+    net = model()
+    history = quick(net, steps=25, every=10, evaluate=look)
+    assert [step for step, _ in history.evaluations] == [0, 10, 20, 25]
+    assert set(modes) == {(False, False)}
+    assert net.training
+    assert history.evaluations[-1][1] == net.weight.item()
+
+
+def test_a_loss_that_is_no_number_stops_it():
+    def explode(model, batch):
+        return squared(model, batch) * float("inf")
+
+    net = model()
+    weight = net.weight.item()
+    with pytest.raises(FloatingPointError, match="step 0"):
+        quick(net, explode)
+    assert net.weight.item() == weight
+
+
+def test_frozen_weights_stay():
+    net = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    net[0].requires_grad_(False)
+    before = net[0].weight.clone()
+    quick(net, steps=5)
+    assert torch.equal(net[0].weight, before)
+
+
+def test_batches_are_full_and_cover_everything():
+    rows = batches(10, 4, seed=3)
+    first = torch.cat([next(rows), next(rows)])
+    assert len(first) == len(first.unique()) == 8
+    assert {len(next(rows)) for _ in range(20)} == {4}
+    assert sorted(next(batches(3, 100)).tolist()) == [0, 1, 2]
+    with pytest.raises(ValueError, match="no data"):
+        next(batches(0, 4))
+
+
+def test_data_may_be_a_tensor_and_must_have_one_length():
+    net = model()
+    history = fit(
+        net, lambda m, x: m(x).square().mean(), line()[0], steps=3,
+        progress=False,
+    )  # fmt: skip
+    assert history.steps == 3
+    with pytest.raises(ValueError, match="one length"):
+        quick(net, data=[torch.zeros(3, 1), torch.zeros(4, 1)])
+
+
+def test_the_rate_goes_up_and_down():
+    rates = [learning_rate(s, 100, 1.0, 10) for s in range(100)]
+    assert rates[:10] == pytest.approx([k / 10 for k in range(1, 11)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.03
+    assert 0 < learning_rate(0, 1, 1.0, 20) <= 1  # shorter than the warm-up
+
+
+def test_weight_decay_is_for_matrices():
+    net = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 4), nn.LayerNorm(4))
+    decay, rest = parameter_groups(net, 0.1)
+    assert [p.shape for p in decay["params"]] == [(4, 4)]
+    assert decay["weight_decay"] == 0.1 and rest["weight_decay"] == 0
+    assert len(rest["params"]) == 4
+
+
+def test_smooth_is_a_running_mean():
+    history = quick(model(), steps=6)
+    assert history.smooth(1) == pytest.approx(history.loss)
+    assert history.smooth(100)[-1] == pytest.approx(sum(history.loss) / 6)
+
+
+def test_evaluating_gives_the_mode_back():
+    net = model().eval()
+    with evaluating(net):
+        assert not torch.is_grad_enabled()
+    assert not net.training and torch.is_grad_enabled()
+
+
+# pairs in memory
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return scene_pairs(
+        12, size=32, categories=["cat", "car", "key"], stickers=(1, 2),
+        discs=1.0, repeats=0.0,
+    )  # fmt: skip
+
+
+def test_pairs_hold_what_the_scenes_hold(pairs):
+    assert len(pairs) == len(pairs.captions) == len(pairs.scenes) == 12
+    assert [len(s.objects) for s in pairs.scenes] == [1, 2] * 6
+    assert pairs.pixel_values.shape == (12, 3, 32, 32)
+    assert pairs.pixel_values.abs().max() <= 1
+    first = pairs.scenes[0]
+    assert (pairs.images[0].permute(1, 2, 0).numpy() == first.array).all()
+    assert pairs.names[pairs.labels[0]] == first.objects[0].name
+    assert pairs.names == ["cat", "car", "key"]
+
+
+def test_a_batch_is_cut_to_its_longest(pairs):
+    batch = pairs.batch([0, 2])
+    assert len(batch) == 2 and batch.index.tolist() == [0, 2]
+    assert (batch.input_ids[:, -1] != 0).any()
+    assert batch.input_ids.shape[1] < pairs.input_ids.shape[1]
+    empty = pairs.batch([])
+    assert empty.pixel_values.shape == (0, 3, 32, 32)
+    part = pairs.subset([3])
+    assert part.captions == [pairs.captions[3]]
+    assert torch.equal(part.images[0], pairs.images[3])
+
+
+def test_region_words_are_the_phrases(pairs):
+    table = pairs.tokenizer.convert_ids_to_tokens
+    for i, scene in enumerate(pairs.scenes):
+        for k, thing in enumerate(scene.objects):
+            x0, y0, x1, y1 = thing.box
+            box = torch.tensor([x0, y0, x1, y1]) / 32
+            assert torch.allclose(pairs.boxes[i, k], box)
+            ids = pairs.input_ids[i][pairs.region_words[i, k]]
+            phrase = scene.caption[slice(*thing.span)]
+            assert " ".join(table(ids.tolist())) == phrase
+    assert not pairs.region_words[0, 1].any()  # one sticker, one phrase
+
+
+def test_no_pairs():
+    none = scene_pairs(0, size=32)
+    assert len(none) == 0 and none.captions == []
+    with pytest.raises(ValueError, match="no data"):
+        fit(nn.Linear(1, 1), squared, none, steps=1, progress=False)
