@@ -15,6 +15,7 @@ _HOMES = {
     "ClaimFailed": "claims:ClaimFailed",
     "Clip": "models.clip:Clip",
     "ExerciseFailed": "claims:ExerciseFailed",
+    "MemeStudio": "memes.studio:MemeStudio",
     "ModelNotFound": "models.hub:ModelNotFound",
     "PALETTE": "show:PALETTE",
     "StickerWorld": "world:StickerWorld",

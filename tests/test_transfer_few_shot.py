@@ -1,0 +1,217 @@
+"""Few-shot tasks: what is drawn, who meets whom, how it is scored."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from transfer_tiny import clip, tiny_clip
+
+from vlmtutor.metrics import harmonic_mean
+from vlmtutor.transfer import get_fit, scene_sets, tasks
+from vlmtutor.transfer.few_shot import (
+    accuracy,
+    base_to_novel,
+    choose,
+    curve,
+    verdict,
+)
+from vlmtutor.transfer.tasks import GROUPS, Task, make_task
+from vlmtutor.world import find_category
+
+NAMES = ["cat", "bird", "dog", "fox", "owl"]
+zero_shot = get_fit("zero-shot")
+
+
+@functools.cache
+def task() -> Task:
+    """Tests look, and leave it alone."""
+    return Task(clip(), NAMES, "pixel", n_test=3)
+
+
+def pixels(split) -> np.ndarray:
+    return np.stack([np.asarray(i) for i in split.pictures.images])
+
+
+def test_shots_are_nested_and_in_order():
+    few, many = task().shots(2), task().shots(4)
+    assert len(few) == 10 and len(many) == 20
+    assert few.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    rows = [4 * c + i for c in range(5) for i in range(2)]
+    assert (pixels(few) == pixels(many)[rows]).all()
+    assert few.classes == NAMES
+
+
+def test_splits_and_seeds_share_no_picture():
+    parts = [task().shots(4), task().shots(4, seed=1), task().val()]
+    parts.append(task().test())
+    found = [image.tobytes() for p in parts for image in p.pictures.images]
+    assert len(found) == len(set(found)) == 20 + 20 + 20 + 15
+    again = Task(clip(), NAMES, "pixel", n_test=3)
+    assert (pixels(again.shots(4)) == pixels(parts[0])).all()
+
+
+def test_halves_are_the_even_and_the_odd_classes():
+    base, novel = task().test("base"), task().test("novel")
+    assert base.classes == ["cat", "dog", "owl"]
+    assert novel.classes == ["bird", "fox"]
+    assert novel.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    whole = pixels(task().test())
+    assert (pixels(base)[3:6] == whole[6:9]).all()
+    assert (pixels(novel)[:3] == whole[3:6]).all()
+    with pytest.raises(ValueError, match="not 'old'"):
+        task().test("old")
+
+
+def test_numbers_of_shots():
+    assert len(task().val(1)) == 5 and len(task().val(16)) == 20
+    for k in (0, 17):
+        with pytest.raises(ValueError, match="1 to 16"):
+            task().shots(k)
+
+
+def test_strength_moves_pictures_away():
+    plain = pixels(Task(clip(), NAMES, n_test=3).test()).astype(int)
+    far = [
+        abs(pixels(Task(clip(), NAMES, "night", s, 3).test()) - plain).mean()
+        for s in (0.1, 0.5, 0.9)
+    ]
+    assert 0 < far[0] < far[1] < far[2]
+
+
+def test_tasks_by_name():
+    for name, names in GROUPS.items():
+        assert [find_category(n).name for n in names] == list(names)
+        assert make_task(clip(), name).classes == list(names)
+    mixed = make_task(clip(), "mixed", "night", strength=0.4)
+    assert len(mixed.classes) == len(set(mixed.classes)) == 42
+    assert (mixed.domain, mixed.strength) == ("night", 0.4)
+    with pytest.raises(ValueError, match="faces"):
+        make_task(clip(), "dogs")
+
+
+def test_no_task_knows_a_class_of_development():
+    development = set(make_task(clip(), "development").classes)
+    assert len(development) > 30
+    for name in ("mixed", *GROUPS):
+        assert not development & set(make_task(clip(), name).classes)
+
+
+def test_encode_computes_features_beforehand():
+    model = tiny_clip()
+    mine = Task(model, NAMES, n_test=3).encode((0, 1))
+    model.encode_images = model.model = None
+    assert mine.shots(2, seed=1).pictures.image_embeds.shape == (10, 16)
+    assert mine.test().pictures.image_embeds.shape == (15, 16)
+
+
+def test_calibrated_strength_hits_the_middle():
+    # A model whose accuracy falls with the strength of the domain.
+    def score(strength: float) -> float:
+        return 1 - strength**2
+
+    found, reached = tasks.bisect_strength(score, target=0.5, steps=8)
+    assert abs(score(found) - 0.5) < 0.02 and reached == score(found)
+    # Out of reach, the nearest end is what one gets.
+    found, reached = tasks.bisect_strength(lambda s: 0.9 - s / 9)
+    assert found > 0.95 and reached == 0.9 - found / 9
+
+
+def test_calibrate_looks_at_validation_pictures_only(monkeypatch):
+    drawn = []
+    draw = Task._draw
+    monkeypatch.setattr(
+        Task, "_draw",
+        lambda self, *what: drawn.append(what) or draw(self, *what),
+    )  # fmt: skip
+    strength, reached = tasks.calibrate(clip(), "cats", "night", steps=2)
+    assert 0 < strength < 1 and 0 <= reached <= 1
+    assert drawn == [("val", tasks.CALIBRATION_SEED)] * 2
+
+
+class Knows:
+    """A predictor that finds class 0 only, or a class it is told."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def __call__(self, pictures):
+        logits = torch.zeros(len(pictures), 5)
+        logits[:, int(self.share)] = 1
+        return logits
+
+    def with_classes(self, classes):
+        return self
+
+
+def test_accuracy():
+    assert accuracy(Knows(0), task().test()) == pytest.approx(0.2)
+
+
+def test_choose_keeps_the_best_on_validation():
+    seen = []
+
+    def fit(clip, pictures, labels, classes, seed, share, extra):
+        seen.append((share, extra, len(labels), seed))
+        return Knows(share)
+
+    best, settings, search = choose(
+        fit, {"share": (3, 1, 2)}, task().shots(2), task().val(), seed=7,
+        score=lambda predictor, split: -abs(predictor.share - 1.4),
+        extra="x",
+    )  # fmt: skip
+    assert settings == {"share": 1} and best.share == 1
+    assert [tried["share"] for tried, _ in search] == [3, 1, 2]
+    assert seen == [(s, "x", 10, 7) for s in (3, 1, 2)]
+
+
+def test_curve_and_base_to_novel():
+    assert curve(zero_shot, task(), (1, 2), (0, 1)).shape == (2, 2)
+    found = base_to_novel(zero_shot, task(), k=1, seeds=(0,))
+    base = accuracy(zero_shot(clip(), 0, 0, NAMES[::2]), task().test("base"))
+    assert found["base"] == [base]
+    assert found["H"] == [harmonic_mean(base, found["novel"][0])]
+
+
+def test_scene_sets_know_their_scenes():
+    few = scene_sets.scene_set(clip(), NAMES, 6, "test", stickers=2)
+    for row, scene in enumerate(few.scenes):
+        there = {NAMES.index(o.name) for o in scene.objects}
+        assert set(few.labels[row].nonzero()[:, 0].tolist()) == there
+        assert few.captions[row] == scene.caption
+    maps = few.label_maps()
+    assert maps.shape == (6, 32, 32)
+    first = few.scenes[0]
+    for thing in first.objects:
+        found = maps[0][torch.from_numpy(thing.mask)]
+        assert (found == NAMES.index(thing.name)).all()
+    empty = torch.from_numpy(first.owners) < 0
+    assert (maps[0][empty] == -1).all()
+    assert (few.label_maps(background=9)[0][empty] == 9).all()
+
+
+def test_scene_sets_of_splits_and_seeds_differ():
+    sets = [
+        scene_sets.scene_set(clip(), NAMES, 5, split, seed)
+        for split, seed in (("train", 0), ("train", 1), ("test", 0))
+    ]
+    seeds = [scene.seed for few in sets for scene in few.scenes]
+    assert len(set(seeds)) == 15
+
+
+def test_other_words_leave_the_name_out():
+    words = scene_sets.other_words(["cat", "dog"])
+    assert set(words) == {"cat", "dog"}
+    assert "cats" in words["cat"] and "cat" not in words["cat"]
+    assert all(words["dog"])
+
+
+def test_verdicts():
+    assert verdict([0.1, 0.12, 0.09]) == "reproduced"
+    assert verdict([-0.1, -0.12, -0.09]) == "not reproduced"
+    assert verdict([0.1, -0.1, 0.02]) == "inconclusive"
+    assert verdict([0.0, 0.0]) == "inconclusive"
+    with pytest.raises(ValueError, match="luck"):
+        verdict([0.1])

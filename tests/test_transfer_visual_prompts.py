@@ -1,0 +1,186 @@
+"""Identities of prompts in pixels, patches, and in both encoders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transfer_tiny import (
+    CLASSES,
+    SIZE,
+    W_TEXT,
+    W_VISION,
+    clip,
+    close,
+    colours,
+    hand_logits,
+    zero_shot_logits,
+)
+
+from vlmtutor.transfer import coop, maple, upt, vp, vpt
+from vlmtutor.transfer.pictures import Pictures, encode_pixels
+from vlmtutor.transfer.visual_prompts import encode_prompted
+
+IMAGES, LABELS = colours(2)
+
+
+def pixels():
+    return clip().preprocess(IMAGES)
+
+
+def prompts(depth: int, p: int = 3, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randn(depth, p, W_VISION, generator=generator))
+
+
+def test_vp_starts_at_zero_shot():
+    predictor = vp.fit(clip(), IMAGES, LABELS, CLASSES, steps=0)
+    close(predictor(IMAGES), zero_shot_logits(clip(), IMAGES), atol=1e-4)
+
+
+def test_vp_leaves_inner_pixels_alone():
+    predictor = vp.fit(clip(), IMAGES, LABELS, CLASSES, width=5, steps=2)
+    frame = predictor.frame().detach()
+    assert frame.shape == (3, SIZE, SIZE)
+    assert frame[:, 5:-5, 5:-5].abs().sum() == 0
+    assert (frame[:, :5] != 0).any() and (frame[:, :, -5:] != 0).any()
+    assert vp.border(SIZE, 0).sum() == 0
+    assert vp.border(SIZE, SIZE // 2).all()
+    with pytest.raises(ValueError, match="no frame 17 px"):
+        vp.border(SIZE, 17)
+
+
+def test_no_visual_prompts_is_no_change():
+    plain = encode_pixels(clip(), pixels())
+    close(encode_prompted(clip(), pixels(), []), plain)
+    empty = [torch.zeros(0, W_VISION)]
+    close(encode_prompted(clip(), pixels(), empty * 4), plain)
+    predictor = vpt.fit(
+        clip(), IMAGES, LABELS, CLASSES, n_tokens=0, deep=True, steps=0
+    )
+    close(predictor(IMAGES), zero_shot_logits(clip(), IMAGES), atol=1e-4)
+
+
+def test_prompts_of_zeros_are_not_no_prompts():
+    zeros = [torch.zeros(3, W_VISION)]
+    plain = encode_pixels(clip(), pixels())
+    found = encode_prompted(clip(), pixels(), zeros)
+    assert not torch.allclose(found, plain, atol=1e-4)
+
+
+def test_the_order_of_visual_prompts_means_nothing():
+    shuffled = [p.flip(0) for p in prompts(4)]
+    found = encode_prompted(clip(), pixels(), prompts(4))
+    close(encode_prompted(clip(), pixels(), shuffled), found)
+
+
+def test_deep_prompts_replace_what_the_layer_before_made_of_them():
+    # What layer 0 makes of its prompts is overwritten before layer 1: noise
+    # in that place must not matter.
+    model, deep = clip(), prompts(4)
+    plain = encode_prompted(model, pixels(), deep)
+
+    def spoil(module, args, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        noise = torch.full_like(hidden[:, -3:], 7.0)
+        hidden = torch.cat([hidden[:, :-3], noise], dim=1)
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    layer = model.model.vision_model.encoder.layers[0]
+    handle = layer.register_forward_hook(spoil)
+    try:
+        close(encode_prompted(model, pixels(), deep), plain)
+        shallow = encode_prompted(model, pixels(), deep[:1])
+    finally:
+        handle.remove()
+    unspoilt = encode_prompted(model, pixels(), deep[:1])
+    assert not torch.allclose(shallow, unspoilt, atol=1e-3)
+
+
+def test_the_class_token_keeps_its_place():
+    model, seen = clip(), []
+    layer = model.model.vision_model.encoder.layers[0]
+    handle = layer.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0])
+    )
+    try:
+        encode_pixels(model, pixels())
+        encode_prompted(model, pixels(), prompts(1))
+    finally:
+        handle.remove()
+    plain, prompted = seen
+    assert prompted.shape[1] == plain.shape[1] + 3
+    close(prompted[:, : plain.shape[1]], plain)
+
+
+def test_visual_prompts_must_fit_the_layers():
+    with pytest.raises(ValueError, match="5 prompts for 4 layers"):
+        encode_prompted(clip(), pixels(), prompts(5))
+    uneven = [*prompts(1), *prompts(1, p=2)]
+    with pytest.raises(ValueError, match="same number"):
+        encode_prompted(clip(), pixels(), uneven)
+
+
+def test_vpt_shallow_and_deep_agree_in_the_first_layer():
+    shallow = vpt.fit(clip(), IMAGES, LABELS, CLASSES, steps=0)
+    deep = vpt.fit_deep(clip(), IMAGES, LABELS, CLASSES, steps=0)
+    assert torch.equal(shallow.prompts[0], deep.prompts[0])
+    bound = (6 / (3 * 8**2 + W_VISION)) ** 0.5
+    assert deep.prompts.abs().max() <= bound
+    assert deep.prompts.abs().max() > 0.9 * bound
+
+
+def test_upt_text_side_starts_at_the_words():
+    predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, n_visual=0, steps=0)
+    close(predictor(IMAGES), hand_logits(clip(), IMAGES), atol=1e-4)
+
+
+def test_upt_mixes_both_kinds_of_prompt():
+    # A change of one shared vector reaches text and picture alike.
+    predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=3)
+    before = [p.detach().clone() for p in predictor.prompts()]
+    with torch.no_grad():
+        predictor.unified[0, ::2] += 1.0
+    after = predictor.prompts()
+    for a, b in zip(before, after, strict=True):
+        assert not torch.allclose(a, b, atol=1e-6)
+
+
+def test_maple_of_depth_1_without_coupling_is_coop_and_a_constant():
+    model = clip()
+    predictor = maple.fit(model, IMAGES, LABELS, CLASSES, depth=1, steps=0)
+    with torch.no_grad():
+        predictor.couplings[0].weight.zero_()
+    text = coop.fit(model, IMAGES, LABELS, CLASSES, steps=0).text_embeds()
+    constant = predictor.couplings[0].bias.detach().expand(4, -1)
+    embeds = encode_prompted(model, pixels(), [constant])
+    expected = model.logit_scale * embeds @ text.T
+    close(predictor(IMAGES), expected.detach(), atol=1e-4)
+
+
+def test_maple_text_context_gets_a_gradient_through_the_picture():
+    model = clip()
+    for coupled in (True, False):
+        predictor = maple.MaPLe(model, CLASSES, depth=2, coupled=coupled)
+        embeds = encode_prompted(model, pixels(), predictor.visual_prompts())
+        parameters = list(predictor.parameters())
+        gradients = torch.autograd.grad(
+            embeds[:, 0].sum(), parameters, allow_unused=True
+        )
+        assert parameters[0] is predictor.context
+        reached = gradients[0] is not None and gradients[0].any()
+        assert bool(reached) == coupled
+
+
+def test_maple_counts_and_limits():
+    free = maple.MaPLe(clip(), CLASSES, depth=3, coupled=False)
+    expected = 3 * 4 * W_TEXT + 3 * 4 * W_VISION
+    assert free.parameters_trained == expected
+    with pytest.raises(ValueError, match="from 1 to 3, not 4"):
+        maple.MaPLe(clip(), CLASSES, depth=4)
+
+
+def test_methods_that_run_the_encoder_refuse_embeddings():
+    embeds = Pictures(clip(), IMAGES).image_embeds
+    for fit in (vp.fit, vpt.fit, upt.fit, maple.fit):
+        with pytest.raises(ValueError, match="needs pictures"):
+            fit(clip(), embeds, LABELS, CLASSES, steps=1)

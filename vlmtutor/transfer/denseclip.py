@@ -1,0 +1,108 @@
+"""DenseCLIP: a map of similarities to class names guides a dense prediction.
+
+Rao et al. 2021, "DenseCLIP: Language-Guided Dense Prediction with
+Context-Aware Prompting", arXiv 2112.01518.  Tuned: context vectors before the
+class names; a transformer decoder that lets the names look at the picture, and
+``gamma``, from 1e-4, which weighs what they saw; and a small head that reads
+patches and score maps.  Simplified: the image encoder is frozen (the paper
+tunes it at a tenth of the step size) and its patches cached; the head is one
+convolution added to the score map, in place of a feature pyramid; one decoder
+layer; words to start from; AdamW.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import Learner, seeded_weights, tune
+from .pictures import Pictures
+from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+
+TEMPERATURE = 0.07  # of the loss on the score map itself
+IGNORE = -1
+
+
+def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of [N, C, h, w] against labels [N, H, W], -1 left out.
+
+    Logits are enlarged where the labels are finer.
+    """
+    if logits.shape[-2:] != labels.shape[-2:]:
+        logits = F.interpolate(
+            logits, size=labels.shape[-2:], mode="bilinear",
+            align_corners=False,
+        )  # fmt: skip
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE)
+
+
+class DenseCLIP(Learner):
+    """``predictor(pictures)`` is [N, C, h, w]: logits per patch."""
+
+    reads = ("image_embeds", "patch_embeds")
+    batch_size = 32
+
+    def __init__(self, clip, classes, context=CONTEXT, seed=0):
+        start = start_context(clip, context, 8, seed)
+        self.n_context = len(start)
+        super().__init__(clip, classes)
+        D, C = clip.embed_dim, len(classes)
+        self.context = nn.Parameter(start)
+        with seeded_weights(seed):
+            self.decoder = nn.TransformerDecoderLayer(
+                D, nhead=1, dim_feedforward=D, dropout=0.0, batch_first=True
+            )
+        self.gamma = nn.Parameter(torch.full((D,), 1e-4))
+        self.head = nn.Conv2d(D + C, C, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def set_classes(self, classes: list[str]) -> None:
+        self._refuse_new_classes(classes)
+        super().set_classes(classes)
+        self.tokens = prompt_tokens(self.clip, classes, self.n_context)
+
+    def score_map(self, pictures: Pictures) -> Tensor:
+        """Cosines of patches and context-aware names: [N, C, h, w]."""
+        patches = pictures.patch_embeds  # [N, h, w, D]
+        texts = encode_prompts(self.clip, self.tokens, self.context)
+        texts = texts.expand(len(patches), -1, -1)  # [N, C, D]
+        seen = torch.cat(
+            [pictures.image_embeds[:, None], patches.flatten(1, 2)], dim=1
+        )
+        texts = texts + self.gamma * self.decoder(texts, seen)
+        texts = F.normalize(texts, dim=-1)
+        return torch.einsum("nhwd,ncd->nchw", patches, texts)
+
+    def logits(self, pictures: Pictures, score: Tensor | None = None):
+        score = self.score_map(pictures) if score is None else score
+        patches = pictures.patch_embeds.movedim(-1, 1)  # [N, D, h, w]
+        refined = self.head(torch.cat([patches, score], dim=1))
+        return self.clip.logit_scale * score + refined
+
+
+def fit(
+    clip,
+    pictures,
+    labels,
+    classes,
+    seed: int = 0,
+    *,
+    context: str | None = CONTEXT,
+    steps: int = 60,
+    lr: float = 2e-3,
+    batch_size: int = 16,
+) -> DenseCLIP:
+    """Tune on ``pictures`` with ``labels`` [N, H, W]; -1 is left out."""
+    learner = DenseCLIP(clip, classes, context, seed)
+
+    def loss(batch: Pictures, y: Tensor) -> Tensor:
+        score = learner.score_map(batch)
+        auxiliary = pixel_loss(score / TEMPERATURE, y)
+        return pixel_loss(learner.logits(batch, score), y) + auxiliary
+
+    return tune(
+        learner, pictures, labels, loss=loss,
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""DualCoOp: two prompts a class, one for "there" and one for "not there".
+
+Sun et al. 2022, "DualCoOp: Fast Adaptation to Multi-Label Recognition with
+Limited Annotations", arXiv 2206.09541.  Tuned: a positive and a negative
+context, shared by all classes.  Each patch is compared with both prompts of a
+class; the patches that answer to the positive one decide, for both.  Unknown
+labels are left out of the loss.  Simplified: contexts start from words in
+place of 16 random vectors each; AdamW; cached patch features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import Learner, tune
+from .multi_label import asymmetric_loss
+from .pictures import Pictures
+from .prompts import encode_prompts, prompt_tokens, start_context
+
+POSITIVE, NEGATIVE = "a picture of a", "a picture without a"
+SPATIAL_SCALE, PAIR_SCALE = 20.0, 5.0
+
+
+def region_logits(
+    patch_embeds: Tensor, positive: Tensor, negative: Tensor
+) -> Tensor:
+    """[N, T, D] and two prompts a class [C, D] → [N, 2, C]: negative first.
+
+    Both are pooled over the patches that look like the positive prompt.
+    """
+    yes = SPATIAL_SCALE * patch_embeds @ positive.T  # [N, T, C]
+    no = SPATIAL_SCALE * patch_embeds @ negative.T
+    where = yes.softmax(dim=1)
+    pair = [(where * scores).sum(1) for scores in (no, yes)]
+    return PAIR_SCALE * torch.stack(pair, dim=1)
+
+
+class DualCoOp(Learner):
+    """``logits`` are those of a yes-or-no question: positive - negative."""
+
+    reads = ("patch_embeds",)
+    multi_label = True
+
+    def __init__(
+        self, clip, classes, positive=POSITIVE, negative=NEGATIVE, seed=0
+    ):
+        # Seeds differ, so that two random contexts do.
+        starts = [
+            start_context(clip, words, 16, 2 * seed + k)
+            for k, words in enumerate((positive, negative))
+        ]
+        self.lengths = [len(start) for start in starts]
+        super().__init__(clip, classes)
+        self.positive, self.negative = map(nn.Parameter, starts)
+
+    def set_classes(self, classes: list[str]) -> None:
+        super().set_classes(classes)
+        self.tokens = [
+            prompt_tokens(self.clip, classes, length)
+            for length in self.lengths
+        ]
+
+    def pair_logits(self, pictures: Pictures) -> Tensor:
+        """[N, 2, C]: negative and positive, a two-way softmax per class."""
+        positive, negative = (
+            encode_prompts(self.clip, tokens, context)
+            for tokens, context in zip(
+                self.tokens, (self.positive, self.negative), strict=True
+            )
+        )
+        patches = pictures.patch_embeds.flatten(1, 2)  # [N, T, D]
+        return region_logits(patches, positive, negative)
+
+    def logits(self, pictures: Pictures) -> Tensor:
+        pair = self.pair_logits(pictures)
+        return pair[:, 1] - pair[:, 0]
+
+
+def fit(
+    clip,
+    pictures,
+    labels,
+    classes,
+    seed: int = 0,
+    *,
+    positive: str | None = POSITIVE,
+    negative: str | None = NEGATIVE,
+    steps: int = 100,
+    lr: float = 1e-2,
+    batch_size: int = 32,
+) -> DualCoOp:
+    """Tune on ``pictures`` with ``labels`` [N, C]: 1, 0, or -1 unknown."""
+    learner = DualCoOp(clip, classes, positive, negative, seed)
+    return tune(
+        learner, pictures, labels,
+        loss=lambda x, y: asymmetric_loss(learner.logits(x), y),
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip

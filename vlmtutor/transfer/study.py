@@ -1,0 +1,237 @@
+"""What takes too long for a notebook: three seeds, five numbers of shots.
+
+``python -m vlmtutor.transfer.study 08_prompt_tuning`` chooses the settings of
+each method, runs everything and writes ``notebooks/08_prompt_tuning.json``,
+with seeds, date, machine and a digest of the model.  Run it again whenever the
+model or the domains change.
+
+The search never meets what the tables report: it learns from other classes
+(the task "development"), half of them, and is scored on validation pictures of
+both halves.  One setting a method serves all tasks and numbers of shots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from ..metrics import expected_calibration_error, harmonic_mean
+from . import get_fit
+from .base import TiedToClasses
+from .few_shot import accuracy
+from .plans import PLANS, Method, Plan
+from .tasks import SHOTS, Split, Task, calibrate, make_task
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SEEDS = (0, 1, 2)
+SEARCH_SEED = 9  # its shots are no run's
+SEARCH_SHOTS = (1, 16)
+
+
+def fingerprint(clip) -> str:
+    """Twelve characters that change with any weight of the model."""
+    digest = hashlib.sha256()
+    for name, tensor in clip.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def machine() -> dict:
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def first(split: Split, per_class: int | None) -> Split:
+    """The first pictures of each class."""
+    if per_class is None:
+        return split
+    seen: dict[int, int] = {}
+    rows = []
+    for row, label in enumerate(split.labels.tolist()):
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] <= per_class:
+            rows.append(row)
+    return Split(split.pictures[rows], split.labels[rows], split.classes)
+
+
+def learn(method: Method, train: Split, seed: int, **settings):
+    """A predictor, and the seconds that it took."""
+    start = time.perf_counter()
+    pictures, labels, classes = train.pictures, train.labels, train.classes
+    if method.classes is not None:
+        rows = (labels < method.classes).nonzero()[:, 0]
+        pictures, labels = pictures[rows], labels[rows]
+        classes = classes[: method.classes]
+    predictor = get_fit(method.fit)(
+        pictures.clip, pictures, labels, classes, seed,
+        **method.fixed, **settings,
+    )  # fmt: skip
+    return predictor, time.perf_counter() - start
+
+
+def score(predictor, base: Split, novel: Split) -> dict[str, float]:
+    """Accuracy and calibration error on classes learned, and on others."""
+    found = {}
+    for half, split in (("base", base), ("novel", novel)):
+        try:
+            other = predictor.with_classes(split.classes)
+        except TiedToClasses:
+            continue
+        probabilities = other.probabilities(split.pictures)
+        right = probabilities.argmax(1) == split.labels
+        found[half] = float(right.float().mean())
+        found[f"{half} ECE"] = expected_calibration_error(
+            probabilities, split.labels
+        )
+    return found
+
+
+def search(method: Method, tasks: list[Task]) -> tuple[dict, list[dict]]:
+    """The best settings of a grid, and every score: [{settings, score}].
+
+    The score is the harmonic mean of both halves' validation accuracies (that
+    of the base half alone where a method is tied to its classes), averaged
+    over tasks and numbers of shots.
+    """
+    rows = []
+    shots = SEARCH_SHOTS if method.learns else SEARCH_SHOTS[:1]
+    for values in itertools.product(*method.grid.values()):
+        settings = dict(zip(method.grid, values, strict=True))
+        scores = []
+        for task, k in itertools.product(tasks, shots):
+            halves = [
+                first(task.val(12, half=half), method.pictures)
+                for half in ("base", "novel")
+            ]
+            train = task.shots(k, SEARCH_SEED, "base")
+            predictor, _ = learn(method, train, SEARCH_SEED, **settings)
+            found = score(predictor, *halves)
+            a, b = found["base"], found.get("novel")
+            scores.append(a if b is None else harmonic_mean(a, b))
+        rows.append({**settings, "score": statistics.mean(scores)})
+    best = max(rows, key=lambda row: row["score"])
+    return {k: v for k, v in best.items() if k != "score"}, rows
+
+
+def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
+    """Everything a notebook shows of a plan, as plain numbers.
+
+    ``tables[task][method]`` is a list of {shots, seed, base, novel, …};
+    methods that learn nothing appear once, with shots 0.
+    """
+    notes: dict = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "model": {"name": clip.name, "fingerprint": fingerprint(clip)},
+        "seeds": list(seeds),
+        "shots": list(shots),
+        "search": {},
+        "settings": {name: {} for name in plan.methods},
+        "parameters": {},
+        "tasks": {},
+        "tables": {},
+    }
+    development = []
+    for domain in plan.search_domains:
+        strength, _ = calibrate(clip, "development", domain)
+        task = make_task(
+            clip, "development", domain, strength=strength, n_val=12
+        )
+        task.encode((SEARCH_SEED,), splits=("train",)).encode(splits=("val",))
+        development.append(task)
+    for name, method in plan.methods.items():
+        if method.grid:
+            chosen, rows = search(method, development)
+            notes["settings"][name], notes["search"][name] = chosen, rows
+            say(f"{name}: {chosen}")
+        elif method.like:
+            notes["settings"][name] = notes["settings"][method.like]
+    for name, domain in plan.tasks:
+        title = f"{name}, {domain}"
+        strength, reached = calibrate(clip, name, domain)
+        task = make_task(
+            clip, name, domain, strength=strength, n_test=plan.n_test
+        ).encode(seeds, splits=("train", "test"))
+        notes["tasks"][title] = {
+            "name": name, "domain": domain, "strength": strength,
+            "calibrated": reached, "classes": len(task.classes),
+            "zero_shot": accuracy(
+                get_fit("zero-shot")(clip, None, None, task.classes),
+                task.test(),
+            ),
+        }  # fmt: skip
+        say(f"{title}: strength {strength}, zero-shot {reached:.2f}")
+        notes["tables"][title] = {
+            name: table(method, task, notes, name, seeds, shots, say)
+            for name, method in plan.methods.items()
+        }
+    return notes
+
+
+def table(method, task, notes, name, seeds, shots, say) -> list[dict]:
+    """The runs of one method on one task."""
+    halves = [
+        first(task.test(half), method.pictures) for half in ("base", "novel")
+    ]
+    runs = itertools.product(shots, seeds) if method.learns else [(0, 0)]
+    rows = []
+    for k, seed in runs:
+        train = task.shots(max(k, 1), seed, "base")
+        settings = notes["settings"][name]
+        predictor, seconds = learn(method, train, seed, **settings)
+        found = score(predictor, *halves)
+        found = {key: round(value, 4) for key, value in found.items()}
+        seconds = round(seconds, 2)
+        rows.append({"shots": k, "seed": seed, **found, "seconds": seconds})
+        notes["parameters"][name] = predictor.parameters_trained
+    base = statistics.mean(row["base"] for row in rows[-len(seeds) :])
+    say(f"  {name}: {base:.2f} on base classes")
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    from ..models.hub import load_clip
+
+    parser = argparse.ArgumentParser(
+        prog="python -m vlmtutor.transfer.study", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("name", choices=sorted(PLANS))
+    parser.add_argument("--model", help="a folder or a hub id")
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    clip = load_clip(args.model) if args.model else load_clip()
+    start = time.perf_counter()
+    notes = run(clip, PLANS[args.name])
+    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    out = args.out or NOTEBOOKS / f"{args.name}.json"
+    text = json.dumps(notes, indent=1, ensure_ascii=False)
+    # innermost objects on one line each: a run is a row
+    text = re.sub(r"\{[^{}]*\}", lambda m: re.sub(r"\s+", " ", m[0]), text)
+    out.write_text(text + "\n", encoding="utf-8")
+    print(f"{out} written after {notes['minutes']} minutes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Tasks on Sticker World: other domains, and groups of look-alikes.
+
+A task has classes, a pool of labelled training pictures for each seed,
+validation pictures and a fixed test set; scenes of the three never meet, nor
+do they meet those that StickerCLIP was trained on.  Even classes are base
+(methods learn from them), odd ones novel (known by name only).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..world import StickerWorld, load_categories
+from ..world import seeds as scene_seeds
+from ..world.domains import apply_domain
+from .base import ZeroShot
+from .pictures import Pictures
+
+SHOTS = (1, 2, 4, 8, 16)
+PER_CLASS = {"train": 16, "val": 4, "test": 20}
+# Training scenes start where no pre-training run gets to.
+STARTS = {"train": 900_000_000, "val": 500_000_000, "test": 500_000_000}
+SEED_STRIDE, CLASS_STRIDE = 1_000_000, 1_000
+CALIBRATION_SEED = 49  # no run uses it
+
+GROUPS = {
+    "faces": (
+        "grinning face", "laughing face with tears", "angel face",
+        "devil face", "heart-eyes face", "kissing face",
+        "crazy tongue-out face", "cool face", "nerd face", "star-struck face",
+        "partying face", "neutral face", "eye-rolling face", "grimacing face",
+        "thinking face", "shushing face", "zipped-mouth face",
+        "sleeping face", "masked face", "nauseated face", "vomiting face",
+        "sneezing face", "hot face", "freezing face", "exploding head",
+        "cowboy face", "pleading face", "sobbing face", "screaming face",
+        "furious face", "swearing face", "clown face",
+    ),
+    "cats": (
+        "smiling cat", "laughing cat", "heart-eyes cat", "grumpy cat",
+        "crying cat", "shocked cat", "cat", "lion", "tiger", "fox",
+    ),
+    "vehicles": (
+        "car", "taxi", "jeep", "bus", "police car", "ambulance",
+        "fire engine", "truck", "tractor", "racing car", "motorcycle",
+        "scooter", "bicycle", "skateboard", "steam train", "helicopter",
+        "airplane", "rocket", "flying saucer", "satellite", "sailboat",
+        "ship",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures with labels [N], which index ``classes``."""
+
+    pictures: Pictures
+    labels: Tensor
+    classes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Task:
+    """Single stickers of some classes in one domain.
+
+    ``strength`` overrides how far the domain lies from the stickers (0 to 1);
+    ``n_train``, ``n_val`` and ``n_test`` pictures a class are drawn.
+    ``half`` of the methods below is "all", "base" or "novel"; labels then
+    index the classes of that half.
+    """
+
+    def __init__(
+        self,
+        clip,
+        classes: Sequence[str],
+        domain: str = "sticker",
+        strength: float | None = None,
+        n_test: int = PER_CLASS["test"],
+        n_train: int = PER_CLASS["train"],
+        n_val: int = PER_CLASS["val"],
+    ):
+        self.clip, self.classes = clip, list(classes)
+        self.domain, self.strength = domain, strength
+        self.sizes = {"train": n_train, "val": n_val, "test": n_test}
+        self._pool = functools.cache(self._draw)
+
+    def names(self, half: str = "all") -> list[str]:
+        """The classes of a half."""
+        return [self.classes[c] for c in self._members(half)]
+
+    def _members(self, half: str) -> list[int]:
+        step = {"all": (0, 1), "base": (0, 2), "novel": (1, 2)}
+        if half not in step:
+            raise ValueError(f"half is all, base or novel, not {half!r}")
+        start, every = step[half]
+        return list(range(len(self.classes)))[start::every]
+
+    def _draw(self, split: str, seed: int) -> Pictures:
+        """Pictures of all classes, those of a class together."""
+        world = StickerWorld(self.clip.image_size)
+        n = self.sizes[split]
+        images = []
+        for c, name in enumerate(self.classes):
+            start = STARTS[split] + seed * SEED_STRIDE + c * CLASS_STRIDE
+            for scene_seed in scene_seeds(split, n, start):
+                scene = world.scene(scene_seed, n=1, categories=[name])
+                pixels = apply_domain(
+                    scene.array, self.domain, scene_seed, self.strength
+                )
+                images.append(Image.fromarray(pixels))
+        return Pictures(self.clip, images)
+
+    def _split(self, split: str, seed: int, k: int, half: str) -> Split:
+        n = self.sizes[split]
+        if not 1 <= k <= n:
+            raise ValueError(f"1 to {n} {split} pictures a class, not {k}")
+        members = self._members(half)
+        rows = [c * n + i for c in members for i in range(k)]
+        labels = torch.arange(len(members)).repeat_interleave(k)
+        return Split(self._pool(split, seed)[rows], labels, self.names(half))
+
+    def encode(
+        self,
+        seeds: Iterable[int] = (0,),
+        kind: str = "image_embeds",
+        splits: Sequence[str] = ("train", "val", "test"),
+    ) -> Task:
+        """Compute features now, so that all parts of a split share them."""
+        for split in splits:
+            for seed in (0,) if split == "test" else seeds:
+                getattr(self._pool(split, seed), kind)
+        return self
+
+    def shots(self, k: int, seed: int = 0, half: str = "all") -> Split:
+        """``k`` training pictures a class; more shots include the fewer."""
+        return self._split("train", seed, k, half)
+
+    def val(self, k: int = 4, seed: int = 0, half: str = "all") -> Split:
+        """min(k, n_val) pictures a class, to choose settings by."""
+        k = min(k, self.sizes["val"])
+        return self._split("val", seed, k, half)
+
+    def test(self, half: str = "all") -> Split:
+        """The same pictures for every seed."""
+        return self._split("test", 0, self.sizes["test"], half)
+
+
+def make_task(clip, name: str, domain: str = "sticker", **options) -> Task:
+    """A task by its name: a group of :data:`GROUPS`, or "mixed".
+
+    "mixed" has 42 classes from all over the world, "development" has others
+    that no task knows, to choose settings by; ``options`` go to
+    :class:`Task`.
+    """
+    if name == "mixed":
+        classes = [c.name for c in load_categories()[::10]]
+    elif name == "development":
+        taken = set(itertools.chain(*GROUPS.values()))
+        others = [c.name for c in load_categories()[5::10]]
+        classes = [name for name in others if name not in taken]
+    elif name in GROUPS:
+        classes = GROUPS[name]
+    else:
+        known = ", ".join(["mixed", "development", *GROUPS])
+        raise ValueError(f"unknown task {name!r}: use one of {known}")
+    return Task(clip, classes, domain, **options)
+
+
+def bisect_strength(
+    score: Callable[[float], float], target: float = 0.5, steps: int = 6
+) -> tuple[float, float]:
+    """The strength of a domain at which ``score`` falls to ``target``.
+
+    Halves the interval from 0 to 1 ``steps`` times; returns the strength
+    tried that came nearest, and its score.
+    """
+    low, high, tried = 0.0, 1.0, []
+    for _ in range(steps):
+        middle = (low + high) / 2
+        reached = score(middle)
+        tried.append((abs(reached - target), middle, reached))
+        if reached > target:
+            low = middle
+        else:
+            high = middle
+    _, strength, reached = min(tried)
+    return strength, reached
+
+
+def calibrate(
+    clip, name: str, domain: str, target: float = 0.5, steps: int = 6
+) -> tuple[float, float]:
+    """How strong a domain leaves zero-shot at ``target`` on a task.
+
+    Looks at validation pictures that no fit and no test sees, and at the
+    ensembled zero-shot classifier.  Returns the strength and its accuracy.
+    """
+
+    def score(strength: float) -> float:
+        task = make_task(clip, name, domain, strength=strength)
+        zero_shot = ZeroShot(clip, task.classes)
+        split = task.val(seed=CALIBRATION_SEED)
+        right = zero_shot(split.pictures).argmax(1) == split.labels
+        return float(right.float().mean())
+
+    return bisect_strength(score, target, steps)

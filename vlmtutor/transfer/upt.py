@@ -1,0 +1,81 @@
+"""UPT: text and visual prompts that come out of one small transformer.
+
+Zang et al. 2022, "Unified Vision and Language Prompt Learning", arXiv
+2210.07225.  Tuned: n shared vectors U and one transformer layer that lets them
+see each other; its outputs are split into context vectors for the text encoder
+and tokens for the image encoder.  Simplified: written after the paper's
+description, as no code for it was released; prompts enter the first layers
+only; each half has a projection to its encoder's width, and the text half is
+added to hand-written words, from zero, so that tuning starts from those words.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import Learner, seeded_weights, tune
+from .pictures import Pictures
+from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+from .visual_prompts import encode_prompted
+
+
+class UPT(Learner):
+    reads = ("pixel_values",)
+    batch_size = 64
+
+    def __init__(self, clip, classes, n_visual=4, context=CONTEXT, seed=0):
+        words = start_context(clip, context)  # [M, W], not tuned
+        self.n_context, W = words.shape
+        super().__init__(clip, classes)
+        self.words = words
+        n = self.n_context + n_visual
+        with seeded_weights(seed):
+            self.unified = nn.Parameter(0.02 * torch.randn(n, W))
+            # U' = U + attention(norm(U));  Û = U' + MLP(norm(U'))
+            self.mix = nn.TransformerEncoderLayer(
+                W, nhead=1, dim_feedforward=W, dropout=0.0,
+                activation="gelu", batch_first=True, norm_first=True,
+            )  # fmt: skip
+            width = clip.model.config.vision_config.hidden_size
+            self.to_text = nn.Linear(W, W, bias=False)
+            self.to_vision = nn.Linear(W, width, bias=False)
+        nn.init.zeros_(self.to_text.weight)
+
+    def set_classes(self, classes: list[str]) -> None:
+        super().set_classes(classes)
+        self.tokens = prompt_tokens(self.clip, classes, self.n_context)
+
+    def prompts(self) -> tuple[Tensor, Tensor]:
+        """Context [M, W_text] and visual tokens [p, W_vision]."""
+        mixed = self.mix(self.unified[None])[0]  # [M + p, W]
+        M = self.n_context
+        context = self.words + self.to_text(mixed[:M])
+        return context, self.to_vision(mixed[M:])
+
+    def logits(self, pictures: Pictures) -> Tensor:
+        context, visual = self.prompts()
+        texts = encode_prompts(self.clip, self.tokens, context)
+        embeds = encode_prompted(self.clip, pictures.pixel_values, [visual])
+        return self.clip.logit_scale * embeds @ texts.T
+
+
+def fit(
+    clip,
+    pictures,
+    labels,
+    classes,
+    seed: int = 0,
+    *,
+    n_visual: int = 4,
+    context: str = CONTEXT,
+    steps: int = 30,
+    lr: float = 2e-3,
+    batch_size: int = 16,
+) -> UPT:
+    """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
+    learner = UPT(clip, classes, n_visual, context, seed)
+    return tune(
+        learner, pictures, labels,
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Visual prompts: extra tokens among the patches of CLIP's image encoder.
+
+They stand after the patches and have no position, so that the class token
+keeps its place and their order means nothing.  As in the text encoder they
+enter by hooks on the library's own model.  A prompt of zeros is not the same
+as no prompt: it still takes its share of every softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .prompts import hooks
+
+
+def encode_prompted(
+    clip, pixel_values: Tensor, prompts: Sequence[Tensor]
+) -> Tensor:
+    """pixel_values [N, 3, H, W] → image_embeds [N, D]; gradients flow.
+
+    ``prompts[0]`` [p, W] joins the embedded patches; ``prompts[k]`` [p, W]
+    takes the place of what the prompts have become before layer k, counting
+    from 0.  W is the width of the image encoder.
+    """
+    vision = clip.model.vision_model
+    layers = vision.encoder.layers
+    if len(prompts) > len(layers):
+        raise ValueError(f"{len(prompts)} prompts for {len(layers)} layers")
+    if len({len(p) for p in prompts}) > 1:
+        raise ValueError("each layer needs the same number of prompts")
+
+    def joined(hidden: Tensor, prompt: Tensor, keep: int) -> Tensor:
+        prompt = prompt.expand(len(hidden), -1, -1)
+        return torch.cat([hidden[:, :keep], prompt], dim=1)
+
+    handles = []
+    if prompts:
+        handles.append(
+            vision.embeddings.register_forward_hook(
+                lambda module, args, hidden: joined(
+                    hidden, prompts[0], hidden.shape[1]
+                )
+            )
+        )
+    for layer, prompt in zip(layers[1:], prompts[1:], strict=False):
+        handles.append(
+            layer.register_forward_pre_hook(
+                lambda module, args, prompt=prompt: (
+                    joined(args[0], prompt, args[0].shape[1] - len(prompt)),
+                    *args[1:],
+                )
+            )
+        )
+    with hooks(*handles):
+        output = clip.model.get_image_features(pixel_values=pixel_values)
+    features = output if isinstance(output, Tensor) else output.pooler_output
+    return F.normalize(features, dim=-1)
