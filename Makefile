@@ -19,6 +19,8 @@ CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python)
 # A name on the PATH proves little: it must run, be new enough and make venvs.
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 INSTALLED := .venv/.installed
+# A .venv whose Python is gone holds nothing: set it up again.
+$(shell test -e $(PY) || rm -f $(INSTALLED))
 
 .PHONY: lab test memes notebooks lint setup
 
