@@ -212,11 +212,10 @@ def square_crop(
 ) -> Image.Image:
     """A square around a box, ``factor`` times its longer side, kept inside."""
     x0, y0, x1, y1 = box
-    side = min(max(x1 - x0, y1 - y0) * factor, *image.size)
-    left = min(max((x0 + x1 - side) / 2, 0), image.width - side)
-    top = min(max((y0 + y1 - side) / 2, 0), image.height - side)
-    corners = (left, top, left + side, top + side)
-    return image.crop(tuple(round(c) for c in corners))
+    side = min(round(max(x1 - x0, y1 - y0) * factor), *image.size)
+    left = min(max(round((x0 + x1 - side) / 2), 0), image.width - side)
+    top = min(max(round((y0 + y1 - side) / 2), 0), image.height - side)
+    return image.crop((left, top, left + side, top + side))
 
 
 def crops(clip, e: Evaluation) -> dict[str, float]:

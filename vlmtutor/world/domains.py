@@ -69,7 +69,7 @@ _DRAW = {
 
 # Calibrated on validation scenes: the ensembled zero-shot classifier of the
 # shipped model keeps between 35 and 65 % of single stickers right.
-STRENGTH = {"sketch": 0.28, "pixel": 0.64, "night": 0.53, "noisy": 0.5}
+STRENGTH = {"sketch": 0.28, "pixel": 0.75, "night": 0.56, "noisy": 0.5}
 
 
 def check_domain(domain: str) -> None:
