@@ -1,0 +1,249 @@
+"""What the studio does, without widgets."""
+
+import io
+import json
+import zipfile
+
+import pytest
+import torch
+from fake_clip import ColourClip, TinyClip, plain
+from PIL import Image
+
+from vlmtutor.memes import UnreadablePicture, render
+from vlmtutor.memes.studio_files import png_bytes, preview, save_meme, save_zip
+from vlmtutor.memes.studio_state import StudioState, place
+
+CAPTIONS = ["red lips", "green peas", "blue moon", "yellow fever"]
+NAMES = ("blue", "green", "red")  # in the order of their files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for colour in NAMES:
+        plain(colour).save(folder / f"{colour}.png")
+    return folder
+
+
+@pytest.fixture
+def state(folder, tmp_path):
+    state = StudioState(ColourClip(), CAPTIONS, tmp_path / "out")
+    state.load_folder(folder)
+    return state
+
+
+def chosen(state):
+    return [state.caption(i) for i in range(len(state.pictures))]
+
+
+def as_png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+BEST = ["blue moon", "green peas", "red lips"]
+
+
+def test_each_picture_gets_its_caption(state):
+    assert [p.name for p in state.pictures] == [f"{n}.png" for n in NAMES]
+    assert chosen(state) == BEST
+    assert state.summary() == "3 pictures, 4 captions, colour-clip"
+
+
+def test_files_that_are_no_pictures_are_named(state, folder):
+    (folder / "notes.png").write_text("no picture")
+    (folder / "captions.txt").write_text("skipped in silence")
+    plain("red", (8, 8)).save(folder / "tiny.png")
+    assert state.load_folder(folder) == 3
+    assert [s.name for s in state.skipped] == ["notes.png", "tiny.png"]
+    assert "too small" in state.skipped[1].reason
+
+
+def test_a_folder_that_is_not_there_changes_nothing(state, folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        state.load_folder(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError):
+        state.load_folder(folder / "red.png")
+    assert chosen(state) == BEST
+
+
+def test_an_upload_joins_and_outlives_a_new_folder(state, folder):
+    picture = state.add_upload("../../red.png", as_png(plain("yellow")))
+    assert picture.is_upload and "/" not in picture.name
+    assert picture.name != "red.png"  # taken by the folder's
+    assert state.caption(3) == "yellow fever"
+    state.load_folder(folder)
+    assert [p.is_upload for p in state.pictures] == [False] * 3 + [True]
+    with pytest.raises(UnreadablePicture):
+        state.add_upload("a.png", b"no picture")
+    assert len(state.pictures) == 4
+
+
+def test_what_a_person_writes_stays(state):
+    state.write(0, "my own words")
+    state.set_assign("one_to_one")
+    state.set_captions("red\ngreen")
+    state.shuffle()
+    assert state.caption(0) == "my own words" and state.is_kept(0)
+    state.set_assign("best")
+    state.keep(0, False)
+    state.unshuffle()
+    assert state.caption(0) in ("red", "green") and not state.is_kept(0)
+
+
+def test_a_kept_caption_is_not_given_twice(state):
+    state.set_assign("one_to_one")
+    state.write(0, "red lips")
+    assert chosen(state)[0] == "red lips"
+    assert "red lips" not in chosen(state)[1:]
+
+
+def test_one_to_one_with_too_few_captions_says_so(state):
+    state.set_captions("# a comment\nred\n\nred\n")
+    assert state.captions == ["red"]
+    assert chosen(state) == ["red"] * 3
+    state.set_assign("one_to_one")
+    assert sorted(chosen(state)) == ["", "", "red"]
+    assert "2 pictures without" in state.summary()
+
+
+def test_settings_that_make_no_sense_change_nothing(state):
+    for call in (
+        lambda: state.set_captions("\n# nothing\n"),
+        lambda: state.set_style("comic"),
+        lambda: state.set_assign("worst"),
+        lambda: state.set_temperature(0),
+        lambda: state.set_temperature(float("nan")),
+    ):
+        with pytest.raises(ValueError):
+            call()
+    assert (state.style, state.assign) == ("classic", "best")
+    assert chosen(state) == BEST and state.captions == CAPTIONS
+
+
+def test_the_chart_and_the_alternatives(state):
+    bars = state.chart(0, k=2)
+    assert [bar.is_chosen for bar in bars] == [True, False]
+    others = state.alternatives(0)
+    assert len(others) == 3 and "blue moon" not in [b.caption for b in others]
+    every = state.chart(0, k=9)
+    assert sum(bar.probability for bar in every) == pytest.approx(1, abs=1e-5)
+    state.write(0, "words of no list")
+    assert state.chart(0, k=1)[-1].caption == "words of no list"
+
+
+def test_temperature_changes_shares_and_no_order(state):
+    def shares():
+        return {b.caption: b.probability for b in state.chart(0, k=9)}
+
+    state.set_temperature(0.05)
+    cold = shares()
+    state.set_temperature(1.0)
+    warm = shares()
+    assert cold["blue moon"] > warm["blue moon"]
+    assert chosen(state) == BEST
+
+
+def test_shuffles_repeat_and_come_back(state, folder):
+    state.set_temperature(1.0)
+    drawn = []
+    for _ in range(6):
+        state.shuffle()
+        drawn.append(chosen(state))
+    assert any(row != BEST for row in drawn)
+    again = StudioState(ColourClip(), CAPTIONS)
+    again.load_folder(folder)
+    again.set_temperature(1.0)
+    for row in drawn:
+        again.shuffle()
+        assert chosen(again) == row
+    state.unshuffle()
+    assert chosen(state) == BEST
+
+
+def test_a_new_caption_encodes_only_itself(state):
+    before = len(state.clip.texts), len(state.clip.images)
+    state.set_captions("\n".join([*CAPTIONS, "purple rain"]))
+    state.chart(0)
+    assert state.clip.texts[before[0] :] == ["purple rain"]
+    assert len(state.clip.images) == before[1]
+
+
+def test_another_model_chooses_anew(state):
+    clip = TinyClip()
+    done = []
+    state.set_clip(clip, lambda *counts: done.append(counts))
+    assert clip.pictures == 3 and done[-1] == (3, 3)
+    assert state.temperature == pytest.approx(1 / clip.logit_scale)
+    assert "tiny-clip" in state.summary()
+
+
+def test_the_meme_is_what_render_draws(state):
+    state.set_style("below")
+    expected = render(state.pictures[0].read(), "blue moon", "below")
+    assert state.meme(0).tobytes() == expected.tobytes()
+
+
+def test_saving_writes_the_meme_once_and_replaces_nothing(state, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "blue.png").write_text("somebody's")
+    path = save_meme(state, 0)
+    assert path.read_bytes() == png_bytes(state.meme(0))
+    assert (out / "blue.png").read_text() == "somebody's"
+    assert save_meme(state, 0) == path
+    state.write(0, "another")
+    assert save_meme(state, 0) != path and path.exists()
+
+
+def test_all_memes_as_a_zip(state, folder):
+    state.pictures[1].source.unlink()  # gone since it was loaded
+    done = []
+    path = save_zip(state, lambda *counts: done.append(counts))
+    with zipfile.ZipFile(path) as file:
+        rows = json.loads(file.read("memes.json"))
+        for k in (0, 2):
+            data = file.read(rows[k]["meme"])
+            assert data == png_bytes(state.meme(k))
+    assert [row["caption"] for row in rows] == BEST
+    assert "skipped" in rows[1] and "meme" not in rows[1]
+    assert done[-1] == (3, 3)
+    assert save_zip(state) == path
+
+
+def test_memes_do_not_go_among_the_pictures(state, folder):
+    state.out = folder
+    with pytest.raises(ValueError, match="another folder"):
+        save_meme(state, 0)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_why_shows_the_picture_with_heat(folder):
+    state = StudioState(TinyClip(), CAPTIONS)
+    state.load_folder(folder)
+    image, heat = state.why(0, "blue")
+    assert image.size == (80, 60) and heat.shape == (4, 4)
+    with pytest.raises(ValueError):
+        state.why(0, "  ")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ((0, 0), "at the top left"), ((0, 11), "at the top right"),
+        ((6, 6), "in the centre"), ((11, 5), "at the bottom centre"),
+        ((5, 0), "at the middle left"),
+    ],
+)  # fmt: skip
+def test_where_it_is_brightest_in_words(cell, words):
+    heat = torch.zeros(12, 12)
+    heat[cell] = 1
+    assert place(heat) == words
+
+
+def test_a_preview_fits_the_page_and_keeps_the_original():
+    large = Image.new("RGB", (3000, 1000))
+    small = Image.open(io.BytesIO(preview(large, 300)))
+    assert small.size == (300, 100) and large.size == (3000, 1000)
