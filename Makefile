@@ -28,6 +28,7 @@ lab: setup
 	$(PY) -m jupyterlab $(LAB) notebooks/00_start_here.ipynb
 
 test: lint
+	$(PY) tests/browser/install.py
 	$(PY) -m pytest tests
 	$(PY) -m vlmtutor notebooks --check
 

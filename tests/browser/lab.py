@@ -72,6 +72,11 @@ def running_lab(folder: Path, home: Path) -> Iterator[Lab]:
         "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1",
     }  # fmt: skip
+    news = home / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir(parents=True)
+    (news / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8"
+    )
     log = home / "lab.log"
     with log.open("wb") as file:
         server = subprocess.Popen(

@@ -1,12 +1,13 @@
 """The meme studio as a widget: a thin skin over ``studio_state``.
 
-Callbacks change the value of HTML and Image widgets and print nothing, since
+Callbacks change the value of HTML widgets and print nothing, since
 what a callback prints has no cell to appear under.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,13 @@ from .captions import read_captions
 from .pictures import UnreadablePicture
 from .studio_controls import COLDEST, HOTTEST, Controls, show
 from .studio_files import preview, save_meme, save_zip
-from .studio_html import chart_html, shorten, skipped_html, status_html
+from .studio_html import (
+    chart_html,
+    picture_html,
+    shorten,
+    skipped_html,
+    status_html,
+)
 from .studio_models import download_openai, download_size, ready_models
 from .studio_state import StudioState, place
 
@@ -130,10 +137,10 @@ class MemeStudio(widgets.VBox):
             (ui.captions, self._set_captions), (ui.upload, self._add),
         ):  # fmt: skip
             control.observe(lambda _, action=action: action(), "value")
-        for control in (ui.slider, ui.temperature):
-            control.observe(
-                lambda change: self._set_temperature(change["new"]), "value"
-            )
+        ui.slider.observe(lambda change: self._slide(change["new"]), "value")
+        ui.temperature.observe(
+            lambda change: self._set_temperature(change["new"]), "value"
+        )
 
     # what is to be seen
 
@@ -213,8 +220,8 @@ class MemeStudio(widgets.VBox):
         show(ui.heat, False)
         ui.heat_note.value = ""
         if i is not None:
-            ui.image.value = preview(self.state.meme(i))
-            ui.image.tooltip = f"Meme. {self._about()}"
+            png = preview(self.state.meme(i))
+            ui.image.value = picture_html(png, f"Meme. {self._about()}")
 
     def _fill_temperature(self) -> None:
         with self._filling():
@@ -268,9 +275,9 @@ class MemeStudio(widgets.VBox):
         i = self.ui.picture.value
         words = self.ui.why_words.value.strip() or self.state.caption(i)
         image, heat = self.state.why(i, words)
-        self.ui.heat.value = preview(image, 420)
         text = f"“{shorten(words, 120)}”: brightest {place(heat)}."
-        self.ui.heat.tooltip = f"Heat map. {text}"
+        png = preview(image, 420)
+        self.ui.heat.value = picture_html(png, f"Heat map. {text}")
         self.ui.heat_note.value = status_html(text)
         show(self.ui.heat, True)
 
@@ -285,6 +292,12 @@ class MemeStudio(widgets.VBox):
         self.state.set_assign(self.ui.assign.value)
         self._draw()
         self._say(f"{self.state.summary()}. {self._about()}")
+
+    def _slide(self, value: float) -> None:
+        # The page moves the handle to the nearest step and reports that.
+        ratio = value / self.state.temperature
+        if abs(math.log10(ratio)) > self.ui.slider.step / 2:
+            self._set_temperature(value)
 
     @_by_person
     def _set_temperature(self, value: float) -> None:

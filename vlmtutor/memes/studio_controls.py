@@ -38,7 +38,7 @@ class Controls:
         self.picture = widgets.Dropdown(description="Picture")
         self.previous = widgets.Button(description="← Previous")
         self.next = widgets.Button(description="Next →")
-        self.image = widgets.Image(format="png")
+        self.image = widgets.HTML()
         self.words = widgets.Text(
             description="Caption", continuous_update=False,
             placeholder="type your own, then press Enter",
@@ -63,7 +63,7 @@ class Controls:
             placeholder="empty: the whole caption",
         )  # fmt: skip
         self.why = widgets.Button(description="Why this caption?")
-        self.heat = widgets.Image(format="png")
+        self.heat = widgets.HTML()
         self.heat_note = widgets.HTML()
 
     def _make_settings(self) -> None:

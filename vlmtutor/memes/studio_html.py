@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -29,9 +30,11 @@ STYLE = """
 .vt-studio .widget-label { width: auto; min-width: 7.5em; height: auto;
   text-align: left; white-space: normal; }
 .vt-studio .widget-text, .vt-studio .widget-dropdown,
-.vt-studio .widget-textarea { width: 100%; }
+.vt-studio .widget-textarea { width: 100%; margin-right: 0;
+  box-sizing: border-box; }
 .vt-studio .widget-text input, .vt-studio .widget-dropdown select,
-.vt-studio .widget-textarea textarea { flex: 1 1 10em; min-width: 0; }
+.vt-studio .widget-textarea textarea { flex: 1 1 10em; min-width: 0;
+  max-width: 100%; box-sizing: border-box; }
 .vt-studio .widget-checkbox { width: auto; }
 .vt-studio .jupyter-button { height: auto; min-height: 2.2em; width: auto;
   white-space: normal; line-height: 1.3; padding: 0.25em 0.8em; }
@@ -39,7 +42,8 @@ STYLE = """
 .vt-studio img { display: block; max-width: 100%; height: auto;
   object-fit: contain; }
 .vt-studio :is(button, input, select, textarea, .noUi-handle):focus-visible {
-  outline: 3px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
+  outline: 3px solid var(--jp-brand-color1, #1976d2) !important;
+  outline-offset: 1px; }
 .vt-studio .vt-status { border-left: 4px solid var(--jp-brand-color1, #1976d2);
   padding: 0.3em 0.7em; background: var(--jp-layout-color2, #eee);
   overflow-wrap: anywhere; }
@@ -66,6 +70,12 @@ def heading_html(text: str, note: str = "") -> str:
     """A heading, and a line of explanation below it."""
     html = f"<h3>{escape(text)}</h3>"
     return html + (f'<p class="vt-note">{escape(note)}</p>' if note else "")
+
+
+def picture_html(png: bytes, alt: str) -> str:
+    """A picture with its description, which ``widgets.Image`` cannot have."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def status_html(text: str, is_problem: bool = False) -> str:

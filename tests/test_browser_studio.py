@@ -1,0 +1,204 @@
+"""The meme studio in a real JupyterLab, driven as a person would."""
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+from browser.pages import (
+    clip_out,
+    open_lab_page,
+    run_all,
+    scroll_to,
+    wait_until_idle,
+    widget_image,
+)
+from fake_clip import plain
+
+NOTEBOOK = "notebooks/20_meme_studio.ipynb"
+STUDIO = ".vt-studio"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with open_lab_page(tmp_path_factory, NOTEBOOK) as page:
+        run_all(page)
+        wait_until_idle(page)
+        scroll_to(page, STUDIO)
+        yield page
+
+
+@pytest.fixture
+def studio(page):
+    return page.locator(STUDIO)
+
+
+def status(studio):
+    return studio.locator(".vt-status")
+
+
+def told(studio, text):
+    """Wait until the status line says ``text``; all that it says."""
+    line = status(studio).filter(has_text=text)
+    line.wait_for(timeout=30_000)
+    return line.inner_text()
+
+
+def control(studio, label):
+    return studio.get_by_label(label, exact=True)
+
+
+def button(studio, name):
+    return studio.get_by_role("button", name=name, exact=True)
+
+
+def send(page, studio, path):
+    """Press the button and choose a file."""
+    with page.expect_file_chooser() as chooser:
+        studio.get_by_role("button", name="Upload pictures").click()
+    chooser.value.set_files(path)
+
+
+def changed(page, before):
+    """The meme on the page, once it is another than before."""
+    for _ in range(100):
+        now = widget_image(page, f"{STUDIO} .vt-wide img")
+        if now != before:
+            return now
+        page.wait_for_timeout(100)
+    raise AssertionError("the picture on the page did not change")
+
+
+def meme(page):
+    return widget_image(page, f"{STUDIO} .vt-wide img")
+
+
+def test_a_typed_caption_is_drawn(page, studio):
+    before = meme(page)
+    control(studio, "Caption").fill("The penguin forgot its towel")
+    control(studio, "Caption").press("Enter")
+    told(studio, "Your caption")
+    assert changed(page, before) != before
+
+
+def test_another_style_draws_it_again(page, studio):
+    before = meme(page)
+    control(studio, "Style").select_option(label="on a bar below")
+    told(studio, "Style: on a bar below")
+    changed(page, before)
+
+
+def test_an_alternative_is_one_click_away(page, studio):
+    before = meme(page)
+    choice = studio.locator(".vt-choice").first
+    text = re.sub(r" \(\d+ %\)$", "", choice.inner_text())
+    choice.click()
+    told(studio, "Taken.")
+    changed(page, before)
+    assert control(studio, "Caption").input_value() == text
+
+
+def test_an_upload_is_shown_and_saved_as_seen(page, studio, tmp_path):
+    picture = tmp_path / "my holiday.png"
+    plain("blue", (320, 240)).save(picture)
+    before = meme(page)
+    send(page, studio, picture)
+    told(studio, "Added my_holiday.png")
+    before = changed(page, before)
+    control(studio, "Caption").fill("Blue, all over")
+    control(studio, "Caption").press("Enter")
+    told(studio, "Blue, all over")
+    shown = changed(page, before)
+    button(studio, "Save this meme").click()
+    path = Path(told(studio, "Saved: ").partition("Saved: ")[2].strip())
+    assert path.stem == "my_holiday"
+    assert path.read_bytes() == shown
+
+
+def test_a_file_that_is_no_picture_is_refused(page, studio, tmp_path):
+    wrong = tmp_path / "notes.png"
+    wrong.write_text("no picture at all")
+    send(page, studio, wrong)
+    assert "notes.png" in told(studio, "Problem:")
+
+
+def test_why_this_caption_shows_a_heat_map(page, studio):
+    control(studio, "Words").fill("blue")
+    button(studio, "Why this caption?").click()
+    studio.get_by_text("brightest").wait_for(timeout=20_000)
+
+
+def test_the_keyboard_alone_reaches_and_presses_everything(page, studio):
+    control(studio, "Picture").focus()
+    seen = []
+    for _ in range(40):
+        seen.append(page.evaluate(FOCUSED))
+        page.keyboard.press("Tab")
+        if page.evaluate(LEFT):
+            break
+    assert len(seen) >= 18, seen
+    assert all(name for name, _ in seen), seen
+    assert all(ring for _, ring in seen), seen
+    names = [name for name, _ in seen]
+    for wanted in ("Caption", "Save this meme", "Style", "Folder"):
+        assert wanted in names, names
+    before = control(studio, "Picture").input_value()
+    button(studio, "Next →").focus()
+    page.keyboard.press("Enter")
+    told(studio, "Picture ")
+    assert control(studio, "Picture").input_value() != before
+
+
+FOCUSED = """() => {
+  const e = document.activeElement;
+  const name = (e.labels && e.labels[0] ? e.labels[0].innerText : '')
+    || e.getAttribute('aria-label') || e.innerText || e.title;
+  return [name.trim(), getComputedStyle(e).outlineStyle !== 'none'];
+}"""
+LEFT = "() => !document.activeElement.closest('.vt-studio')"
+NAMELESS = """() => [...document.querySelectorAll(
+    '.vt-studio :is(button, input, select, textarea, img)')]
+  .filter(e => e.offsetParent && e.type !== 'file')
+  .filter(e => !((e.labels && e.labels.length && e.labels[0].innerText)
+    || e.getAttribute('aria-label') || e.innerText || e.title || e.alt))
+  .map(e => e.outerHTML.slice(0, 200))"""
+CUT_OFF = """() => {
+  const box = document.querySelector('.vt-studio').getBoundingClientRect();
+  return [...document.querySelectorAll(
+      '.vt-studio :is(button, input, select, textarea, img, li, p, label)')]
+    .filter(e => e.offsetParent && e.type !== 'file')
+    .filter(e => e.getBoundingClientRect().right > box.right + 2
+      || e.scrollWidth > e.clientWidth + 2 && e.tagName === 'BUTTON')
+    .map(e => e.outerHTML.slice(0, 120));
+}"""
+
+
+def test_every_control_is_named(page):
+    assert page.evaluate(NAMELESS) == []
+
+
+def test_it_is_readable_at_200_per_cent(page, studio):
+    """Twice the size on a page of half the width, with nothing cut off."""
+    size = page.viewport_size
+    page.set_viewport_size({"width": 640, "height": 500})
+    try:
+        page.wait_for_timeout(500)
+        studio.scroll_into_view_if_needed()
+        assert page.evaluate(CUT_OFF) == []
+        clip_out(page, STUDIO, "studio_200.png")
+    finally:
+        page.set_viewport_size(size)
+        page.wait_for_timeout(300)
+    clip_out(page, STUDIO, "studio.png")
+
+
+def test_all_memes_as_zip(studio):
+    button(studio, "Save all as zip").click()
+    path = Path(told(studio, "memes.zip").partition("Saved: ")[2].strip())
+    assert path.read_bytes()[:2] == b"PK"
+
+
+def test_the_picture_on_the_page_is_a_png(page):
+    assert meme(page)[:4] == base64.b64decode("iVBORw==")
