@@ -12,10 +12,10 @@ from browser.pages import (
     open_lab_page,
     run_all,
     scroll_to,
-    wait_until_idle,
     widget_image,
 )
 from fake_clip import plain
+from playwright.sync_api import expect
 
 NOTEBOOK = "notebooks/20_meme_studio.ipynb"
 STUDIO = ".vt-studio"
@@ -25,7 +25,6 @@ STUDIO = ".vt-studio"
 def page(tmp_path_factory):
     with open_lab_page(tmp_path_factory, NOTEBOOK) as page:
         run_all(page)
-        wait_until_idle(page)
         scroll_to(page, STUDIO)
         yield page
 
@@ -36,14 +35,17 @@ def studio(page):
 
 
 def status(studio):
-    return studio.locator(".vt-status")
+    return studio.locator(".vt-status").first
 
 
 def told(studio, text):
     """Wait until the status line says ``text``; all that it says."""
-    line = status(studio).filter(has_text=text)
-    line.wait_for(timeout=30_000)
-    return line.inner_text()
+    try:
+        expect(status(studio)).to_contain_text(text, timeout=20_000)
+    except AssertionError as error:
+        said = status(studio).inner_text()
+        raise AssertionError(f"no {text!r}: {said}") from error
+    return status(studio).inner_text()
 
 
 def control(studio, label):
@@ -105,7 +107,7 @@ def test_an_upload_is_shown_and_saved_as_seen(page, studio, tmp_path):
     plain("blue", (320, 240)).save(picture)
     before = meme(page)
     send(page, studio, picture)
-    told(studio, "Added my_holiday.png")
+    told(studio, "Added my holiday.png")
     before = changed(page, before)
     control(studio, "Caption").fill("Blue, all over")
     control(studio, "Caption").press("Enter")
@@ -113,7 +115,7 @@ def test_an_upload_is_shown_and_saved_as_seen(page, studio, tmp_path):
     shown = changed(page, before)
     button(studio, "Save this meme").click()
     path = Path(told(studio, "Saved: ").partition("Saved: ")[2].strip())
-    assert path.stem == "my_holiday"
+    assert path.stem == "my holiday"
     assert path.read_bytes() == shown
 
 
@@ -139,8 +141,8 @@ def test_the_keyboard_alone_reaches_and_presses_everything(page, studio):
         if page.evaluate(LEFT):
             break
     assert len(seen) >= 18, seen
-    assert all(name for name, _ in seen), seen
-    assert all(ring for _, ring in seen), seen
+    assert [name for name, _ in seen if not name] == []
+    assert [name for name, ring in seen if not ring] == []
     names = [name for name, _ in seen]
     for wanted in ("Caption", "Save this meme", "Style", "Folder"):
         assert wanted in names, names

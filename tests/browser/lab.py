@@ -18,6 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 90  # until JupyterLab answers
 
+# No question about news, and no cell taken off the page while out of sight.
+SETTINGS = {
+    "apputils-extension/notification.jupyterlab-settings": (
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    ),
+    "notebook-extension/tracker.jupyterlab-settings": (
+        '{"windowingMode": "none"}'
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -72,11 +82,10 @@ def running_lab(folder: Path, home: Path) -> Iterator[Lab]:
         "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1",
     }  # fmt: skip
-    news = home / "settings" / "@jupyterlab" / "apputils-extension"
-    news.mkdir(parents=True)
-    (news / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8"
-    )
+    for name, text in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     log = home / "lab.log"
     with log.open("wb") as file:
         server = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,35 +46,19 @@ def open_lab_page(tmp_path_factory, notebook: str) -> Iterator:
 
 
 def run_all(page) -> None:
-    """The menu Run, its entry Run All Cells, once the kernel is up."""
-    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    idle.wait_for(timeout=90_000)
+    """Run All Cells of the menu Run, once the kernel is ready."""
+    # The status bar names a kernel only when there is one; the round sign
+    # beside the notebook's name already says idle before.
+    page.get_by_text(re.compile(r"Python.*\| Idle$")).wait_for(timeout=90_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 def scroll_to(page, selector: str) -> None:
-    """Turn the wheel until ``selector`` shows.
-
-    After a run JupyterLab stands at the last cell, and it hides the cells
-    that are far from what is seen.
-    """
-    page.locator(".jp-Notebook").first.hover()
+    """Wait for a widget, which shows once its cell has run; bring it up."""
     found = page.locator(selector).first
-    for _ in range(120):
-        if found.is_visible():
-            found.scroll_into_view_if_needed()
-            return
-        page.mouse.wheel(0, -700)
-        page.wait_for_timeout(250)
-    raise AssertionError(f"nothing to be seen of {selector}")
-
-
-def wait_until_idle(page) -> None:
-    """Wait until the kernel has run all that it was asked to."""
-    busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")
-    page.wait_for_timeout(2000)
-    busy.wait_for(state="detached", timeout=120_000)
+    found.wait_for(timeout=120_000)
+    found.scroll_into_view_if_needed()
 
 
 def widget_image(page, selector: str) -> bytes:

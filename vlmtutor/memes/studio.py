@@ -7,7 +7,6 @@ what a callback prints has no cell to appear under.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,7 +136,6 @@ class MemeStudio(widgets.VBox):
             (ui.captions, self._set_captions), (ui.upload, self._add),
         ):  # fmt: skip
             control.observe(lambda _, action=action: action(), "value")
-        ui.slider.observe(lambda change: self._slide(change["new"]), "value")
         ui.temperature.observe(
             lambda change: self._set_temperature(change["new"]), "value"
         )
@@ -226,7 +224,6 @@ class MemeStudio(widgets.VBox):
     def _fill_temperature(self) -> None:
         with self._filling():
             value = min(max(self.state.temperature, COLDEST), HOTTEST)
-            self.ui.slider.value = value
             self.ui.temperature.value = round(value, 4)
 
     # what a person does
@@ -292,12 +289,6 @@ class MemeStudio(widgets.VBox):
         self.state.set_assign(self.ui.assign.value)
         self._draw()
         self._say(f"{self.state.summary()}. {self._about()}")
-
-    def _slide(self, value: float) -> None:
-        # The page moves the handle to the nearest step and reports that.
-        ratio = value / self.state.temperature
-        if abs(math.log10(ratio)) > self.ui.slider.step / 2:
-            self._set_temperature(value)
 
     @_by_person
     def _set_temperature(self, value: float) -> None:

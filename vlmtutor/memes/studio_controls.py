@@ -71,14 +71,9 @@ class Controls:
         self.assign = widgets.Dropdown(
             description="Assignment", options=ASSIGNMENTS
         )
-        # A slider's handle has no name for screen readers; the number field
-        # beside it sets the same and has one.
-        self.slider = widgets.FloatLogSlider(
-            min=-3, max=0, step=0.02, base=10, readout=False,
-            description="Temperature",
-        )  # fmt: skip
+        # No slider: its handle would have no name for screen readers.
         self.temperature = widgets.BoundedFloatText(
-            description="Temperature, as a number",
+            description="Temperature",
             min=COLDEST, max=HOTTEST, step=0.005,
         )  # fmt: skip
         self.model = widgets.Dropdown(description="Model")
@@ -111,7 +106,7 @@ class Controls:
         )  # fmt: skip
         settings = _column(
             _title("Settings"),
-            self.style, self.assign, self.slider, self.temperature,
+            self.style, self.assign, self.temperature,
             self.model, self.download,
             _title("Pictures"),
             self.folder, _row(self.load, self.upload), self.skipped,

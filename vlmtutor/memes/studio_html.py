@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Colours come from JupyterLab's theme, so that dark themes work too. Lengths
 # are relative, so that zooming wraps instead of cutting off.
 STYLE = """
-.vt-studio { max-width: 72rem; overflow: visible; }
+.vt-studio { max-width: 72rem; overflow: visible; padding-right: 4px; }
 .vt-studio .vt-columns { display: flex; flex-flow: row wrap; gap: 0.5rem 2rem;
   overflow: visible; }
 .vt-studio .vt-column { flex: 1 1 19rem; min-width: 0; overflow: visible; }
@@ -41,7 +41,7 @@ STYLE = """
 .vt-studio .vt-choice { display: block; width: 100%; text-align: left; }
 .vt-studio img { display: block; max-width: 100%; height: auto;
   object-fit: contain; }
-.vt-studio :is(button, input, select, textarea, .noUi-handle):focus-visible {
+.vt-studio :is(button, input, select, textarea):focus-visible {
   outline: 3px solid var(--jp-brand-color1, #1976d2) !important;
   outline-offset: 1px; }
 .vt-studio .vt-status { border-left: 4px solid var(--jp-brand-color1, #1976d2);

@@ -1,0 +1,27 @@
+"""The slider of the first notebook in a real JupyterLab."""
+
+import pytest
+
+pytest.importorskip("playwright")
+from browser.pages import open_lab_page, run_all, scroll_to
+from playwright.sync_api import expect
+
+NOTEBOOK = "notebooks/00_start_here.ipynb"
+
+
+def test_arrow_keys_move_to_another_scene(tmp_path_factory):
+    with open_lab_page(tmp_path_factory, NOTEBOOK) as page:
+        run_all(page)
+        scroll_to(page, ".widget-slider")
+        handle = page.locator(".widget-slider .noUi-handle")
+        picture = page.locator("img.widget-image").first
+        words = page.locator(".widget-html-content b").first
+        expect(words).not_to_be_empty()
+        before = picture.get_attribute("src"), words.text_content()
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        expect(picture).not_to_have_attribute("src", before[0])
+        expect(words).not_to_have_text(before[1])
+        assert page.locator(".widget-readout").first.inner_text() == "25"
+        page.keyboard.press("ArrowLeft")
+        expect(words).to_have_text(before[1])
