@@ -13,13 +13,7 @@ both halves.  One setting a method serves all tasks and numbers of shots.
 from __future__ import annotations
 
 import argparse
-import datetime
-import hashlib
 import itertools
-import json
-import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -27,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from .. import stored
 from ..metrics import expected_calibration_error, harmonic_mean
 from . import get_fit
 from .base import TiedToClasses
@@ -34,29 +29,9 @@ from .few_shot import accuracy
 from .plans import PLANS, Method, Plan
 from .tasks import SHOTS, Split, Task, calibrate, make_task
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SEEDS = (0, 1, 2)
 SEARCH_SEED = 9  # its shots are no run's
 SEARCH_SHOTS = (1, 16)
-
-
-def fingerprint(clip) -> str:
-    """Twelve characters that change with any weight of the model."""
-    digest = hashlib.sha256()
-    for name, tensor in clip.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def machine() -> dict:
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def first(split: Split, per_class: int | None) -> Split:
@@ -138,9 +113,8 @@ def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
     methods that learn nothing appear once, with shots 0.
     """
     notes: dict = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine(),
-        "model": {"name": clip.name, "fingerprint": fingerprint(clip)},
+        **stored.heading(),
+        "model": {"name": clip.name, "fingerprint": stored.fingerprint(clip)},
         "seeds": list(seeds),
         "shots": list(shots),
         "search": {},
@@ -224,11 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     start = time.perf_counter()
     notes = run(clip, PLANS[args.name])
     notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    out = args.out or NOTEBOOKS / f"{args.name}.json"
-    text = json.dumps(notes, indent=1, ensure_ascii=False)
-    # innermost objects on one line each: a run is a row
-    text = re.sub(r"\{[^{}]*\}", lambda m: re.sub(r"\s+", " ", m[0]), text)
-    out.write_text(text + "\n", encoding="utf-8")
+    out = stored.save(notes, args.name, args.out)
     print(f"{out} written after {notes['minutes']} minutes")
     return 0
 

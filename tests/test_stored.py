@@ -1,0 +1,40 @@
+"""Stored results: where they were measured, and that they come back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transfer_tiny import tiny_clip
+
+from vlmtutor import stored
+
+
+def test_fingerprint_changes_with_a_weight():
+    model = tiny_clip()
+    before = stored.fingerprint(model)
+    assert before == stored.fingerprint(tiny_clip()) and len(before) == 12
+    assert before != stored.fingerprint(tiny_clip(seed=1))
+    with torch.no_grad():
+        model.model.logit_scale += 1e-3
+    assert stored.fingerprint(model) != before
+
+
+def test_what_is_saved_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    rows = [{"seed": 0, "top-1": 0.5}, {"seed": 1, "top-1": 0.25}]
+    results = {**stored.heading(), "rows": rows}
+    path = stored.save(results, "06_pretraining")
+    assert path == tmp_path / "06_pretraining.json"
+    assert stored.load("06_pretraining") == results
+    assert '{ "seed": 0, "top-1": 0.5 }' in path.read_text("utf-8")
+
+
+def test_heading_names_date_and_machine():
+    found = stored.heading()
+    assert len(found["date"]) == 10
+    assert found["machine"]["torch"] == torch.__version__
+
+
+def test_a_missing_result_is_named():
+    with pytest.raises(FileNotFoundError, match="99_nothing.json"):
+        stored.load("99_nothing")
