@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from transfer_tiny import CLASSES, clip, colours, tiny_clip
+from transfer_tiny import CLASSES, clip, colours
 
 from vlmtutor import stored
 from vlmtutor.transfer import get_fit, study, tasks
