@@ -18,11 +18,13 @@ PLAN = Plan(
     methods={
         "zero-shot": Method("zero-shot", learns=False),
         "one view": Method("hand prompt", pictures=1, learns=False),
+        "draws": Method("TPT", pictures=1, learns=False, draws=True),
         "probe": Method("linear probe", grid={"C": (1, 10)}),
         "CoOp": Method("CoOp", {"context": None}, {"steps": (1, 2)}),
         "two classes": Method("CoOp", classes=2, like="CoOp"),
     },
-    tasks=(("cats", "night"),),
+    tasks=(("cats", "night"), ("cats", "noisy")),
+    shots={("cats", "noisy"): (1,)},
     search_domains=("sketch",),
     n_test=2,
 )
@@ -46,6 +48,8 @@ def test_first_takes_some_of_each_class():
     few = study.first(split, 2)
     assert few.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert few.pictures.images == [images[i] for i in (0, 1, 3, 4, 6, 7)]
+    later = study.first(split, 1, skip=2)
+    assert later.pictures.images == [images[i] for i in (2, 5, 8)]
     assert study.first(split, None) is split
 
 
@@ -84,17 +88,22 @@ def test_search_sees_neither_test_pictures_nor_test_classes(notes):
 
 def test_tables_have_a_row_for_each_run(notes):
     found, _ = notes
-    (title,) = found["tables"]
-    assert title == "cats, night"
-    table = found["tables"][title]
+    assert list(found["tables"]) == ["cats, night", "cats, noisy"]
+    assert found["tasks"]["cats, noisy"]["shots"] == [1]
+    limited = found["tables"]["cats, noisy"]["CoOp"]
+    assert [(row["shots"], row["seed"]) for row in limited] == [(1, 0), (1, 1)]
+    table = found["tables"]["cats, night"]
     assert list(table) == list(PLAN.methods)
     runs = [(row["shots"], row["seed"]) for row in table["CoOp"]]
     assert runs == [(1, 0), (1, 1), (2, 0), (2, 1)]
     assert len(table["zero-shot"]) == len(table["one view"]) == 1
+    drawn = [(row["shots"], row["seed"]) for row in table["draws"]]
+    assert drawn == [(0, 0), (0, 1)]
     assert "novel" not in table["probe"][0]  # tied to its classes
     for row in table["CoOp"] + table["zero-shot"]:
         assert 0 <= row["base"] <= 1 and 0 <= row["novel"] <= 1
         assert 0 <= row["base ECE"] <= 1
+        assert row["ms a picture"] > 0
     assert found["parameters"]["zero-shot"] == 0
     assert found["parameters"]["CoOp"] == 4 * 24
     settings = found["settings"]
@@ -110,12 +119,17 @@ def test_stored_study_is_complete(name):
     notes = json.loads(path.read_text(encoding="utf-8"))
     plan = PLANS[name]
     assert notes["seeds"] == list(study.SEEDS)
-    assert len(notes["tables"]) == len(plan.tasks)
-    for table in notes["tables"].values():
+    assert set(notes["settings"]) == set(plan.methods)
+    pairs = {(t["name"], t["domain"]): t for t in notes["tasks"].values()}
+    assert set(pairs) == set(plan.tasks)
+    for pair, title in zip(pairs, notes["tasks"], strict=True):
+        shots = plan.shots.get(pair, notes["shots"])
+        assert list(shots) == pairs[pair]["shots"]
+        assert 0.35 <= pairs[pair]["zero_shot"] <= 0.65
+        table = notes["tables"][title]
         assert list(table) == list(plan.methods)
         for method, rows in table.items():
-            learns = plan.methods[method].learns
-            runs = len(notes["shots"]) * len(notes["seeds"])
-            assert len(rows) == (runs if learns else 1)
-    for task in notes["tasks"].values():
-        assert 0.35 <= task["zero_shot"] <= 0.65
+            how = plan.methods[method]
+            runs = len(notes["seeds"]) if how.learns or how.draws else 1
+            assert len(rows) == runs * (len(shots) if how.learns else 1)
+            assert all(row["seconds"] <= 15 for row in rows)

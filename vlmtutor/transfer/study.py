@@ -34,15 +34,15 @@ SEARCH_SEED = 9  # its shots are no run's
 SEARCH_SHOTS = (1, 16)
 
 
-def first(split: Split, per_class: int | None) -> Split:
-    """The first pictures of each class."""
+def first(split: Split, per_class: int | None, skip: int = 0) -> Split:
+    """The first pictures of each class, after ``skip`` of them."""
     if per_class is None:
         return split
     seen: dict[int, int] = {}
     rows = []
     for row, label in enumerate(split.labels.tolist()):
         seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= per_class:
+        if skip < seen[label] <= skip + per_class:
             rows.append(row)
     return Split(split.pictures[rows], split.labels[rows], split.classes)
 
@@ -80,17 +80,18 @@ def score(predictor, base: Split, novel: Split) -> dict[str, float]:
 
 
 def search(method: Method, tasks: list[Task]) -> tuple[dict, list[dict]]:
-    """The best settings of a grid, and every score: [{settings, score}].
+    """The best settings of a grid, and all scores: [{settings, score, …}].
 
     The score is the harmonic mean of both halves' validation accuracies (that
     of the base half alone where a method is tied to its classes), averaged
-    over tasks and numbers of shots.
+    over tasks and numbers of shots; "base" and "novel" are the means of what
+    it is made of.
     """
     rows = []
     shots = SEARCH_SHOTS if method.learns else SEARCH_SHOTS[:1]
     for values in itertools.product(*method.grid.values()):
         settings = dict(zip(method.grid, values, strict=True))
-        scores = []
+        scores, parts = [], {"base": [], "novel": []}
         for task, k in itertools.product(tasks, shots):
             halves = [
                 first(task.val(12, half=half), method.pictures)
@@ -101,16 +102,19 @@ def search(method: Method, tasks: list[Task]) -> tuple[dict, list[dict]]:
             found = score(predictor, *halves)
             a, b = found["base"], found.get("novel")
             scores.append(a if b is None else harmonic_mean(a, b))
-        rows.append({**settings, "score": statistics.mean(scores)})
+            for half, values in parts.items():
+                values += [found[half]] if half in found else []
+        means = {k: statistics.mean(v) for k, v in parts.items() if v}
+        rows.append({**settings, "score": statistics.mean(scores), **means})
     best = max(rows, key=lambda row: row["score"])
-    return {k: v for k, v in best.items() if k != "score"}, rows
+    return {k: best[k] for k in method.grid}, rows
 
 
 def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
     """Everything a notebook shows of a plan, as plain numbers.
 
     ``tables[task][method]`` is a list of {shots, seed, base, novel, …};
-    methods that learn nothing appear once, with shots 0.
+    methods that learn nothing have shots 0, and one run unless they draw.
     """
     notes: dict = {
         **stored.heading(),
@@ -125,7 +129,7 @@ def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
     }
     development = []
     for domain in plan.search_domains:
-        strength, _ = calibrate(clip, "development", domain)
+        strength, _ = calibrate(clip, "development", domain, plan.target)
         task = make_task(
             clip, "development", domain, strength=strength, n_val=12
         )
@@ -140,13 +144,15 @@ def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
             notes["settings"][name] = notes["settings"][method.like]
     for name, domain in plan.tasks:
         title = f"{name}, {domain}"
-        strength, reached = calibrate(clip, name, domain)
+        strength, reached = calibrate(clip, name, domain, plan.target)
         task = make_task(
             clip, name, domain, strength=strength, n_test=plan.n_test
         ).encode(seeds, splits=("train", "test"))
+        tried = plan.shots.get((name, domain), shots)
         notes["tasks"][title] = {
             "name": name, "domain": domain, "strength": strength,
             "calibrated": reached, "classes": len(task.classes),
+            "shots": list(tried),
             "zero_shot": accuracy(
                 get_fit("zero-shot")(clip, None, None, task.classes),
                 task.test(),
@@ -154,27 +160,37 @@ def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
         }  # fmt: skip
         say(f"{title}: strength {strength}, zero-shot {reached:.2f}")
         notes["tables"][title] = {
-            name: table(method, task, notes, name, seeds, shots, say)
-            for name, method in plan.methods.items()
+            method: table(how, task, notes, method, seeds, tried, say)
+            for method, how in plan.methods.items()
         }
     return notes
 
 
 def table(method, task, notes, name, seeds, shots, say) -> list[dict]:
     """The runs of one method on one task."""
-    halves = [
-        first(task.test(half), method.pictures) for half in ("base", "novel")
-    ]
-    runs = itertools.product(shots, seeds) if method.learns else [(0, 0)]
+    if method.learns:
+        runs = list(itertools.product(shots, seeds))
+    else:
+        runs = [(0, seed) for seed in (seeds if method.draws else (0,))]
     rows = []
     for k, seed in runs:
+        skip = seeds.index(seed) * method.pictures if method.draws else 0
+        halves = [
+            first(task.test(half), method.pictures, skip)
+            for half in ("base", "novel")
+        ]
         train = task.shots(max(k, 1), seed, "base")
         settings = notes["settings"][name]
         predictor, seconds = learn(method, train, seed, **settings)
+        start = time.perf_counter()
         found = score(predictor, *halves)
+        pictures = sum(len(half) for half in halves)
+        each = (time.perf_counter() - start) / pictures
         found = {key: round(value, 4) for key, value in found.items()}
-        seconds = round(seconds, 2)
-        rows.append({"shots": k, "seed": seed, **found, "seconds": seconds})
+        rows.append({
+            "shots": k, "seed": seed, **found, "seconds": round(seconds, 2),
+            "ms a picture": round(1000 * each, 2),
+        })  # fmt: skip
         notes["parameters"][name] = predictor.parameters_trained
     base = statistics.mean(row["base"] for row in rows[-len(seeds) :])
     say(f"  {name}: {base:.2f} on base classes")
