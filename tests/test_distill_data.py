@@ -1,0 +1,191 @@
+"""The dense bench: who may see what, and features made once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from distill_tiny import bench, protocol
+from transfer_tiny import clip, close
+
+from vlmtutor.distill import blocks
+from vlmtutor.distill.data import (
+    IGNORE,
+    Captioned,
+    DensePictures,
+    Masked,
+    Partial,
+    Regions,
+    Tagged,
+    Unlabelled,
+    taps,
+)
+from vlmtutor.distill.protocol import (
+    BASE,
+    NOVEL,
+    PSEUDO_NOVEL,
+    STARTS,
+    Bench,
+    Protocol,
+)
+from vlmtutor.transfer import tasks
+from vlmtutor.world import find_category
+
+
+def test_value_path_is_the_last_block_with_the_identity_for_attention():
+    pictures = bench().test_pictures
+    states = blocks.hidden_states(clip(), pictures.pixel_values)
+    block, hidden = blocks.vision_blocks(clip())[-1], states[-2]
+    eye = torch.eye(hidden.shape[1])
+    value = blocks.value_path(block, hidden)
+    close(value, blocks.run_block(block, hidden, eye))
+    close(pictures.dense, blocks.read_out(clip(), value)[:, 1:])
+    theirs = clip().patch_features(pictures.pixel_values).flatten(1, 2)
+    close(pictures.dense, theirs.detach())
+
+
+def test_blocks_are_those_of_transformers():
+    pixels = bench().test_pictures.pixel_values
+    states = blocks.hidden_states(clip(), pixels)
+    for k, block in enumerate(blocks.vision_blocks(clip())):
+        close(blocks.run_block(block, states[k]), states[k + 1])
+    close(blocks.run_from(clip(), states[1], 1), states[-1])
+    theirs = clip().patch_features(pixels, path="attention").flatten(1, 2)
+    close(blocks.read_out(clip(), states[-1])[:, 1:], theirs)
+
+
+def test_features_are_right_and_made_once():
+    pictures = DensePictures(clip(), bench().test_pictures.images)
+    images = [pictures.look(k) for k in range(len(pictures))]
+    close(pictures.image_embeds, clip().encode_images(images))
+    assert pictures.dense is pictures.dense
+    theirs = clip().patch_features(pictures.pixel_values, "attention")
+    close(pictures.patch_tokens, theirs.flatten(1, 2).detach(), atol=5e-3)
+    L, T = 4, 1 + 16
+    assert pictures.attention.shape == (6, L, T, T)
+    close(pictures.attention.float().sum(-1), torch.ones(6, L, T), atol=5e-3)
+    states = blocks.hidden_states(clip(), pictures.pixel_values)
+    for layer in (0, 1, *taps(clip()), 4):
+        close(pictures.hidden(layer), states[layer].detach(), atol=5e-3)
+    assert pictures.keys.shape == (6, 16, 32)
+
+
+def test_slices_keep_what_is_known():
+    pictures = DensePictures(clip(), bench().test_pictures.images)
+    pictures.prepare("keys")
+    for rows in (slice(1, 3), [1, 2], torch.arange(6) == 1):
+        part = pictures[rows]
+        assert "keys" in part.__dict__ and "_hidden" in part.__dict__
+        close(part.dense[0], pictures.dense[1])
+        close(part.hidden(1)[0], pictures.hidden(1)[1])
+        assert torch.equal(part.images[0], pictures.images[1])
+
+
+def test_shifted_grid_lies_on_the_pixels():
+    # pass (i, j) holds the rows 2 r + i and the columns 2 c + j
+    g, D = 3, 1
+    passes = torch.arange(4.0).view(1, 2, 2, 1, 1, D).expand(1, 2, 2, g, g, D)
+    fine = blocks.interleave(passes)[0, ..., 0]
+    assert fine.shape == (6, 6)
+    assert fine[:2, :2].tolist() == [[0, 1], [2, 3]]
+    pixels = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 1, 8, 8)
+    moved = blocks.shift_pixels(pixels, 0, -2)[0, 0, 0]
+    assert moved.tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
+    shifted = bench().test_pictures.shifted
+    assert shifted.shape == (6, 4 * 16, 16)
+    close(shifted.norm(dim=-1), torch.ones(6, 64))
+
+
+def test_types_hold_only_what_they_say():
+    b = bench()
+    have = {
+        Unlabelled: {"pictures"},
+        Captioned: {"pictures", "captions", "spans"},
+        Tagged: {"pictures", "tags", "names"},
+        Regions: {"pictures", "regions"},
+        Masked: {"pictures", "labels", "regions", "names"},
+        Partial: {"pictures", "labels", "regions", "names"},
+    }
+    for kind, fields in have.items():
+        data = b.data(kind)
+        assert type(data) is kind
+        assert {f.name for f in dataclasses.fields(data)} == fields
+        known = set(data.pictures.prepare().__dict__)
+        assert not known & {"scenes", "captions", "labels"}
+    assert b.data(Masked) is b.data(Masked)
+    both = b.data((Regions, Captioned))
+    assert [type(part) for part in both] == [Regions, Captioned]
+    with pytest.raises(TypeError, match="no data"):
+        b.data(int)
+
+
+def test_mask_scenes_hold_no_novel_sticker():
+    b = bench()
+    names = {o.name for s in b._scenes("masks") for o in s.objects}
+    assert names <= set(b.base)
+    masked = b.data(Masked)
+    assert masked.labels.max() == len(b.base) and masked.labels.min() >= 0
+    on = masked.regions >= 0
+    assert torch.equal(on, masked.labels < len(b.base))
+
+
+def test_partial_masks_leave_novel_stickers_open():
+    b = bench()
+    data, scenes = b.data(Partial), b._scenes("captions")
+    assert (data.labels == IGNORE).any()
+    for labels, regions, scene in zip(
+        data.labels, data.regions, scenes, strict=False
+    ):
+        for thing in scene.objects:
+            mine = torch.from_numpy(thing.mask)
+            known = thing.name in b.base
+            want = b.base.index(thing.name) if known else IGNORE
+            assert (labels[mine] == want).all()
+            assert ((regions[mine] >= 0) == known).all()
+
+
+def test_tags_and_phrases_come_from_the_scene():
+    b = bench()
+    data = b.data(Tagged)
+    for tags, scene in zip(data.tags, b._scenes("captions"), strict=True):
+        there = {o.name for o in scene.objects if o.mask.any()}
+        assert {b.names[k] for k in tags.nonzero()[:, 0]} == there
+    captioned = b.data(Captioned)
+    for phrases, text in zip(
+        captioned.phrases(), captioned.captions, strict=True
+    ):
+        assert phrases and all(phrase in text for phrase in phrases)
+
+
+def test_classes_have_relatives_and_pseudo_novel_ones_are_base():
+    for name in NOVEL:
+        category = find_category(name)
+        assert not category.base and category.relative in BASE
+    assert all(find_category(name).base for name in BASE)
+    pseudo = Protocol().pseudo()
+    assert set(pseudo.novel) == set(PSEUDO_NOVEL) <= set(BASE)
+    assert not set(pseudo.base) & set(pseudo.novel)
+    assert not set(NOVEL) & {*pseudo.base, *pseudo.novel}
+
+
+def test_no_two_splits_share_a_scene():
+    small = Protocol.small()
+    seeds = [
+        scene.seed
+        for p in (small, Protocol.small(1), small.pseudo())
+        for part in ("masks", "captions", "test")
+        for scene in p.scenes(part, 32)
+    ]
+    assert len(seeds) == len(set(seeds))
+    for split, start in STARTS.items():
+        # ten seeds fit before the transfer tasks begin
+        assert start + 10 * 1_000_000 < tasks.STARTS[split]
+
+
+def test_benches_are_the_same_each_time():
+    a, b = bench(), Bench(clip(), protocol())
+    assert torch.equal(a.test_pictures.images, b.test_pictures.images)
+    assert a.data(Captioned).captions == b.data(Captioned).captions
+    other = Bench(clip(), protocol(1))
+    assert not torch.equal(a.test_pictures.images, other.test_pictures.images)

@@ -1,0 +1,99 @@
+"""Scores of label maps, and how sure a difference is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vlmtutor.distill.evaluate import (
+    Difference,
+    bootstrap_difference,
+    judge,
+    pool,
+)
+from vlmtutor.metrics import mean_iou
+
+NAMES = ("a", "b", "new")  # two base, one novel; 3 is background
+
+
+def maps(n=40, seed=0, wrong=0.2):
+    g = torch.Generator().manual_seed(seed)
+    truth = torch.randint(0, 4, (n, 6, 6), generator=g)
+    noise = torch.randint(0, 4, truth.shape, generator=g)
+    pick = torch.rand(truth.shape, generator=g) < wrong
+    return torch.where(pick, noise, truth), truth
+
+
+def test_scores_by_hand():
+    truth = torch.tensor([[[0, 0, 1, 1], [2, 2, 3, 255]]])
+    labels = torch.tensor([[[0, 1, 1, 1], [2, 3, 3, 0]]])
+    s = judge(labels, truth, 2, NAMES).scores()
+    assert s["S"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert s["U"] == pytest.approx(1 / 2)
+    assert s["h"] == pytest.approx(2 * s["S"] * s["U"] / (s["S"] + s["U"]))
+    assert s["background"] == pytest.approx(1 / 2)
+    assert s["accuracy"] == pytest.approx(5 / 7)
+
+
+def test_pooled_pixels_agree_with_metrics():
+    labels, truth = maps()
+    result = judge(labels, truth, 2, NAMES)
+    assert np.nanmean(result.iou()) == pytest.approx(
+        mean_iou(labels, truth, 4)
+    )
+
+
+def test_naming_looks_at_stickers_only():
+    labels, truth = maps()
+    named = truth.clamp(max=2)  # right wherever there is a sticker
+    s = judge(labels, truth, 2, NAMES, named).scores()
+    assert s["naming"] == s["naming S"] == s["naming U"] == 1
+
+
+def test_classes_without_pixels_do_not_count():
+    truth = torch.tensor([[[0, 0], [3, 3]]])
+    s = judge(truth, truth, 2, NAMES).scores()
+    assert s["S"] == 1 and s["U"] == 0 == s["h"]
+
+
+def test_bootstrap_tells_better_from_equal():
+    good, truth = maps(wrong=0.1)
+    bad, _ = maps(wrong=0.5)
+    a, b = (judge(x, truth, 2, NAMES) for x in (good, bad))
+    d = bootstrap_difference(a, b)
+    assert 0 < d.low < d.value < d.high
+    assert d.value == pytest.approx(a.scores()["h"] - b.scores()["h"])
+    assert d.verdict() == "reproduced"
+    assert bootstrap_difference(b, a).verdict() == "not reproduced"
+    same = bootstrap_difference(a, a)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert same.verdict() == "inconclusive"
+    assert same.verdict(at_least=True) == "reproduced"
+    assert d == bootstrap_difference(a, b)  # the same each time
+
+
+def test_values_one_a_picture():
+    x = torch.linspace(0, 1, 50)
+    d = bootstrap_difference(x + 0.2, x)
+    assert d.value == pytest.approx(0.2) and d.verdict() == "reproduced"
+    with pytest.raises(ValueError, match="cannot be compared"):
+        bootstrap_difference(x, x[1:])
+
+
+def test_margin_of_at_least():
+    assert Difference(-0.004, -0.009, 0.01).verdict(True) == "reproduced"
+    assert Difference(-0.02, -0.04, 0.0).verdict(True) == "inconclusive"
+    assert Difference(-0.05, -0.08, -0.02).verdict(True) == "not reproduced"
+
+
+def test_pool_joins_pictures():
+    labels, truth = maps()
+    whole = judge(labels, truth, 2, NAMES, truth.clamp(max=2))
+    parts = [
+        judge(labels[r], truth[r], 2, NAMES, truth[r].clamp(max=2))
+        for r in (slice(0, 15), slice(15, None))
+    ]
+    assert pool(parts).scores() == whole.scores()
+    with pytest.raises(ValueError, match="names"):
+        pool([whole, judge(labels, truth, 2, ("x", "y", "z"))])

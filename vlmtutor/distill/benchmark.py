@@ -1,0 +1,336 @@
+"""``python -m vlmtutor bench segmentation``: all methods, one protocol.
+
+Three tables that are never mixed: what needs no masks, what learns from base
+masks and meets novel names when predicting, and what is told them before.
+Checks of papers' claims are paired: both sides answer the same test pictures,
+those of all seeds pooled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import stored
+from . import METHODS, get_method
+from .evaluate import Result, bootstrap_difference, pool
+from .info import TABLES, Check, Info, predict_both
+from .protocol import Bench, Protocol
+
+SEEDS = (0, 1, 2)
+TUNING_SEED = 9  # its scenes are no run's
+FILE = "segmentation"
+
+
+class Trial:
+    """A bench for one method: the same attributes, and results of its rows.
+
+    What has been fitted or predicted once is kept, so that checks and tables
+    share it.  ``chosen`` has the knobs of each row, by the row's name.
+    """
+
+    def __init__(self, bench: Bench, fit, chosen: dict | None = None):
+        self.bench, self._fit = bench, fit
+        self.chosen = chosen or {}
+        self._fitted: dict = {}
+        self._results: dict = {}
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.bench, name)
+
+    def settings(self, info: Info, changes: dict) -> dict:
+        """What ``fit`` gets: the row's settings, its knobs, then changes."""
+        knobs = self.chosen.get(info.name, {})
+        return {**info.settings, **knobs, **changes}
+
+    def segmenter(self, info: Info, **changes):
+        """A row's segmenter, with some settings changed."""
+        settings = self.settings(info, changes)
+        reading = {k: v for k, v in settings.items() if k in info.reading}
+        rest = {k: v for k, v in settings.items() if k not in info.reading}
+        segmenter = self._fitted_with(info, rest)[0]
+        return (
+            dataclasses.replace(segmenter, **reading) if reading else segmenter
+        )
+
+    def _fitted_with(self, info: Info, settings: dict) -> tuple:
+        key = info.name, repr(sorted(settings.items()))
+        if key not in self._fitted:
+            bench = self.bench
+            knows = info.table != "inductive"
+            data = bench.data(info.needs)
+            for part in data if isinstance(data, tuple) else (data,):
+                part.pictures.prepare()  # shared by all, so not timed
+            begun = time.perf_counter()
+            segmenter = self._fit(
+                bench.clip, data, bench.protocol.seed,
+                names=list(bench.names if knows else bench.base),
+                novel=list(bench.novel) if knows else [],
+                **settings,
+            )  # fmt: skip
+            self._fitted[key] = segmenter, time.perf_counter() - begun
+        return self._fitted[key]
+
+    def result(self, info: Info, **changes) -> Result:
+        """How a row does on the test pictures, with some settings changed."""
+        key = info.name, repr(sorted(self.settings(info, changes).items()))
+        if key not in self._results:
+            segmenter = self.segmenter(info, **changes)
+            seen = self.bench.seen if info.split else None
+            begun = time.perf_counter()
+            answers = predict_both(
+                segmenter, self.bench.test_pictures, self.bench.names, seen
+            )
+            seconds = time.perf_counter() - begun
+            self._results[key] = self.bench.judge(*answers), seconds
+        return self._results[key][0]
+
+    def row(self, info: Info) -> dict:
+        """Plain numbers of a row."""
+        result = self.result(info)
+        settings = self.settings(info, {})
+        rest = {k: v for k, v in settings.items() if k not in info.reading}
+        segmenter, fitting = self._fitted_with(info, rest)
+        key = info.name, repr(sorted(settings.items()))
+        seconds = self._results[key][1]
+        scores = {k: round(v, 4) for k, v in result.scores().items()}
+        return {
+            "seed": self.bench.protocol.seed,
+            **scores,
+            "trained": int(segmenter.trained),
+            "fit_s": round(fitting, 1),
+            "ms_per_picture": round(1000 * seconds / len(result), 1),
+        }
+
+
+def choose(module, bench: Bench, say=print) -> dict[str, dict]:
+    """The best knobs of each row on a pseudo-novel bench, by h."""
+    trial, chosen = Trial(bench, module.fit), {}
+    for info in module.ROWS:
+        tried = []
+        for values in itertools.product(*info.knobs.values()):
+            knobs = dict(zip(info.knobs, values, strict=True))
+            h = trial.result(info, **knobs).scores()["h"]
+            tried.append((h, knobs))
+            say(f"  {info.name} {knobs}: h {100 * h:.1f}")
+        if info.knobs:
+            chosen[info.name] = max(tried, key=lambda pair: pair[0])[1]
+    return chosen
+
+
+def weigh(runs: Sequence[Sequence[Check]]) -> list[dict]:
+    """Checks of several seeds → verdicts on all their pictures together."""
+    verdicts = []
+    for same in zip(*runs, strict=True):
+        first: Check = same[0]
+        if any(check.sentence != first.sentence for check in same):
+            raise ValueError("checks must come in the same order each time")
+        one = [
+            bootstrap_difference(c.better, c.worse, c.score).value
+            for c in same
+        ]
+        better, worse = (
+            pool(side) if isinstance(side[0], Result)
+            else [v for part in side for v in part]
+            for side in ([c.better for c in same], [c.worse for c in same])
+        )  # fmt: skip
+        found = bootstrap_difference(better, worse, first.score)
+        verdicts.append({
+            "claim": first.sentence,
+            "score": first.score if isinstance(better, Result) else "value",
+            "verdict": found.verdict(first.at_least),
+            "at_least": first.at_least,
+            "difference": round(found.value, 4),
+            "low": round(found.low, 4),
+            "high": round(found.high, 4),
+            "by_seed": [round(v, 4) for v in one],
+        })  # fmt: skip
+    return verdicts
+
+
+def describe(info: Info, knobs: dict) -> dict:
+    """The fixed part of a row."""
+    kinds = info.needs if isinstance(info.needs, tuple) else (info.needs,)
+    return {
+        "method": info.name, "arxiv": info.arxiv, "year": info.year,
+        "table": info.table,
+        "needs": " + ".join(kind.__name__ for kind in kinds),
+        "frozen": info.frozen, "tuned": info.tuned,
+        "simplified": info.simplified, "image_labels": info.labels,
+        "told_which_are_novel": info.split,
+        "knobs": {k: str(v) for k, v in knobs.items()},
+    }  # fmt: skip
+
+
+def run_method(module, benches: Sequence[Bench], chosen: dict, say=print):
+    """All rows of a method over seeds, and the verdicts on its checks."""
+    rows: dict[str, list] = {info.name: [] for info in module.ROWS}
+    checked = []
+    for bench in benches:
+        trial = Trial(bench, module.fit, chosen)
+        for info in module.ROWS:
+            row = trial.row(info)
+            rows[info.name].append(row)
+            say(
+                f"  seed {row['seed']} {info.name}: S {100 * row['S']:.1f} "
+                f"U {100 * row['U']:.1f} h {100 * row['h']:.1f}, "
+                f"{row['fit_s']} s"
+            )
+        checked.append(module.checks(trial, bench.protocol.seed))
+    verdicts = weigh(checked)
+    for v in verdicts:
+        say(
+            f"  {v['verdict']}: {v['claim']} ({v['score']} "
+            f"{100 * v['difference']:+.1f} "
+            f"[{100 * v['low']:+.1f}, {100 * v['high']:+.1f}])"
+        )
+    return {
+        "rows": [
+            {**describe(info, chosen.get(info.name, {})),
+             "runs": rows[info.name]}
+            for info in module.ROWS
+        ],
+        "checks": verdicts,
+    }  # fmt: skip
+
+
+def spread(runs: Sequence[dict], name: str, factor: float = 100) -> str:
+    """ "60.1 [59.8–60.5]" of one figure over seeds."""
+    values = [factor * run[name] for run in runs if name in run]
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    mean = statistics.mean(values)
+    return f"{mean:.1f} [{min(values):.1f}–{max(values):.1f}]"
+
+
+COLUMNS = {
+    "S": "mIoU S", "U": "mIoU U", "h": "h", "naming": "naming",
+    "background": "background",
+}  # fmt: skip
+
+
+def markdown(notes: dict) -> str:
+    """The three tables, the references and the checks."""
+    lines = []
+    rows = [r for m in notes["methods"].values() for r in m["rows"]]
+    for table, title in (("reference", "references"), *TABLES.items()):
+        if table == "reference":
+            chosen = notes.get("references", [])
+        else:
+            chosen = [r for r in rows if r["table"] == table]
+        if not chosen:
+            continue
+        head = ["method", "supervision", *COLUMNS.values(), "trained", "fit s"]
+        lines += [f"### {title.capitalize()}", "", _row(head)]
+        lines.append(_row(["---"] * len(head)))
+        for r in chosen:
+            cells = [r["method"], r["needs"]]
+            cells += [spread(r["runs"], key) for key in COLUMNS]
+            cells += [
+                str(r["runs"][0].get("trained", "")),
+                spread(r["runs"], "fit_s", 1),
+            ]
+            lines.append(_row(cells))
+        lines.append("")
+    lines += ["### Checks", ""]
+    head = ["method", "claim", "score", "difference", "5–95 %", "verdict"]
+    lines += [_row(head), _row(["---"] * len(head))]
+    for name, method in notes["methods"].items():
+        for v in method["checks"]:
+            interval = f"{100 * v['low']:+.1f} to {100 * v['high']:+.1f}"
+            lines.append(_row([
+                name, v["claim"], v["score"], f"{100 * v['difference']:+.1f}",
+                interval, v["verdict"],
+            ]))  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("segmentation",))
+    parser.add_argument("methods", nargs="*", metavar="METHOD",
+                        help=", ".join(METHODS))  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--model", help="folder or hub id")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    parser.add_argument("--small", action="store_true",
+                        help="a tenth of the scenes, to try")  # fmt: skip
+    parser.add_argument("--tune", action="store_true",
+                        help="choose knobs on pseudo-novel names")  # fmt: skip
+    parser.add_argument("--no-references", action="store_true",
+                        help="methods alone")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..models.hub import ModelNotFound, load_clip
+
+    try:
+        modules = {name: get_method(name) for name in args.methods or METHODS}
+        clip = load_clip(args.model)
+    except (KeyError, OSError, ValueError, ModelNotFound) as error:
+        print(f"[FAIL] {error}", file=sys.stderr)
+        return 1
+    make = Protocol.small if args.small else Protocol
+    benches = [Bench(clip, make(seed)) for seed in args.seeds]
+    notes = previous(args.out, clip, args)
+    begun = time.perf_counter()
+    for name, module in modules.items():
+        print(name, flush=True)
+        started = time.perf_counter()
+        chosen = notes["methods"].get(name, {}).get("chosen", {})
+        if args.tune:
+            pseudo = Bench(clip, make(TUNING_SEED).pseudo())
+            chosen = choose(module, pseudo)
+        found = run_method(module, benches, chosen)
+        found["chosen"] = chosen
+        found["seconds"] = round(time.perf_counter() - started)
+        notes["methods"][name] = found
+        print(f"  {found['seconds']} s", flush=True)
+        stored.save(notes, FILE, args.out)  # each method as it is done
+    text = markdown(notes)
+    print(text)
+    if args.markdown:
+        args.markdown.write_text(text, encoding="utf-8")
+    print(f"{time.perf_counter() - begun:.0f} s in all")
+    return 0
+
+
+def previous(out: Path | None, clip, args) -> dict:
+    """What is stored already, to be added to; or the start of a new file."""
+    heading = {
+        **stored.heading(),
+        "model": {"name": clip.name, "fingerprint": stored.fingerprint(clip)},
+        "seeds": list(args.seeds),
+        "small": args.small,
+    }
+    try:
+        notes = stored.load(FILE) if out is None else _read(out)
+    except FileNotFoundError:
+        return {**heading, "references": [], "methods": {}}
+    if notes.get("model") != heading["model"] or (
+        notes.get("small") != args.small
+    ):
+        kept = {k: {"chosen": m.get("chosen", {}), "rows": [], "checks": []}
+                for k, m in notes.get("methods", {}).items()}  # fmt: skip
+        return {**heading, "references": [], "methods": kept}
+    return {**notes, **heading}
+
+
+def _read(path: Path) -> dict:
+    import json
+
+    return json.loads(path.read_text("utf-8"))

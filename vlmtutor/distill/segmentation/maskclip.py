@@ -1,0 +1,193 @@
+"""MaskCLIP and MaskCLIP+: dense labels that a CLIP gives away for free.
+
+Zhou, Loy and Dai 2022, "Extract Free Dense Labels from CLIP", arXiv
+2112.01071.  The last block's attention mixes the patches; with the identity in
+its place each patch keeps what it saw itself, and can be compared with names.
+MaskCLIP+ trains a student on those hard answers.  Simplified: a student of
+0.2 M parameters for DeepLabv2, 7 templates for 85, and a background that is
+the best of 19 phrases.  Key smoothing compares keys channel by channel, as
+the paper says; the released code normalises across the patches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...world import load_categories
+from ..blocks import as_map, as_tokens
+from ..data import IGNORE, DensePictures, Partial, Unlabelled
+from ..info import Check, Info, predict_both
+from ..refine import upsample
+from ..student import OPEN, Student, pseudo_labels, train_student
+from ..texts import BIAS, background_classifier, class_scores, text_classifier
+
+ABSENT = -100.0  # the logit of a class that is not in the picture
+
+_PAPER = "Extract Free Dense Labels from CLIP"
+_KNOBS = {"denoise": (0.0, 0.5), "smooth": (False, True)}
+
+INFO = Info(
+    name="MaskCLIP", paper=_PAPER, year=2022, arxiv="2112.01071",
+    table="free", needs=Unlabelled, frozen="CLIP", tuned="nothing",
+    simplified="7 templates; background phrases",
+    settings={"student": False}, knobs=_KNOBS, reading=("denoise", "smooth"),
+)  # fmt: skip
+PLUS = Info(
+    name="MaskCLIP+", paper=_PAPER, year=2022, arxiv="2112.01071",
+    table="free", needs=Unlabelled, frozen="CLIP",
+    tuned="a student, on its teacher's answers",
+    simplified="student: 4 convolutions on pixels and hidden states",
+    knobs={"steps": (75, 120)},
+)  # fmt: skip
+ZERO_SHOT = Info(
+    name="MaskCLIP+ (zero-shot)", paper=_PAPER, year=2022, arxiv="2112.01071",
+    table="transductive", needs=Partial, frozen="CLIP",
+    tuned="a student, on base masks and its teacher's novel names",
+    simplified="student: 4 convolutions on pixels and hidden states",
+)  # fmt: skip
+ROWS = (INFO, PLUS, ZERO_SHOT)
+
+
+@dataclass(frozen=True)
+class MaskCLIP:
+    """Nothing is trained.
+
+    ``path`` "value" is MaskCLIP, "attention" the last block as it is.
+    ``denoise``: names whose probability stays below it in every patch are
+    taken for absent; 0 is off.  ``smooth``: patches with like keys vote
+    together.
+    """
+
+    clip: object
+    path: str = "value"
+    denoise: float = 0.0
+    smooth: bool = False
+    bias: float = BIAS
+    trained: int = 0
+
+    def logits(self, pictures: DensePictures, names: list[str]) -> Tensor:
+        """Scaled cosines [N, C + 1, g, g], after prompt denoising."""
+        dense = pictures.dense
+        if self.path == "attention":
+            dense = pictures.patch_tokens
+        W = text_classifier(self.clip, names)
+        places = background_classifier(self.clip)
+        scale = self.clip.logit_scale
+        logits = scale * class_scores(dense, W, places, self.bias)
+        if self.denoise:
+            best = logits.softmax(1)[:, :-1].amax((2, 3))  # [N, C]
+            absent = F.pad(best < self.denoise, (0, 1), value=False)
+            logits = logits.masked_fill(absent[:, :, None, None], ABSENT)
+        return logits
+
+    def scores(self, pictures, names, seen=None) -> Tensor:
+        coarse = self.logits(pictures, names)
+        if self.smooth:
+            coarse = smooth_by_keys(coarse.softmax(1), pictures.keys)
+        return upsample(coarse, pictures.images.shape[1])
+
+
+def smooth_by_keys(probabilities: Tensor, keys: Tensor) -> Tensor:
+    """Each patch sums the answers [N, C, g, g] of patches with like keys.
+
+    ``keys`` [N, T, W] of the last block; the weights are their cosines, as
+    they are: they need not sum to 1.
+    """
+    keys = F.normalize(keys, dim=-1)
+    mixed = keys @ keys.transpose(1, 2) @ as_tokens(probabilities)
+    return as_map(mixed)
+
+
+def fit(
+    clip, data, seed=0, *, names=(), novel=(), student=True, path="value",
+    denoise=0.0, smooth=False, steps=120, hand_over=0.1,
+):  # fmt: skip
+    """MaskCLIP on ``Unlabelled`` or ``Partial`` data.
+
+    With ``student``, MaskCLIP+; ``hand_over`` is the share of steps after
+    which novel pixels are labelled by the student itself instead of its
+    teacher (None: never).
+    """
+    teacher = MaskCLIP(clip, path, denoise, smooth)
+    if not student:
+        return teacher
+    names, grid = list(names), Student(clip).fine
+    if not isinstance(data, Partial):
+        labels = pseudo_labels(teacher, data.pictures, names, grid)
+        return train_student(
+            clip, data.pictures, labels, names, steps=steps, seed=seed
+        )
+    # Labels count base names first; what is not labelled must be novel.
+    background = data.labels == len(data.names)
+    labels = data.labels.masked_fill(background, len(names))
+    labels = labels.masked_fill(labels == IGNORE, OPEN)
+    columns = torch.tensor([names.index(name) for name in novel])
+    only = pseudo_labels(_Restricted(teacher, columns), data.pictures, names,
+                         grid)  # fmt: skip
+    return train_student(
+        clip, data.pictures, labels, names, guidance=columns[only],
+        novel=columns, self_train_at=hand_over, steps=steps, seed=seed,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Restricted:
+    """A segmenter that may only answer with some columns."""
+
+    segmenter: MaskCLIP
+    columns: Tensor
+
+    def scores(self, pictures, names, seen=None) -> Tensor:
+        return self.segmenter.scores(pictures, names)[:, self.columns]
+
+
+def long_vocabulary(bench, segmenter):
+    """The result when every name of the world may be the answer.
+
+    Other names than the bench's are wrong; they count as background.
+    """
+    others = [c.name for c in load_categories() if c.name not in bench.names]
+    names = [*bench.names, *others]
+    labels, _ = predict_both(segmenter, bench.test_pictures, names)
+    return bench.judge(labels.clamp(max=len(bench.names)))
+
+
+def checks(bench, seed: int) -> list[Check]:
+    raw = bench.segmenter(INFO, denoise=0.0, smooth=False)
+    full = bench.segmenter(INFO, denoise=0.5, smooth=True)
+    denoised = bench.segmenter(INFO, denoise=0.5, smooth=False)
+    short = bench.result(INFO, denoise=0.0, smooth=False)
+    long = long_vocabulary(bench, raw)
+    return [
+        Check(
+            "the value path beats ordinary patches of the last block",
+            short, bench.result(INFO, path="attention", denoise=0.0,
+                                smooth=False),
+        ),
+        Check(
+            "smoothing and denoising do no harm with all the world's names",
+            long_vocabulary(bench, full), long, at_least=True,
+        ),
+        Check(
+            "denoising alone does no harm with all the world's names",
+            long_vocabulary(bench, denoised), long, at_least=True,
+        ),
+        Check(
+            "smoothing and denoising do no harm with the bench's names",
+            bench.result(INFO, denoise=0.5, smooth=True), short,
+            at_least=True,
+        ),
+        Check(
+            "the student beats its teacher on new pictures",
+            bench.result(PLUS), short,
+        ),
+        Check(
+            "novel names gain when the student labels them itself",
+            bench.result(ZERO_SHOT), bench.result(ZERO_SHOT, hand_over=None),
+            score="U",
+        ),
+    ]  # fmt: skip
