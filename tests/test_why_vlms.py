@@ -1,0 +1,131 @@
+"""The study of notebook 01: its task, its roads, what it stores."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from transfer_tiny import clip
+
+from vlmtutor import stored
+from vlmtutor.studies import why_vlms as study
+from vlmtutor.training import History
+
+C = len(study.CLASSES)
+TINY = study.Plan(
+    labels=(1, 2), aside=(1,), test=1, unlabelled=8, pretraining=2, steps=2,
+    every=1,
+)  # fmt: skip
+
+
+def test_a_sample_is_balanced_and_fewer_are_among_the_more():
+    data = study.sample("train", 3, seed=5)
+    assert data.images.shape == (3 * C, 3, 48, 48)
+    assert data.labels.bincount().tolist() == [3] * C
+    one, two = data.first(1), data.first(2)
+    assert torch.equal(one.images, two.images[::2])
+    assert one.labels.tolist() == list(range(C))
+    assert torch.equal(study.sample("train", 1, seed=5).images, one.images)
+    assert data.pixel_values.abs().max() <= 1
+    assert np.array_equal(
+        np.asarray(data.pictures[4]), data.images[4].permute(1, 2, 0)
+    )
+
+
+def test_no_picture_is_in_two_parts():
+    parts = [
+        study.sample("train", 2, 0), study.sample("train", 2, 1),
+        study.sample("val", 2), study.sample("test", 2),
+    ]  # fmt: skip
+    images = [x for part in parts for x in part.images]
+    images += list(study.unlabelled(9)) + list(study.unlabelled(9, 1))
+    assert len({x.numpy().tobytes() for x in images}) == len(images)
+
+
+def test_hog_is_blind_to_inverted_colours():
+    images = study.sample("val", 1).images[:2]
+    features = study.hog_features(images)
+    assert features.shape == (2, 5 * 5 * 4 * 9)
+    assert np.allclose(features, study.hog_features(255 - images), atol=1e-3)
+    assert not np.allclose(features[0], features[1], atol=0.1)
+
+
+def test_the_svm_names_what_it_has_seen():
+    train = study.sample("val", 2)
+    assert study.hog_svm(train, train) == 1
+
+
+def test_training_uses_labels_and_its_seed_alone():
+    train = study.sample("val", 1)
+    start = study.Classifier(seed=3)
+    same = [copy.deepcopy(start) for _ in range(2)]
+    first, second = (
+        study.supervised(m, train, 12, test=train, every=6, progress=False)
+        for m in same
+    )
+    assert first.loss == second.loss
+    assert [s for s, _ in first.evaluations] == [0, 6, 12]
+    assert first.loss[-1] < first.loss[0]
+    assert torch.equal(study.predict(same[0], train),
+                       study.predict(same[1], train))  # fmt: skip
+
+
+@pytest.mark.parametrize("road", [study.which_way_is_up, study.two_views])
+def test_pre_training_changes_the_encoder_only(road):
+    model = study.Classifier(seed=1)
+    before = copy.deepcopy(model.state_dict())
+    history = road(model.encoder, study.unlabelled(16), 3, progress=False)
+    assert history.steps == 3 and np.isfinite(history.loss).all()
+    changed = {
+        name.split(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"encoder"}
+
+
+def test_turns_can_be_learned():
+    """Pictures that are bright at the top tell how they were turned."""
+    slope = torch.linspace(255, 0, 48).to(torch.uint8)
+    images = slope[:, None].expand(64, 3, 48, 48).contiguous()
+    history = study.which_way_is_up(
+        study.Classifier().encoder, images, 25, progress=False
+    )
+    assert history.loss[0] > 1 and history.loss[-1] < 0.5
+
+
+def test_reading_curves():
+    history = History(evaluations=[(0, 0.1), (5, 0.4), (10, 0.3)])
+    assert study.steps_to(history, 0.4) == 5
+    assert study.steps_to(history, 0.5) is None
+    assert study.labels_to({1: 0.2, 4: 0.5, 8: 0.7}, 0.5) == 4
+    assert study.labels_to({1: 0.2}, 0.5) is None
+
+
+def test_a_command_stores_every_road(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "Plan", lambda: TINY)
+    monkeypatch.setattr(study, "load_clip", clip)
+    out = tmp_path / "01.json"
+    assert study.main(["--seeds", "4", "--out", str(out)]) == 0
+    kept = json.loads(out.read_text("utf-8"))
+    assert kept["seeds"] == [4] and kept["machine"] and kept["date"]
+    assert kept["model"] == stored.fingerprint(clip())
+    methods = {(r["method"], r["labels"]) for r in kept["rows"]}
+    two = {(m, k) for m in ("probe", "HOG", "scratch", "turned")
+           for k in (1, 2)}  # fmt: skip
+    assert methods == two | {("zero-shot", 0), ("two views", 1)}
+    curves = [r["curve"] for r in kept["rows"] if "curve" in r]
+    assert all([s for s, _ in c] == [0, 1, 2] for c in curves)
+    assert str(out) in capsys.readouterr().out
+
+
+def test_means_are_over_seeds():
+    rows = [
+        {"method": "a", "labels": k, "seed": s, "accuracy": value}
+        for k, s, value in [(1, 0, 0.2), (1, 1, 0.4), (2, 0, 0.5)]
+    ]
+    assert study.mean_accuracy(rows, "a") == pytest.approx({1: 0.3, 2: 0.5})
+    assert study.mean_accuracy(rows, "b") == {}
