@@ -1,0 +1,179 @@
+"""Fusioner: patches and names read each other in one transformer.
+
+Ma et al. 2022, "Open-vocabulary Semantic Segmentation with Frozen
+Vision-Language Models", arXiv 2210.15138.  Frozen: both encoders; trained:
+projections, a transformer over [patches; names] in which all look at all, and
+a decoder that enlarges the patches.  A pixel has a name if their cosine says
+so, yes or no for each name.  Simplified: two layers of width 64, two
+enlarging steps, value-path patches for the visual tokens; a step asks for 12
+names (the paper: one), so that names are used to each other's company.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...models.blocks import Transformer
+from ...transfer.base import minimise, seeded, seeded_weights
+from ...world import find_category
+from ..blocks import as_map
+from ..data import DensePictures, Masked
+from ..info import Check, Info
+from ..losses import bce_ignore
+from ..refine import shrink_labels, upsample
+from ..texts import text_classifier
+
+TEMPERATURE = 0.07
+ASKED = 12  # names a step
+ENLARGED = 4  # cells a patch after the decoder, along a side
+
+INFO = Info(
+    name="Fusioner",
+    paper="Open-vocabulary Semantic Segmentation with Frozen "
+    "Vision-Language Models",
+    year=2022, arxiv="2210.15138", table="inductive", needs=Masked,
+    frozen="CLIP", tuned="a fusion transformer and a decoder",
+    simplified="two layers of width 64; 12 names at once",
+    knobs={"background": (0.3, 0.5)}, reading=("background",),
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+def word_vectors(names: list[str], width: int) -> Tensor:
+    """Names as bags of the words that describe them: [C, width].
+
+    Each word has a random vector of its own, fixed by its letters, and no
+    picture was ever seen: like names share words, and that is all they know.
+    """
+    vectors = []
+    for name in names:
+        category = find_category(name)
+        texts = [name, *category.synonyms, *category.descriptions]
+        words = sorted({w for t in texts for w in re.findall(r"\w+", t)})
+        bag = [
+            torch.randn(width, generator=seeded(zlib.crc32(word.encode())))
+            for word in words
+        ]
+        vectors.append(torch.stack(bag).mean(0))
+    return F.normalize(torch.stack(vectors), dim=-1)
+
+
+class FusionNet(nn.Module):
+    """``net(patches, names)``: [N, T, D], [C, D] → logits [N, C, 4 g, 4 g]."""
+
+    def __init__(self, embed_dim: int, layers: int, width: int, seed: int):
+        super().__init__()
+        with seeded_weights(seed):
+            self.see = nn.Sequential(
+                nn.LayerNorm(embed_dim), nn.Linear(embed_dim, width),
+                nn.LayerNorm(width),
+            )  # fmt: skip
+            self.hear = nn.Sequential(
+                nn.LayerNorm(embed_dim), nn.Linear(embed_dim, width)
+            )
+            self.kind = nn.Parameter(0.02 * torch.randn(width))
+            self.fusion = Transformer(width, layers, heads=4)
+            self.to_pixels = nn.Linear(width, width)
+            self.to_names = nn.Linear(width, width)
+            self.decode = nn.Sequential(
+                *self._enlarge(width, width), *self._enlarge(width, width // 2)
+            )
+            self.last = nn.Conv2d(width // 2, width, 1)
+
+    @staticmethod
+    def _enlarge(inside: int, outside: int) -> list[nn.Module]:
+        return [
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            nn.Conv2d(inside, outside, 3, padding=1),
+            nn.InstanceNorm2d(outside), nn.ReLU(),
+        ]  # fmt: skip
+
+    def fuse(self, patches: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches [N, T, W] and names [N, C, W] after reading each other."""
+        seen = self.see(patches)
+        heard = (self.hear(names) + self.kind).expand(len(seen), -1, -1)
+        both = self.fusion(torch.cat([seen, heard], 1))
+        T = patches.shape[1]
+        return self.to_pixels(both[:, :T]), self.to_names(both[:, T:])
+
+    def forward(self, patches: Tensor, names: Tensor) -> Tensor:
+        pixels, names = self.fuse(patches, names)
+        pixels = F.normalize(self.last(self.decode(as_map(pixels))), dim=1)
+        names = F.normalize(names, dim=-1)
+        cosine = torch.einsum("nwyx,ncw->ncyx", pixels, names)
+        return cosine / TEMPERATURE
+
+
+@dataclass(frozen=True)
+class Fusioner:
+    """``pair`` is "clip", or "words": names that no picture was seen with."""
+
+    clip: object
+    net: FusionNet
+    pair: str = "clip"
+    background: float = 0.5
+
+    @property
+    def trained(self) -> int:
+        return sum(p.numel() for p in self.net.parameters())
+
+    def vectors(self, names: list[str]) -> Tensor:
+        if self.pair == "words":
+            return word_vectors(names, self.clip.embed_dim)
+        return text_classifier(self.clip, names)
+
+    def scores(self, pictures: DensePictures, names, seen=None) -> Tensor:
+        maps = self.net(pictures.dense, self.vectors(names)).sigmoid()
+        ground = maps.new_full((len(maps), 1, *maps.shape[2:]),
+                               self.background)  # fmt: skip
+        maps = torch.cat([maps, ground], 1)
+        return upsample(maps, pictures.images.shape[1])
+
+
+def fit(
+    clip, data: Masked, seed=0, *, names=(), novel=(), layers=2,
+    pair="clip", background=0.5, width=64, steps=120, batch_size=16, lr=2e-3,
+) -> Fusioner:  # fmt: skip
+    """Train fusion and decoder on base masks; ``layers`` 0 has no fusion."""
+    net = FusionNet(clip.embed_dim, layers, width, seed)
+    model = Fusioner(clip, net, pair, background)
+    patches, vectors = data.pictures.dense, model.vectors(data.names)
+    side = ENLARGED * round(patches.shape[1] ** 0.5)
+    labels = shrink_labels(data.labels, side)
+    dice, C = seeded(seed), len(data.names)
+
+    def loss(rows: Tensor) -> Tensor:
+        asked = torch.randperm(C, generator=dice)[:ASKED]
+        logits = net(patches[rows], vectors[asked])
+        y = labels[rows]
+        truth = y[:, None] == asked[:, None, None]
+        return bce_ignore(logits, truth, (y != 255)[:, None])
+
+    minimise(
+        clip, list(net.parameters()), loss, len(data),
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    net.requires_grad_(False)
+    return model
+
+
+def checks(bench, seed: int) -> list[Check]:
+    full = bench.result(INFO)
+    words = bench.result(INFO, pair="words")
+    return [
+        Check(
+            "fusion helps novel classes",
+            full, bench.result(INFO, layers=0), score="U",
+        ),
+        Check(
+            "fusion helps novel classes of a pair that never met",
+            words, bench.result(INFO, pair="words", layers=0), score="U",
+        ),
+        Check("CLIP's pair beats one that never met", full, words),
+    ]  # fmt: skip
