@@ -1,7 +1,8 @@
 """The meme studio in a real JupyterLab, driven as a person would."""
 
-import base64
+import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from playwright.sync_api import expect
 
 NOTEBOOK = "notebooks/20_meme_studio.ipynb"
 STUDIO = ".vt-studio"
+PNG = b"\x89PNG"
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +128,22 @@ def test_a_file_that_is_no_picture_is_refused(page, studio, tmp_path):
     assert "notes.png" in told(studio, "Problem:")
 
 
-def test_why_this_caption_shows_a_heat_map(page, studio):
-    control(studio, "Words").fill("blue")
-    button(studio, "Why this caption?").click()
-    studio.get_by_text("brightest").wait_for(timeout=20_000)
+def test_why_this_caption_points_at_what_the_words_name(page, studio):
+    """A cactus stands in the middle, a balloon hangs at the top right."""
+    trust_me = studio.locator("option", has_text="trust_me.png")
+    control(studio, "Picture").select_option(label=trust_me.text_content())
+    told(studio, "trust_me.png")
+    seen = []
+    for words, place in (
+        ("a cactus", "in the centre"), ("a balloon", "at the top right"),
+    ):  # fmt: skip
+        control(studio, "Words").fill(words)
+        button(studio, "Why this caption?").click()
+        said = f"“{words}”: brightest {place}."
+        studio.get_by_text(said).wait_for(timeout=20_000)
+        seen.append(widget_image(page, f"{STUDIO} img[alt*='{words}']"))
+    assert seen[0] != seen[1] and seen[1][:4] == PNG
+    clip_out(page, STUDIO, "studio_why.png")
 
 
 def test_the_keyboard_alone_reaches_and_presses_everything(page, studio):
@@ -199,8 +213,13 @@ def test_it_is_readable_at_200_per_cent(page, studio):
 def test_all_memes_as_zip(studio):
     button(studio, "Save all as zip").click()
     path = Path(told(studio, "memes.zip").partition("Saved: ")[2].strip())
-    assert path.read_bytes()[:2] == b"PK"
+    with zipfile.ZipFile(path) as file:
+        rows = json.loads(file.read("memes.json"))
+        names = [row["meme"] for row in rows]
+        assert sorted([*names, "memes.json"]) == sorted(file.namelist())
+        assert len(names) == 29 and "my holiday.png" in names
+        assert file.read(names[0])[:4] == PNG
 
 
 def test_the_picture_on_the_page_is_a_png(page):
-    assert meme(page)[:4] == base64.b64decode("iVBORw==")
+    assert meme(page)[:4] == PNG

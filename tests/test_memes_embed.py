@@ -87,6 +87,15 @@ def test_damaged_cache_files_are_computed_again(tmp_path, damage):
     assert len(clip.images) == 2 and torch.equal(first, again)
 
 
+def test_a_cache_that_cannot_be_written_does_without(tmp_path):
+    wall = tmp_path / "file"
+    wall.write_text("no folder")
+    cache = EmbeddingCache(wall)
+    cache.put("abc", torch.ones(2))
+    assert torch.equal(cache.get("abc"), torch.ones(2))
+    assert cache.get("def") is None and wall.read_text() == "no folder"
+
+
 def test_memory_of_the_cache_is_bounded():
     cache = EmbeddingCache(limit=3)
     for i in range(5):

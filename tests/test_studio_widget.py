@@ -2,19 +2,27 @@
 
 import base64
 import io
+import os
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from clip_folders import write_clip
 from fake_clip import ColourClip, TinyClip, plain
 from test_studio_state import BEST, CAPTIONS, as_png
 
 import vlmtutor as vt
-from vlmtutor.memes import studio as studio_module
-from vlmtutor.memes import studio_models
+from vlmtutor.memes import caption_folder, studio_models, studio_view
 from vlmtutor.memes.studio_files import png_bytes, preview
-from vlmtutor.memes.studio_html import chart_html, shorten, skipped_html
+from vlmtutor.memes.studio_html import (
+    chart_html,
+    duration,
+    progress_html,
+    shorten,
+    skipped_html,
+)
+from vlmtutor.memes.studio_pictures import find_folder
 from vlmtutor.memes.studio_state import Bar
 from vlmtutor.models import hub
 
@@ -104,10 +112,11 @@ def test_style_assignment_and_temperature(studio):
     assert studio.ui.image.value != before
     studio.ui.assign.value = "one_to_one"
     assert studio.state.assign == "one_to_one"
-    chart = studio.ui.chart.value
+    chart, share = studio.ui.chart.value, studio.ui.choices[0].description
     studio.ui.temperature.value = 0.5
     assert studio.state.temperature == pytest.approx(0.5)
     assert studio.ui.chart.value != chart
+    assert studio.ui.choices[0].description != share
 
 
 def test_shuffle_and_back(studio):
@@ -181,8 +190,12 @@ def test_why_this_caption(folder):
     assert shown(studio.ui.heat).startswith(b"\x89PNG")
     assert "blue" in studio.ui.heat_note.value
     assert "Heat map. “blue”: brightest" in studio.ui.heat.value
+    studio.ui.style.value = "below"  # it is about the same words still
+    assert studio.ui.heat.layout.display is None
     studio.ui.next.click()
     assert studio.ui.heat.layout.display == "none"
+    studio.ui.why_words.value = "red"  # Enter, without the button
+    assert "“red”" in studio.ui.heat_note.value
 
 
 def test_the_model_can_be_switched(studio):
@@ -195,19 +208,54 @@ def test_the_model_can_be_switched(studio):
     assert studio.ui.words.value == BEST[0]
 
 
-def test_a_student_beside_the_shipped_model_can_be_chosen(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(hub, "STICKERCLIP", tmp_path / "stickerclip")
-    for name, kind in (("stickerclip", "clip"), ("a_student", "clip"),
-                       ("other", "bert")):  # fmt: skip
-        (tmp_path / name).mkdir()
+def test_clip_folders_are_found_and_no_others(tmp_path, monkeypatch):
+    shipped, runs = tmp_path / "models", tmp_path / "runs"
+    monkeypatch.setattr(hub, "STICKERCLIP", shipped / "stickerclip")
+    monkeypatch.chdir(tmp_path)
+    for parent, name, kind in (
+        (shipped, "stickerclip", "clip"), (shipped, "a_student", "clip"),
+        (shipped, "other", "bert"), (runs, "a_student", "clip"),
+        (runs, "mine", "clip"),
+    ):  # fmt: skip
+        (parent / name).mkdir(parents=True)
         text = f'{{"model_type": "{kind}"}}'
-        (tmp_path / name / "config.json").write_text(text)
-    (tmp_path / "broken").mkdir()
+        (parent / name / "config.json").write_text(text)
+        (parent / name / "model.safetensors").write_bytes(b"")
+    (runs / "broken").mkdir()
+    (runs / "unfinished").mkdir()
+    (runs / "unfinished" / "config.json").write_text('{"model_type": "clip"}')
     ready = studio_models.ready_models()
-    assert ready["a student"] == str(tmp_path / "a_student")
-    assert not {"other", "broken"} & set(ready)
+    assert ready["a student"] == str(shipped / "a_student")
+    namesake = os.path.join("runs", "a_student")
+    assert ready[namesake] == namesake
+    assert ready["mine"] == os.path.join("runs", "mine")
+    assert not {"other", "broken", "unfinished"} & set(ready)
+
+
+def test_a_student_in_runs_can_be_chosen(studio, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "runs" / "my_student")
+    studio = vt.MemeStudio(studio.ui.folder.value, clip=ColourClip())
+    names = dict(studio.ui.model.options)
+    studio.ui.model.value = names["my student"]
+    assert studio.state.clip.name == "my_student", told(studio)
+    assert "Problem" not in told(studio)
+    assert studio.ui.model.label == "my student"
+    studio.ui.model.value = "colour-clip"
+    assert studio.ui.words.value == BEST[0]
+
+
+def test_a_model_that_does_not_open_leaves_the_old_one(
+    studio, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    broken = write_clip(tmp_path / "runs" / "broken")
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    studio = vt.MemeStudio(studio.ui.folder.value, clip=ColourClip())
+    studio.ui.model.value = dict(studio.ui.model.options)["broken"]
+    assert "Problem" in told(studio) and "broken" in told(studio)
+    assert studio.ui.model.value == studio.state.clip.name == "colour-clip"
+    assert studio.ui.words.value == BEST[0]
 
 
 def test_openai_clip_can_be_downloaded_and_its_size_is_told(
@@ -256,10 +304,8 @@ def test_a_folder_is_found_from_the_notebooks_too(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "pics").mkdir()
     monkeypatch.chdir(tmp_path / "a")
-    assert studio_module.find_folder("pics") == Path("..") / "pics"
-    assert studio_module.find_folder("nowhere-at-all") == Path(
-        "nowhere-at-all"
-    )
+    assert find_folder("pics") == Path("..") / "pics"
+    assert find_folder("nowhere-at-all") == Path("nowhere-at-all")
 
 
 def test_html_is_escaped():
@@ -276,3 +322,74 @@ def test_what_the_page_shows_is_a_png_of_at_most_640(studio):
 
     picture = Image.open(io.BytesIO(shown(studio.ui.image)))
     assert max(picture.size) <= 640
+
+
+def test_a_picture_that_is_gone_is_not_another(studio, folder):
+    (folder / "green.png").unlink()
+    studio.ui.next.click()
+    assert studio.ui.words.value == "green peas"
+    assert "<img" not in studio.ui.image.value
+    assert "green.png cannot be shown: no such file" in studio.ui.image.value
+    studio.ui.next.click()
+    assert shown(studio.ui.image) == preview(studio.state.meme(2))
+
+
+def test_without_captions_it_asks_for_some(folder):
+    (folder / "captions.txt").unlink()
+    studio = vt.MemeStudio(folder, clip=ColourClip())
+    assert "Write captions into" in told(studio)
+    studio.ui.captions.value = "a blue moon"
+    assert studio.ui.words.value == "a blue moon"
+
+
+def test_a_folder_captioned_before_is_not_encoded_again(folder, tmp_path):
+    out, before, after = tmp_path / "out", ColourClip(), ColourClip()
+    fresh = vt.MemeStudio(folder, clip=ColourClip(), out=out)
+    assert not out.exists()  # to look at pictures writes nothing
+    assert fresh.state.summary().startswith("3 pictures")
+    caption_folder(folder, CAPTIONS, out, before, progress=False)
+    studio = vt.MemeStudio(folder, clip=after, out=out)
+    assert len(before.images) == 3 and not after.images
+    assert studio.ui.words.value == "blue moon"
+
+
+def test_a_stopped_load_goes_on_from_there(studio, folder, monkeypatch):
+    other = folder.parent / "many"
+    other.mkdir()
+    for i in range(70):
+        plain("red", (40, 40 + i)).save(other / f"{i:02}.png")
+    clip, encode, calls = studio.state.clip, ColourClip.encode_images, []
+
+    def interrupted(self, images):
+        if len(calls) == 1:
+            calls.append("stop")
+            raise KeyboardInterrupt
+        calls.append("go")
+        return encode(self, images)
+
+    monkeypatch.setattr(ColourClip, "encode_images", interrupted)
+    before = len(clip.images)
+    studio.ui.folder.value = str(other)
+    studio.ui.load.click()
+    assert "Stopped" in told(studio) and len(studio.state.pictures) == 3
+    studio.ui.load.click()
+    assert len(studio.state.pictures) == 70
+    assert len(clip.images) - before == 70  # each once
+
+
+def test_a_long_job_says_how_far_it_is(studio, monkeypatch):
+    monkeypatch.setattr(studio_view, "EVERY", 0)
+    said = []
+    studio.ui.status.observe(lambda change: said.append(change["new"]))
+    studio.ui.save_all.click()
+    bars = [str(text) for text in said if "<progress" in str(text)]
+    assert bars and "of 3 pictures" in bars[0]
+
+
+def test_the_time_left_in_words():
+    bar = progress_html(2_500, 10_000, 60)
+    assert 'max="10000" value="2500"' in bar
+    assert "2,500 of 10,000 pictures, about 3 min left" in bar
+    assert "left" not in progress_html(3, 3, 5)
+    spans = [duration(s) for s in (0.2, 45, 600, 3 * 3600)]
+    assert spans == ["about 1 s", "about 45 s", "about 10 min", "about 3.0 h"]

@@ -46,12 +46,21 @@ def open_lab_page(tmp_path_factory, notebook: str) -> Iterator:
 
 
 def run_all(page) -> None:
-    """Run All Cells of the menu Run, once the kernel is ready."""
+    """Run All Cells of the menu Run, and wait until all have run.
+
+    A kernel that still runs cells hears of a key pressed in a widget only
+    after them.
+    """
+    from playwright.sync_api import expect
+
     # The status bar names a kernel only when there is one; the round sign
     # beside the notebook's name already says idle before.
     page.get_by_text(re.compile(r"Python.*\| Idle$")).wait_for(timeout=90_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    waiting = page.locator(".jp-InputPrompt", has_text="[*]")
+    waiting.first.wait_for(timeout=30_000)
+    expect(waiting).to_have_count(0, timeout=120_000)
 
 
 def scroll_to(page, selector: str) -> None:

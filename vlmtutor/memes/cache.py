@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -17,8 +18,9 @@ class EmbeddingCache:
 
     The folder holds one ``.npy`` file an embedding (never a pickle), each
     written under a temporary name and moved, so that runs may share it and
-    an interruption leaves no torn file. ``limit`` bounds the memory: beyond
-    it, the embeddings that were used least recently go.
+    an interruption leaves no torn file; one that cannot be written does
+    without. ``limit`` bounds the memory: beyond it, the embeddings that were
+    used least recently go.
     """
 
     def __init__(self, folder: str | Path | None = None, limit: int = 50_000):
@@ -44,7 +46,8 @@ class EmbeddingCache:
         embedding = embedding.detach().float().cpu().clone()
         self._remember(key, embedding)
         if self.folder is not None:
-            _save(self._path(key), embedding)
+            with contextlib.suppress(OSError):  # it is only a memory
+                _save(self._path(key), embedding)
 
     def _remember(self, key: str, embedding: torch.Tensor) -> None:
         with self._lock:

@@ -80,8 +80,8 @@ def caption_folder(
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    hidden = Path(out) / HIDDEN / "embeddings" if resume else None
-    embedder = Embedder(clip, EmbeddingCache(hidden), precision, batch_size)
+    cache = EmbeddingCache(stored_embeddings(out) if resume else None)
+    embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
 
     stream = embedder.images(files)  # read ahead while texts are encoded
@@ -106,6 +106,11 @@ def caption_folder(
     _draw_galleries(report, box)
     _write_report(report, box)
     return report
+
+
+def stored_embeddings(out: str | Path) -> Path:
+    """Where ``caption_folder`` keeps the embeddings of a run into ``out``."""
+    return Path(out) / HIDDEN / "embeddings"
 
 
 def _captions(captions) -> tuple[list[str], str | None]:

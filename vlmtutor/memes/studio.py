@@ -8,38 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import ipywidgets as widgets
-
+from .cache import EmbeddingCache
 from .captions import read_captions
+from .folder import stored_embeddings
 from .pictures import UnreadablePicture
-from .studio_controls import COLDEST, HOTTEST, Controls, show
-from .studio_files import preview, save_meme, save_zip
-from .studio_html import (
-    chart_html,
-    picture_html,
-    shorten,
-    skipped_html,
-    status_html,
-)
-from .studio_models import download_openai, download_size, ready_models
+from .studio_files import save_meme, save_zip
+from .studio_html import shorten
+from .studio_models import download_openai, download_size
+from .studio_pictures import find_folder
 from .studio_state import StudioState, place
-
-
-def find_folder(folder: str | Path) -> Path:
-    """A folder named from here, from one up, or from the project.
-
-    So "images" is found from ``notebooks/`` too. If it is nowhere, the path
-    as it was given.
-    """
-    folder = Path(folder).expanduser()
-    project = Path(__file__).resolve().parents[2]
-    for root in (Path(), Path(".."), project):
-        if (root / folder).is_dir():
-            return root / folder
-    return folder
+from .studio_view import StudioView
 
 
 def _told(action):
@@ -49,6 +29,8 @@ def _told(action):
     def wrapper(self, *args):
         try:
             action(self, *args)
+        except KeyboardInterrupt:  # Interrupt Kernel, in the menu
+            self._say("Stopped. Do it again to go on from there.")
         except Exception as error:  # nobody else would see it
             self._say(str(error) or type(error).__name__, is_problem=True)
 
@@ -66,15 +48,17 @@ def _by_person(action):
     return wrapper
 
 
-class MemeStudio(widgets.VBox):
+class MemeStudio(StudioView):
     """Match pictures with captions; choose, change, explain and save.
 
     ``folder`` is where the pictures are, ``captions`` a list of texts or the
     path of a file (by default ``captions.txt`` in the folder), ``clip`` what
     ``load_clip`` returns, or a name for it (by default StickerCLIP). Memes
-    are saved to ``out``, by default ``memes`` beside the folder. Raises what
-    ``load_clip`` and ``read_captions`` raise; a folder that is not there or
-    empty is told in the status line, as pictures can be uploaded.
+    are saved to ``out``, by default ``memes`` beside the folder; pictures
+    that ``caption_folder`` has encoded for ``out`` are not encoded again.
+    Raises what ``load_clip`` and ``read_captions`` raise; a folder that is
+    not there or empty is told in the status line, as pictures can be
+    uploaded.
 
     ``state`` is the StudioState that all of it acts on, ``ui`` the widgets.
     Tab walks through them; Enter or Space presses a button.
@@ -99,22 +83,13 @@ class MemeStudio(widgets.VBox):
             captions = read_captions(captions)
         if out is None:
             out = folder.parent / "memes" if folder.is_dir() else "memes"
-        self.state = StudioState(clip, captions, out)
-        self.ui = Controls()
-        super().__init__(self.ui.rows())
-        self.add_class("vt-studio")
-        self._models = {str(getattr(clip, "name", "this model")): clip}
-        self._is_filling = False
+        stored = stored_embeddings(out)
+        cache = EmbeddingCache(stored) if stored.is_dir() else None
+        state = StudioState(clip, captions, out, cache)
+        super().__init__(state, str(folder))
         self._listen()
-        with self._filling():
-            self.ui.folder.value = str(folder)
-            self.ui.captions.value = "\n".join(self.state.captions)
-        self._list_models()
-        self._fill_temperature()
+        self._list_pictures()
         self._load()
-
-    def __repr__(self) -> str:
-        return f"MemeStudio: {self.state.summary()}"
 
     def _listen(self) -> None:
         ui = self.ui
@@ -133,100 +108,16 @@ class MemeStudio(widgets.VBox):
             (ui.picture, self._show), (ui.words, self._write),
             (ui.keep, self._keep), (ui.style, self._set_style),
             (ui.assign, self._set_assign), (ui.model, self._set_model),
+            (ui.temperature, self._set_temperature),
             (ui.captions, self._set_captions), (ui.upload, self._add),
+            (ui.why_words, self._why),
         ):  # fmt: skip
             control.observe(lambda _, action=action: action(), "value")
-        ui.temperature.observe(
-            lambda change: self._set_temperature(change["new"]), "value"
-        )
-
-    # what is to be seen
-
-    @contextmanager
-    def _filling(self):
-        before, self._is_filling = self._is_filling, True
-        try:
-            yield
-        finally:
-            self._is_filling = before
-
-    def _say(self, text: str, is_problem: bool = False) -> None:
-        self.ui.status.value = status_html(text, is_problem)
-
-    def _progress(self, done: int, total: int) -> None:
-        if done % 20 == 0:
-            self._say(f"{done:,} of {total:,} pictures …")
-
-    def _list_pictures(self, shown: int = 0) -> None:
-        pictures = self.state.pictures
-        with self._filling():
-            self.ui.picture.options = [
-                (f"{i + 1} of {len(pictures)}: {shorten(p.name, 60)}", i)
-                for i, p in enumerate(pictures)
-            ]
-            if pictures:
-                self.ui.picture.value = min(shown, len(pictures) - 1)
-        self.ui.skipped.value = skipped_html(self.state.skipped)
-        self._draw()
-
-    def _list_models(self) -> None:
-        ready = ready_models()
-        with self._filling():
-            labels = {name: name for name in self._models}
-            labels |= {v: k for k, v in ready.items()}  # name → label
-            self.ui.model.options = [(v, k) for k, v in labels.items()]
-            name = str(getattr(self.state.clip, "name", "this model"))
-            self.ui.model.value = name
-        megabytes = download_size()
-        self.ui.download.description = (
-            f"Download OpenAI's CLIP ({megabytes} MB)"
-        )
-        show(self.ui.download, megabytes > 0)
 
     @_by_person
     def _show(self) -> None:
         self._draw()
         self._say(self._about())
-
-    def _about(self) -> str:
-        """The picture on show in words."""
-        i = self.ui.picture.value
-        if i is None:
-            return "No pictures yet: load a folder, or upload some."
-        name = self.state.pictures[i].name
-        count = f"Picture {i + 1} of {len(self.state.pictures)}"
-        caption = self.state.caption(i) or "no caption"
-        return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}"
-
-    def _draw(self) -> None:
-        """Show the meme and all that belongs to it."""
-        ui, i = self.ui, self.ui.picture.value
-        bars = [] if i is None else self.state.alternatives(i)
-        with self._filling():
-            ui.words.value = "" if i is None else self.state.caption(i)
-            ui.keep.value = i is not None and self.state.is_kept(i)
-        for k, button in enumerate(ui.choices):
-            show(button, k < len(bars))
-            if k < len(bars):
-                share = f"{100 * bars[k].probability:.0f} %"
-                caption = shorten(bars[k].caption, 120)
-                button.description = f"{caption} ({share})"
-        ui.chart.value = chart_html([] if i is None else self.state.chart(i))
-        for widget in (ui.image, ui.words, ui.keep, ui.save, ui.save_all,
-                       ui.why, ui.why_words):  # fmt: skip
-            show(widget, i is not None)
-        show(ui.heat, False)
-        ui.heat_note.value = ""
-        if i is not None:
-            png = preview(self.state.meme(i))
-            ui.image.value = picture_html(png, f"Meme. {self._about()}")
-
-    def _fill_temperature(self) -> None:
-        with self._filling():
-            value = min(max(self.state.temperature, COLDEST), HOTTEST)
-            self.ui.temperature.value = round(value, 4)
-
-    # what a person does
 
     @_told
     def _turn(self, step: int) -> None:
@@ -273,53 +164,49 @@ class MemeStudio(widgets.VBox):
         words = self.ui.why_words.value.strip() or self.state.caption(i)
         image, heat = self.state.why(i, words)
         text = f"“{shorten(words, 120)}”: brightest {place(heat)}."
-        png = preview(image, 420)
-        self.ui.heat.value = picture_html(png, f"Heat map. {text}")
-        self.ui.heat_note.value = status_html(text)
-        show(self.ui.heat, True)
+        self._draw_heat(image, text)
 
     @_by_person
     def _set_style(self) -> None:
         self.state.set_style(self.ui.style.value)
-        self._draw()
+        self._draw_meme()
         self._say(f"Style: {self.ui.style.label}.")
 
     @_by_person
     def _set_assign(self) -> None:
         self.state.set_assign(self.ui.assign.value)
         self._draw()
-        self._say(f"{self.state.summary()}. {self._about()}")
+        self._tell()
 
     @_by_person
-    def _set_temperature(self, value: float) -> None:
+    def _set_temperature(self) -> None:
+        value = self.ui.temperature.value
         self.state.set_temperature(value)
-        self._fill_temperature()
-        i = self.ui.picture.value
-        if i is not None:
-            self.ui.chart.value = chart_html(self.state.chart(i))
+        self._draw_scores()
         self._say(f"Temperature {value:.3g}: see the scores.")
 
     @_by_person
     def _set_captions(self) -> None:
         self.state.set_captions(self.ui.captions.value)
         self._draw()
-        self._say(f"{self.state.summary()}. {self._about()}")
+        self._tell()
 
     @_by_person
     def _set_model(self) -> None:
         from ..models import load_clip
 
-        name = self.ui.model.value
+        name, shown = self.ui.model.value, self.ui.picture.value
         self._say(f"Opening {self.ui.model.label} …")
         try:
-            if name not in self._models:
-                self._models[name] = load_clip(name)
-            self.state.set_clip(self._models[name], self._progress)
+            if name not in self.models:
+                self.models[name] = load_clip(name)
+            self.state.set_clip(self.models[name], self._progress)
+            self.model = name
         finally:
             self._list_models()
             self._fill_temperature()
-            self._list_pictures(self.ui.picture.value or 0)
-        self._say(f"{self.state.summary()}. {self._about()}")
+            self._list_pictures(shown or 0)
+        self._tell()
 
     @_told
     def _download(self) -> None:
@@ -335,11 +222,9 @@ class MemeStudio(widgets.VBox):
     def _load(self) -> None:
         folder = find_folder(self.ui.folder.value)
         self._say(f"Looking at {folder} …")
-        try:
-            self.state.load_folder(folder, self._progress)
-        finally:
-            self._list_pictures()
-        self._say(f"{self.state.summary()}. {self._about()}")
+        self.state.load_folder(folder, self._progress)
+        self._list_pictures()
+        self._tell()
 
     @_by_person
     def _add(self) -> None:

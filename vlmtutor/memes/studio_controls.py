@@ -30,6 +30,7 @@ class Controls:
 
     def __init__(self) -> None:
         self.status = widgets.HTML()
+        self.status.add_class("vt-news")
         self._make_meme()
         self._make_reasons()
         self._make_settings()
@@ -98,13 +99,16 @@ class Controls:
             _title("Other captions that fit"), *self.choices,
             _row(self.shuffle, self.best),
         )  # fmt: skip
-        reasons = _column(
+        others = _column(
             _title("Scores", "How the model shares 100 % among the captions."),
             self.chart,
-            _title("Why this caption?", "See where the model finds words."),
+            _title(
+                "Why this caption?",
+                "Where in the picture the score of some words comes from: "
+                "attention, weighted by its gradient (Chefer and others, "
+                "2021). Bright patches raised it most.",
+            ),
             self.why_words, self.why, self.heat, self.heat_note,
-        )  # fmt: skip
-        settings = _column(
             _title("Settings"),
             self.style, self.assign, self.temperature,
             self.model, self.download,
@@ -114,7 +118,7 @@ class Controls:
             self.captions,
         )  # fmt: skip
         meme.add_class("vt-wide")
-        columns = widgets.Box([meme, reasons, settings])
+        columns = widgets.Box([meme, others])
         columns.add_class("vt-columns")
         return [widgets.HTML(style_html()), self.status, columns]
 

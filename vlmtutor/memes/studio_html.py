@@ -33,8 +33,9 @@ STYLE = """
 .vt-studio .widget-textarea { width: 100%; margin-right: 0;
   box-sizing: border-box; }
 .vt-studio .widget-text input, .vt-studio .widget-dropdown select,
-.vt-studio .widget-textarea textarea { flex: 1 1 10em; min-width: 0;
+.vt-studio .widget-textarea textarea { flex: 1 1 14em; min-width: 0;
   max-width: 100%; box-sizing: border-box; }
+.vt-studio .widget-dropdown select { height: 2.2em; padding: 0 0.4em; }
 .vt-studio .widget-checkbox { width: auto; }
 .vt-studio .jupyter-button { height: auto; min-height: 2.2em; width: auto;
   white-space: normal; line-height: 1.3; padding: 0.25em 0.8em; }
@@ -46,7 +47,8 @@ STYLE = """
   outline-offset: 1px; }
 .vt-studio .vt-status { border-left: 4px solid var(--jp-brand-color1, #1976d2);
   padding: 0.3em 0.7em; background: var(--jp-layout-color2, #eee);
-  overflow-wrap: anywhere; }
+  overflow-wrap: anywhere; white-space: pre-line; }
+.vt-studio .vt-news { position: sticky; top: 0; z-index: 5; }
 .vt-studio .vt-problem { border-left-color: var(--jp-error-color1, #d32f2f); }
 .vt-studio .vt-bars { list-style: none; margin: 0; padding: 0; }
 .vt-studio .vt-bars li { margin: 0 0 0.45em; }
@@ -88,6 +90,29 @@ def status_html(text: str, is_problem: bool = False) -> str:
         f'<div class="{kind}" role="{role}" aria-live="{live}">'
         f"{lead}{escape(text)}</div>"
     )
+
+
+def progress_html(done: int, total: int, seconds: float) -> str:
+    """A bar: how many of ``total`` are done after ``seconds``, what is left.
+
+    What is left is told in the pace so far.
+    """
+    text = f"{done:,} of {total:,} pictures"
+    if 0 < done < total:
+        text += f", {duration(seconds * (total - done) / done)} left"
+    return (
+        f'<div class="vt-status"><progress max="{total}" value="{done}" '
+        f'aria-label="{text}"></progress> {text}</div>'
+    )
+
+
+def duration(seconds: float) -> str:
+    """As a person would say it: "about 3 min"."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
 
 
 def chart_html(bars: Sequence[Bar]) -> str:

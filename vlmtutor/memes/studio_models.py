@@ -1,4 +1,13 @@
-"""The models that the studio can switch between."""
+"""The models that the studio can switch between.
+
+A distilled student, or any other CLIP, can be chosen if it is a folder in
+the hub's format (``config.json`` of type "clip", ``model.safetensors``,
+tokenizer and preprocessor), as ``save_pretrained`` and ``load_clip`` have
+it, and stands in one of two places: beside the shipped StickerCLIP, or in
+``runs``, the folder for what you train yourself (looked for where the
+studio looks for pictures: here, one up, in the project). So a student that
+a notebook saves as ``../runs/student`` is offered as "student".
+"""
 
 from __future__ import annotations
 
@@ -11,26 +20,35 @@ import huggingface_hub as hf
 from huggingface_hub import constants
 
 from ..models import hub
+from .studio_pictures import find_folder
 
 OPENAI = hub.DEFAULT_HUB_NAME
+RUNS = "runs"
 
 
 def ready_models() -> dict[str, str]:
     """What opens without a network: label → name for ``load_clip``.
 
-    StickerCLIP, the CLIP folders beside it (a distilled student), and
-    OpenAI's CLIP if it is in the cache.
+    StickerCLIP, the CLIP folders beside it and in ``runs`` (a distilled
+    student), and OpenAI's CLIP if it is in the cache.
     """
     models = {"StickerCLIP": "StickerCLIP"}
-    for folder in sorted(hub.STICKERCLIP.parent.iterdir()):
-        if folder != hub.STICKERCLIP and _is_clip(folder):
-            models[folder.name.replace("_", " ")] = str(folder)
+    for parent in (hub.STICKERCLIP.parent, find_folder(RUNS)):
+        for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if folder != hub.STICKERCLIP and _is_clip(folder):
+                label = folder.name.replace("_", " ")
+                if label in models:
+                    label = str(folder)
+                models[label] = str(folder)
     if hub.is_cached(OPENAI):
         models["OpenAI's CLIP, ViT-B/32"] = OPENAI
     return models
 
 
 def _is_clip(folder: Path) -> bool:
+    """Whether it looks like one; opening it tells whether it is."""
+    if not (folder / "model.safetensors").is_file():
+        return False  # nor one that is still being written
     try:
         text = (folder / "config.json").read_text(encoding="utf-8")
         return json.loads(text)["model_type"] == "clip"

@@ -38,6 +38,20 @@ class Picture:
         return read_picture(self.source)
 
 
+def find_folder(folder: str | Path) -> Path:
+    """A folder named from here, from one up, or from the project.
+
+    So "images" is found from ``notebooks/`` too. If it is nowhere, the path
+    as it was given.
+    """
+    folder = Path(folder).expanduser()
+    project = Path(__file__).resolve().parents[2]
+    for root in (Path(), Path(".."), project):
+        if (root / folder).is_dir():
+            return root / folder
+    return folder
+
+
 def list_folder(
     folder: str | Path, taken: Collection[str] = ()
 ) -> list[Picture]:

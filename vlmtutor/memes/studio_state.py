@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .cache import EmbeddingCache
 from .captions import unique_captions
 from .embed import Embedder
 from .explain import explain, overlay, seen_box
@@ -46,7 +47,8 @@ class StudioState:
     ``pictures``, ``captions``, ``style``, ``assign``, ``temperature``,
     ``clip`` and ``skipped`` (files that are no pictures, each with the
     reason) may be read freely; change them through the methods. ``out`` is
-    the folder that memes are saved to.
+    the folder that memes are saved to, ``cache`` where embeddings are kept
+    (by default in memory).
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class StudioState:
         clip,
         captions: Iterable[str] = (),
         out: str | Path = "memes",
+        cache: EmbeddingCache | None = None,
     ):
         self.clip = clip
         self.captions = unique_captions(captions)
-        self.out = Path(out)
+        self.out, self._cache = Path(out), cache
         self.temperature = 1 / float(clip.logit_scale)
         self.style, self.assign = "classic", "best"
         self.pictures: list[Picture] = []
@@ -81,7 +84,8 @@ class StudioState:
         """
         uploads = [p for p in self.pictures if p.is_upload]
         files = list_folder(folder, {p.name.casefold() for p in uploads})
-        found = embed_pictures(files + uploads, Embedder(self.clip), progress)
+        embedder = Embedder(self.clip, self._cache)
+        found = embed_pictures(files + uploads, embedder, progress)
         self.pictures, self._image_embeds, self.skipped = found
         names = {p.name for p in uploads}
         self._own = {k: v for k, v in self._own.items() if k in names}
@@ -95,7 +99,8 @@ class StudioState:
         """
         taken = {p.name.casefold() for p in self.pictures}
         picture = open_upload(name, data, taken)
-        _, rows, _ = embed_pictures([picture], Embedder(self.clip))
+        embedder = Embedder(self.clip, self._cache)
+        _, rows, _ = embed_pictures([picture], embedder)
         self.pictures.append(picture)
         self._image_embeds += rows
         self._noise = None
@@ -106,7 +111,8 @@ class StudioState:
 
     def set_clip(self, clip, progress: Progress | None = None) -> None:
         """Choose the model; the temperature becomes the model's own."""
-        found = embed_pictures(self.pictures, Embedder(clip), progress)
+        embedder = Embedder(clip, self._cache)
+        found = embed_pictures(self.pictures, embedder, progress)
         self.clip = clip
         self.temperature = 1 / float(clip.logit_scale)
         self.pictures, self._image_embeds, gone = found
@@ -241,8 +247,8 @@ class StudioState:
         if not texts:
             return []
         matches = match_embeddings(
-            self._image_embeds[i][None], Embedder(self.clip).texts(texts),
-            texts, temperature=self.temperature,
+            self._image_embeds[i][None], self._encode(texts), texts,
+            temperature=self.temperature,
         )  # fmt: skip
         scores = matches.scores[0].tolist()
         shares = matches.probabilities[0].tolist()
@@ -251,6 +257,9 @@ class StudioState:
             Bar(texts[j], scores[j], shares[j], texts[j] == chosen)
             for j in order
         ]
+
+    def _encode(self, texts: list[str]) -> torch.Tensor:
+        return Embedder(self.clip, self._cache).texts(texts)
 
     def _choose(self) -> None:
         """A caption for every picture; those that are kept stay."""
@@ -263,9 +272,7 @@ class StudioState:
         if not rows or not columns:
             return
         image_embeds = torch.stack([self._image_embeds[i] for i in rows])
-        text_embeds = Embedder(self.clip).texts(
-            [self.captions[j] for j in columns]
-        )
+        text_embeds = self._encode([self.captions[j] for j in columns])
         scores = image_embeds @ text_embeds.T  # [rows, columns]
         if self._noise is not None:
             scores = scores + torch.from_numpy(
