@@ -1,0 +1,238 @@
+"""CLIMS: masks that make CLIP say yes to what is inside and no to the rest.
+
+Xie et al. 2022, "CLIMS: Cross Language Image Matching for Weakly Supervised
+Semantic Segmentation", arXiv 2203.02668.  Supervision: which names are in a
+training picture.  Frozen: CLIP; trained, through CLIP down to the pixels: a
+layer that gives each name a soft mask P.  P * picture must match the name,
+(1 - P) * picture must not, P * picture must not match places, and P should be
+small.  A student learns the masks; at test no image label is needed.
+Simplified: one linear layer on CLIP's last states for a ResNet-50, started
+from a plain classifier; cosines become probabilities by a logistic curve
+fitted to the training labels, since this CLIP's are no chances by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...transfer.base import minimise, seeded
+from ..blocks import as_map
+from ..data import DensePictures, Tagged, taps
+from ..info import Check, Info
+from ..refine import shrink_labels, upsample
+from ..student import Student, train_student
+from ..texts import background_classifier, text_classifier
+
+# Of the four losses, as in the released code.
+WEIGHTS = {"match": 10.0, "mismatch": 24.0, "places": 1.0, "area": 0.2}
+ABSENT = 0.5  # a mask is where P is above it
+
+INFO = Info(
+    name="CLIMS",
+    paper="CLIMS: Cross Language Image Matching for Weakly Supervised "
+    "Semantic Segmentation",
+    year=2022, arxiv="2203.02668", table="free", needs=Tagged, frozen="CLIP",
+    tuned="a mask layer through CLIP, then a student",
+    simplified="a linear layer on CLIP's states for a ResNet-50",
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """From cosine to probability: sigmoid(slope * (cosine - middle))."""
+
+    slope: float
+    middle: float
+
+    def log(self, cosine: Tensor) -> Tensor:
+        """Logarithm of the probability of a match."""
+        return F.logsigmoid(self.slope * (cosine - self.middle))
+
+    def log_not(self, cosine: Tensor) -> Tensor:
+        """Logarithm of the probability that there is none."""
+        return F.logsigmoid(-self.slope * (cosine - self.middle))
+
+
+def fit_curve(cosines: Tensor, truth: Tensor) -> Curve:
+    """Logistic regression of labels (bool) on cosines, both sides equal."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1e4, class_weight="balanced")
+    model.fit(cosines.flatten()[:, None].numpy(), truth.flatten().numpy())
+    slope = float(model.coef_[0, 0])
+    return Curve(slope, -float(model.intercept_[0]) / slope)
+
+
+class MaskLayer(nn.Module):
+    """``layer(pictures)`` is P before its sigmoid: [N, C, g, g]."""
+
+    def __init__(self, clip, classes: int):
+        super().__init__()
+        self.state = taps(clip)[-1]
+        width = clip.model.config.vision_config.hidden_size
+        self.linear = nn.Linear(width, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def inputs(self, pictures: DensePictures) -> Tensor:
+        states = pictures.hidden(self.state)[:, 1:]
+        return F.layer_norm(states, states.shape[-1:])
+
+    def forward(self, pictures: DensePictures) -> Tensor:
+        return as_map(self.linear(self.inputs(pictures)))
+
+
+def start_as_classifier(layer: MaskLayer, data: Tagged, steps=200) -> None:
+    """Class activation maps: a linear classifier of the mean patch."""
+    pooled = layer.inputs(data.pictures).mean(1)
+    optimiser = torch.optim.AdamW(layer.parameters(), 0.02, weight_decay=0.01)
+    for _ in range(steps):
+        loss = F.binary_cross_entropy_with_logits(
+            layer.linear(pooled), data.tags.float()
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+class Through:
+    """CLIP's opinion of masked pictures; gradients reach the mask."""
+
+    def __init__(self, clip):
+        self.clip = clip
+        settings = clip.image_settings
+        mean, std = (torch.tensor(x)[:, None, None]
+                     for x in (settings.mean, settings.std))  # fmt: skip
+        self.black = -mean / std  # a dark pixel, as the model takes it
+
+    def __call__(self, pixel_values: Tensor, mask: Tensor) -> Tensor:
+        """pixel_values [N, 3, S, S], mask [N, S, S] → embeddings [N, D]."""
+        from ...transfer.pictures import encode_pixels
+
+        shown = self.black + mask[:, None] * (pixel_values - self.black)
+        return encode_pixels(self.clip, shown)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The mask layer itself, asked for names that are known to be there."""
+
+    clip: object
+    layer: MaskLayer
+    names: tuple[str, ...]
+
+    @property
+    def trained(self) -> int:
+        return sum(p.numel() for p in self.layer.parameters())
+
+    def labels(self, pictures: DensePictures, tags: Tensor) -> Tensor:
+        """The surest of the tagged names, or background: [N, S, S]."""
+        with torch.no_grad():
+            P = upsample(self.layer(pictures), pictures.images.shape[1])
+            P = P.sigmoid().masked_fill(~tags[:, :, None, None], 0.0)
+        P = F.pad(P, (0, 0, 0, 0, 0, 1), value=ABSENT)
+        return P.argmax(1)
+
+
+def fit(
+    clip, data: Tagged, seed=0, *, names=(), novel=(), student=True,
+    mismatch=True, places=True, area=True, steps=40, batch_size=8, lr=1e-3,
+    student_steps=120,
+):  # fmt: skip
+    """Train the masks of tagged names; then a student, unless told not to."""
+    layer = MaskLayer(clip, len(data.names))
+    start_as_classifier(layer, data)
+    pictures = data.pictures.prepare("pixel_values")
+    W, ground = text_classifier(clip, data.names), background_classifier(clip)
+    curve = fit_curve(pictures.image_embeds @ W.T, data.tags)
+    look, dice = Through(clip), seeded(seed)
+    side = pictures.images.shape[1]
+
+    def loss(rows: Tensor) -> Tensor:
+        k = torch.multinomial(data.tags[rows].float(), 1,
+                              generator=dice)[:, 0]  # fmt: skip
+        batch = pictures[rows]
+        P = layer(batch)[torch.arange(len(rows)), k].sigmoid()
+        P = upsample(P[:, None], side)[:, 0]  # [B, S, S]
+        pixels, text = batch.pixel_values, W[k]
+        inside = look(pixels, P)
+        found = (inside * text).sum(-1)
+        total = -WEIGHTS["match"] * curve.log(found)
+        if mismatch:
+            left = (look(pixels, 1 - P) * text).sum(-1)
+            total = total - WEIGHTS["mismatch"] * curve.log_not(left)
+        if places:
+            near = inside @ ground.T  # [B, places]
+            likely = near.detach() > curve.middle
+            off = -(curve.log_not(near) * likely).sum(-1)
+            total = total + WEIGHTS["places"] * off
+        if area:
+            total = total + WEIGHTS["area"] * P.mean((1, 2))
+        return total.mean()
+
+    minimise(
+        clip, list(layer.parameters()), loss, len(data),
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    layer.requires_grad_(False)
+    masks = Masks(clip, layer, tuple(data.names))
+    if not student:
+        return masks
+    labels = torch.cat([
+        masks.labels(pictures[i : i + 64], data.tags[i : i + 64])
+        for i in range(0, len(data), 64)
+    ])  # fmt: skip
+    return train_student(
+        clip, pictures, shrink_labels(labels, Student(clip).fine),
+        list(data.names), steps=student_steps, seed=seed,
+    )  # fmt: skip
+
+
+def judged(bench, **changes):
+    """Masks of the test pictures, told which names are there."""
+    masks = bench.segmenter(INFO, student=False, **changes)
+    return bench.judge(masks.labels(bench.test_pictures, bench.oracle_tags))
+
+
+def per_picture(result) -> dict[str, Tensor]:
+    """Recall, precision and area of stickers, one a picture: [N] each."""
+    counts = torch.as_tensor(result.counts).double()
+    hits = counts[:, :-1, :-1].diagonal(dim1=1, dim2=2).sum(1)
+    area = counts[:, :, :-1].sum((1, 2))
+    return {
+        "recall": hits / counts[:, :-1].sum((1, 2)).clamp(min=1),
+        "precision": hits / area.clamp(min=1),
+        "area": area / counts.sum((1, 2)),
+    }
+
+
+def checks(bench, seed: int) -> list[Check]:
+    only = {"mismatch": False, "places": False, "area": False}
+    match = per_picture(judged(bench, **only))
+    both = per_picture(judged(bench, places=False, area=False))
+    small = per_picture(judged(bench, places=False))
+    result = judged(bench)
+    full = per_picture(result)
+    return [
+        Check(
+            "what is left must not match: masks find more of a thing",
+            both["recall"], match["recall"],
+        ),
+        Check(
+            "the area loss makes masks smaller",
+            -small["area"], -both["area"],
+        ),
+        Check(
+            "the loss against places makes masks purer",
+            full["precision"], small["precision"],
+        ),
+        Check(
+            "masks beat the classifier's maps that they start from",
+            result, judged(bench, steps=0), score="all",
+        ),
+    ]  # fmt: skip
