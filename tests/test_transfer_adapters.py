@@ -69,6 +69,18 @@ def test_clip_adapter_without_its_part_is_zero_shot(ratio):
     close(predictor(TEST), zero_shot_logits(clip(), TEST), atol=1e-4)
 
 
+def test_clip_adapter_mixes_what_a_relu_lets_through():
+    predictor = fitted(clip_adapter, ratio=0.3, steps=4)
+    embeds = clip().encode_images(TEST)
+    with torch.no_grad():
+        adapted = predictor.adapter(embeds)
+        assert (adapted >= 0).all() and (adapted > 0).any()
+        mixed = 0.3 * adapted + 0.7 * embeds
+        mixed = mixed / mixed.norm(dim=1, keepdim=True)
+        expected = clip().logit_scale * mixed @ predictor.weights.T
+    close(predictor(TEST), expected, atol=1e-4)
+
+
 def test_tip_adapter_without_its_part_is_zero_shot():
     predictor = fitted(tip_adapter, alpha=0.0)
     close(predictor(TEST), zero_shot_logits(clip(), TEST), atol=1e-4)

@@ -145,6 +145,23 @@ def test_upt_mixes_both_kinds_of_prompt():
         assert not torch.allclose(a, b, atol=1e-6)
 
 
+def test_upt_layer_by_hand():
+    # U' = U + attention(norm(U)); Û = U' + MLP(norm(U')), one head.
+    predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=0)
+    mix, u = predictor.mix, predictor.unified  # [M + p, W]
+    attention = mix.self_attn
+    qkv = mix.norm1(u) @ attention.in_proj_weight.T + attention.in_proj_bias
+    q, k, v = qkv.chunk(3, dim=1)
+    seen = (q @ k.T / W_TEXT**0.5).softmax(1) @ v
+    u = u + attention.out_proj(seen)
+    hidden = torch.nn.functional.gelu(mix.linear1(mix.norm2(u)))
+    u = u + mix.linear2(hidden)
+    context, visual = predictor.prompts()
+    M = predictor.n_context
+    close(context, predictor.words + predictor.to_text(u[:M]))
+    close(visual, predictor.to_vision(u[M:]))
+
+
 def test_maple_of_depth_1_without_coupling_is_coop_and_a_constant():
     model = clip()
     predictor = maple.fit(model, IMAGES, LABELS, CLASSES, depth=1, steps=0)
