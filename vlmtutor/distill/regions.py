@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,13 +106,15 @@ def crop_encode(
     mode: str = "cropmask",
     margin: float = 1.0,
     wanted: Tensor | None = None,
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """CLIP's view of each region: [N, Q, D], L2-normalised.
 
     ``pixel_values`` [N, 3, S, S], ``masks`` [N, Q, S, S] (bool, or
     probabilities, cut at a half); the rest as in :func:`region_pixels`.
     Empty masks, and those not in ``wanted`` bool [N, Q], give zeros and cost
-    nothing.
+    nothing.  ``encode(shown, inside)`` of :func:`region_pixels` replaces
+    CLIP's own picture tower.
     """
     masks = masks if masks.dtype == torch.bool else masks > 0.5
     N, Q = masks.shape[:2]
@@ -120,10 +124,12 @@ def crop_encode(
     embeds = torch.zeros(N, Q, clip.embed_dim)
     for part in chosen.nonzero().split(BATCH):
         rows, queries = part.unbind(1)
-        shown, _ = region_pixels(
+        shown, inside = region_pixels(
             clip, pixel_values[rows], masks[rows, queries], fill, mode, margin
         )
-        embeds[rows, queries] = encode_pixels(clip, shown)
+        embeds[rows, queries] = (
+            encode(shown, inside) if encode else encode_pixels(clip, shown)
+        )
     return embeds
 
 

@@ -1,0 +1,255 @@
+"""ZSSeg, ZegFormer, OVSeg and OpenSeg are what they say: identity tests."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from distill_tiny import bench
+from transfer_tiny import clip, close, unit
+
+from vlmtutor.distill.data import Captioned, Masked, Regions
+from vlmtutor.distill.info import predict
+from vlmtutor.distill.proposer import propose
+from vlmtutor.distill.segmentation import openseg, ovseg, zegformer, zsseg
+from vlmtutor.distill.two_stage import TwoStage
+
+NAMES, BASE, SEEN = bench().names, bench().base, bench().seen
+MASKS_AND_WORDS = (Masked, Captioned)
+METHODS = {
+    "ZSSeg": (zsseg, Masked, {"steps": 2, "prompt_steps": 2}),
+    "ZegFormer": (zegformer, Masked, {"steps": 2}),
+    "OVSeg": (ovseg, MASKS_AND_WORDS, {"steps": 2, "proposer_steps": 2}),
+    "OpenSeg": (
+        openseg, (Regions, Captioned), {"steps": 2, "proposer_steps": 2}
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def fitted(name, **settings):
+    module, needs, own = METHODS[name]
+    return module.fit(clip(), bench().data(needs), 0, **own | settings)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_clip_stays_and_maps_cover_all_names(name):
+    before = [p.clone() for p in clip().model.parameters()]
+    model = fitted(name)
+    after = clip().model.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert model.trained > 0
+    labels = predict(model, bench().test_pictures, NAMES, SEEN)
+    assert labels.shape == bench().test_pictures.images.shape[:3]
+    assert int(labels.max()) <= len(NAMES)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_proposals_do_not_depend_on_the_vocabulary(name):
+    model, pictures = fitted(name), bench().test_pictures
+    many = model.scores(pictures, NAMES, SEEN)[:, -1]
+    few = model.scores(pictures, NAMES[:2], SEEN[:2])[:, -1]
+    assert torch.equal(many, few)  # the background is where no region is
+
+
+def shown(monkeypatch, name):
+    """What CLIP was asked to look at: arguments of crop_encode."""
+    import vlmtutor.distill.two_stage as two_stage
+
+    calls, real = [], two_stage.crop_encode
+
+    def spy(*args):
+        calls.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(two_stage, "crop_encode", spy)
+    fitted(name).scores(bench().test_pictures, NAMES, SEEN)
+    return calls[0]
+
+
+@pytest.mark.parametrize(
+    "name, fill", [("ZSSeg", "mean"), ("ZegFormer", "zero"), ("OVSeg", "mean")]
+)
+def test_regions_are_shown_cropped_and_masked(monkeypatch, name, fill):
+    _, _, _, used, mode, *_ = shown(monkeypatch, name)
+    assert (used, mode) == (fill, "cropmask")
+
+
+def two_stage(rule, **settings) -> TwoStage:
+    """Two stages that name a made-up region."""
+    return TwoStage(clip(), fitted("ZegFormer").proposer, rule, 0.7, 0,
+                    **settings)  # fmt: skip
+
+
+def scores_with(monkeypatch, model, opinion):
+    """Region scores when CLIP's logits [C] are ``opinion`` everywhere."""
+    pictures = bench().test_pictures[:2]
+    found = propose(model.proposer, pictures)
+    asked = torch.ones(found.objectness.shape, dtype=torch.bool)
+    monkeypatch.setattr(
+        TwoStage, "clip_logits",
+        lambda *args: (opinion.expand(*asked.shape, -1), asked),
+    )  # fmt: skip
+    return model.region_scores(found, pictures, NAMES, SEEN)
+
+
+def test_zegformer_asks_clip_only_whether_it_is_a_seen_thing(monkeypatch):
+    opinion = torch.randn(len(NAMES))
+    mixed = opinion.clone()
+    n = len(BASE)
+    mixed[:n] = opinion[:n].roll(1)
+    for rule, same in (("zegformer", True), ("zsseg", False)):
+        a, b = (
+            scores_with(monkeypatch, two_stage(rule), logits)
+            for logits in (opinion, mixed)
+        )
+        assert torch.allclose(a, b, atol=1e-6) is same
+
+
+def test_exponents_are_swapped_for_novel_names_unless_it_is_ovseg(
+    monkeypatch,
+):
+    opinion = torch.randn(len(NAMES))
+    model = two_stage("zsseg")
+    got = scores_with(monkeypatch, model, opinion)
+    found = propose(model.proposer, bench().test_pictures[:2])
+    q = model.query_logits(found, NAMES).softmax(-1)[..., :-1]
+    c = opinion.softmax(-1).expand_as(q)
+    swapped = torch.where(SEEN, q**0.7 * c**0.3, q**0.3 * c**0.7)
+    close(got, swapped)
+    alike = scores_with(monkeypatch, two_stage("ovseg"), opinion)
+    close(alike, q**0.3 * c**0.7)
+
+
+def test_no_object_is_in_clips_softmax_for_zegformer_alone(monkeypatch):
+    assert fitted("ZegFormer").refuse
+    assert not fitted("ZSSeg").refuse and not fitted("OVSeg").refuse
+    opinion = torch.randn(len(NAMES))
+    refuse, accept = (
+        scores_with(
+            monkeypatch, two_stage("ovseg", branch="clip", refuse=r), opinion
+        )
+        for r in (True, False)
+    )
+    close(accept.sum(-1), torch.ones_like(accept.sum(-1)))
+    assert (refuse.sum(-1) < 1).all()
+
+
+def test_the_offset_comes_after_regions_are_added_up():
+    pictures = bench().test_pictures
+    plain, less = (fitted("ZegFormer", gamma=g) for g in (0.0, 0.2))
+    a, b = (m.scores(pictures, NAMES, SEEN) for m in (plain, less))
+    close(a[:, :-1][:, SEEN] - 0.2, b[:, :-1][:, SEEN])
+    close(a[:, :-1][:, ~SEEN], b[:, :-1][:, ~SEEN])
+    close(a[:, -1], b[:, -1])
+
+
+def test_zssegs_prompt_is_learned_on_base_crops_alone():
+    E, labels = zsseg.base_crops(clip(), bench().data(Masked), "mean")
+    assert len(E) == len(labels) > 0
+    assert int(labels.max()) < len(BASE)
+    learned, hand = (fitted("ZSSeg", prompt=p) for p in ("learned", "hand"))
+    a, b = (m.prompts.with_classes(NAMES).text_embeds()
+            for m in (learned, hand))  # fmt: skip
+    assert not torch.allclose(a, b, atol=1e-5)
+    close(b, clip().encode_texts([f"a picture of a {n}" for n in NAMES]))
+
+
+# OVSeg
+
+
+def tower_inputs():
+    pixels = bench().test_pictures.pixel_values[:3]
+    inside = torch.zeros(3, *pixels.shape[2:])
+    inside[:, 8:16, 8:24] = 1.0
+    return pixels, inside
+
+
+def test_untouched_the_tower_is_clips_own():
+    pixels, inside = tower_inputs()
+    embeds = bench().test_pictures.image_embeds[:3]
+    tower = ovseg.MaskedTower(clip(), "none")
+    close(tower(pixels, inside), embeds, atol=1e-4)
+
+
+def test_mask_tokens_take_the_place_of_empty_patches_only():
+    pixels, inside = tower_inputs()
+    tower = ovseg.MaskedTower(clip(), "mpt")
+    torch.nn.init.normal_(tower.tokens)
+    empty = tower.empty(inside)[..., 0]  # [R, T], 4 patches a row
+    assert (~empty[0]).nonzero()[:, 0].tolist() == [5, 6]
+    embeds = bench().test_pictures.image_embeds[:3]
+    full = torch.ones_like(inside)
+    close(tower(pixels, full), embeds, atol=1e-4)
+    changed = pixels.clone()  # what an empty patch shows does not matter
+    changed[..., 24:, 24:] = 9.0
+    close(tower(changed, inside), tower(pixels, inside), atol=1e-4)
+    assert not torch.allclose(tower(pixels, inside), embeds, atol=1e-3)
+
+
+def test_tokens_are_tuned_and_weights_are_not():
+    tower = fitted("OVSeg", mode="mpt").encode
+    assert [n for n, _ in tower.named_parameters()] == ["tokens"]
+    assert tower.tokens.abs().sum() > 0
+    tuned = fitted("OVSeg", mode="ft").encode
+    assert tuned.tokens is None and tuned.last is not None
+    own = clip().model.visual_projection.weight
+    assert not torch.equal(tuned.project.weight, own)
+
+
+def test_pairs_come_from_captions_and_proposals():
+    proposer = fitted("OVSeg").proposer
+    data = bench().data(Captioned)
+    pairs = ovseg.mine(clip(), proposer, data, margin=1.0)
+    spoken = {p for row in data.phrases() for p in row}
+    assert len(pairs) <= sum(map(len, data.phrases()))
+    vectors = ovseg.text_classifier(clip(), sorted(spoken), ("{}",))
+    nearest = (pairs.texts @ vectors.T).amax(1)
+    close(nearest, torch.ones(len(pairs)), atol=1e-5)
+
+
+# OpenSeg
+
+
+def test_words_ask_regions_and_captions_average_words():
+    z, words = unit(2, 3, 5), unit(2, 2, 5)
+    there = torch.tensor([[True, True, False], [True, True, True]])
+    spoken = torch.tensor([[True, False], [True, True]])
+    got = openseg.caption_scores(z, there, words, spoken, 4.0)
+    cosine = z[0, :2] @ words[1].T  # [Q, K]
+    by_hand = ((4 * cosine).softmax(0) * cosine).sum(0).mean()
+    close(got[0, 1], by_hand)
+    alone = z[0, :2] @ words[0, 0]
+    close(got[0, 0], ((4 * alone).softmax(0) * alone).sum())
+
+
+def test_openseg_is_handed_no_names_of_masks():
+    shapes = bench().data(Regions)
+    assert not hasattr(shapes, "labels") and not hasattr(shapes, "names")
+    assert fitted("OpenSeg").proposer.name_head is None
+
+
+def test_openseg_has_a_map_for_masks_and_one_for_names():
+    model = fitted("OpenSeg")
+    shapes = {id(p) for p in model.proposer.parameters()}
+    names = {id(p) for p in model.network.parameters()}
+    assert shapes and names and not shapes & names
+
+
+def test_without_masks_every_cell_is_a_region():
+    z = torch.randn(2, 5, 8, 8)
+    cells, there = openseg._regions(z, None, torch.arange(2), "patches")
+    assert cells.shape == (2, 16, 5) and there.all()
+    pictures = bench().test_pictures
+    a = fitted("OpenSeg").scores(pictures, NAMES)
+    b = fitted("OpenSeg", regions="patches").scores(pictures, NAMES)
+    assert not torch.allclose(a, b, atol=1e-6)
+
+
+def test_one_region_a_picture_is_the_global_comparison():
+    z, words = unit(2, 1, 5), unit(2, 3, 5)
+    there = torch.ones(2, 1, dtype=torch.bool)
+    spoken = torch.ones(2, 3, dtype=torch.bool)
+    got = openseg.caption_scores(z, there, words, spoken, 4.0)
+    close(got, torch.einsum("bd,mkd->bm", z[:, 0], words) / 3)

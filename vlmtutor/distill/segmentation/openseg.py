@@ -1,0 +1,189 @@
+"""OpenSeg: masks without names, and captions that name them.
+
+Ghiasi et al. 2022, "Scaling Open-Vocabulary Image Segmentation with
+Image-Level Labels", arXiv 2112.12143.  Supervision: class-agnostic masks, and
+captions of other pictures.  Frozen: CLIP; trained: a proposer that groups
+pixels, and a second map whose mean in a mask is what the mask is called: in
+a batch, each phrase of a caption must find its regions in its own picture
+(softmax over regions), among all pictures.  Phrases are left out at random.
+Simplified: masks first, then words, in place of both losses at once; the
+caption's phrases for its nouns and adjectives.  Novel things are in the
+captions: this method sees their words, but never a mask with a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...transfer.base import minimise, seeded
+from ..blocks import as_tokens, grid_side
+from ..data import Captioned, DensePictures, Regions
+from ..fusion import background_map, combine
+from ..info import Check, Info
+from ..proposer import Proposals, Proposer, propose, shared_proposer
+from ..student import Student
+from ..texts import text_classifier
+from ..two_stage import UNLIKELY, count
+
+KEEP = 0.5  # how likely a phrase is kept in a step
+PHRASES = 4  # a picture
+
+INFO = Info(
+    name="OpenSeg",
+    paper="Scaling Open-Vocabulary Image Segmentation with Image-Level "
+    "Labels",
+    year=2022, arxiv="2112.12143", table="inductive",
+    needs=(Regions, Captioned), frozen="CLIP",
+    tuned="a proposer and a second map",
+    simplified="masks first, then words; phrases for words",
+    knobs={"background": (0.3, 0.5)}, reading=("background",),
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+def caption_scores(
+    z: Tensor, there: Tensor, words: Tensor, spoken: Tensor, scale: float
+) -> Tensor:
+    """How well each picture's regions fit each caption: [B, M].
+
+    ``z`` [B, Q, D] regions, ``there`` bool [B, Q]; ``words`` [M, K, D],
+    ``spoken`` bool [M, K].  Each word asks the regions, by a softmax over
+    them, and takes their mean cosine; a caption is the mean of its words.
+    """
+    cosine = torch.einsum("bqd,mkd->bmkq", z, words)
+    logits = (scale * cosine).masked_fill(~there[:, None, None], -1e4)
+    heard = (logits.softmax(-1) * cosine).sum(-1)  # [B, M, K]
+    some = spoken.sum(-1).clamp(min=1)
+    return (heard * spoken).sum(-1) / some
+
+
+@dataclass(frozen=True)
+class OpenSeg:
+    """``regions`` "masks" pools the second map in masks; "patches" is
+    without them: every cell is a region."""
+
+    clip: object
+    proposer: Proposer
+    network: Student
+    regions: str = "masks"
+    background: float = 0.5
+
+    @property
+    def trained(self) -> int:
+        return count(self.proposer, self.network)
+
+    def scores(self, pictures: DensePictures, names, seen=None) -> Tensor:
+        W, scale = text_classifier(self.clip, names), self.clip.logit_scale
+        with torch.no_grad():
+            found = propose(self.proposer, pictures)
+            z = self.network(pictures)  # [N, D, h, w]
+        ground = background_map(found.masks, found.objectness)
+        if self.regions == "masks":
+            vectors = pooled(z, found.masks)
+            p = (scale * vectors @ W.T).softmax(-1)
+            maps = combine(p, found.masks, found.objectness)
+        else:
+            p = (scale * as_tokens(z) @ W.T).softmax(-1)  # [N, T, C]
+            side = grid_side(p.shape[1])
+            maps = p.transpose(1, 2).unflatten(2, (side, side))
+            maps = F.interpolate(
+                maps, size=ground.shape[-2:], mode="bilinear",
+                align_corners=False,
+            ) * (1 - ground)  # the same background for both  # fmt: skip
+        return torch.cat([maps, self.background * ground], 1)
+
+
+def pooled(z: Tensor, masks: Tensor) -> Tensor:
+    """The mean of a map [N, D, h, w] in masks [N, Q, S, S]: [N, Q, D]."""
+    weights = F.adaptive_avg_pool2d(masks, z.shape[-2:]).flatten(2)
+    return F.normalize(weights @ as_tokens(z), dim=-1)
+
+
+def spoken_words(clip, data: Captioned) -> tuple[Tensor, Tensor]:
+    """Phrases of each caption as vectors [N, K, D], and which there are."""
+    phrases = [row[:PHRASES] for row in data.phrases()]
+    known = list(dict.fromkeys(p for row in phrases for p in row))
+    T = text_classifier(clip, known, ("{}",))
+    words = torch.zeros(len(phrases), PHRASES, T.shape[1])
+    spoken = torch.zeros(len(phrases), PHRASES, dtype=torch.bool)
+    for i, row in enumerate(phrases):
+        for k, phrase in enumerate(row):
+            words[i, k] = T[known.index(phrase)]
+            spoken[i, k] = True
+    return words, spoken
+
+
+def fit(
+    clip, data: tuple[Regions, Captioned], seed=0, *, names=(), novel=(),
+    regions="masks", keep=KEEP, grounding="words", background=0.5, steps=80,
+    batch_size=24, lr=2e-3, proposer_steps=150,
+) -> OpenSeg:  # fmt: skip
+    """Group on regions, then learn names from captions.
+
+    ``regions`` "patches" grounds cells instead of masks; ``grounding``
+    "global" compares one mean vector a picture with one a caption.
+    """
+    shapes, captioned = data
+    proposer = shared_proposer(clip, shapes, seed, steps=proposer_steps)
+    network = Student(clip, seed=seed)
+    pictures = captioned.pictures.prepare("pixel_values")
+    words, spoken = spoken_words(clip, captioned)
+    found = propose(proposer, pictures)
+    dice, scale = seeded(seed), clip.logit_scale
+
+    def loss(rows: Tensor) -> Tensor:
+        z = network(pictures[rows])
+        said = spoken[rows] & (
+            torch.rand(spoken[rows].shape, generator=dice) < keep
+        )
+        said = torch.where(said.any(1, keepdim=True), said, spoken[rows])
+        vectors, there = _regions(z, found, rows, regions)
+        if grounding == "global":
+            mean = (vectors * there[..., None]).sum(1, keepdim=True)
+            vectors = F.normalize(mean, dim=-1)
+            there = there.any(1, keepdim=True)
+        scores = scale * caption_scores(
+            vectors, there, words[rows], said, scale
+        )
+        target = torch.arange(len(rows))
+        return (
+            F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
+        ) / 2
+
+    minimise(
+        clip, list(network.parameters()), loss, len(captioned),
+        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    network.requires_grad_(False)
+    return OpenSeg(clip, proposer, network, regions, background)
+
+
+def _regions(z: Tensor, found: Proposals, rows: Tensor, regions: str):
+    """Vectors [B, Q, D] of what may be named, and which there are [B, Q]."""
+    if regions == "masks":
+        there = found.objectness[rows] > UNLIKELY
+        return pooled(z, found.masks[rows]), there
+    cells = F.normalize(as_tokens(F.avg_pool2d(z, 2)), dim=-1)
+    return cells, torch.ones(cells.shape[:2], dtype=torch.bool)
+
+
+def checks(bench, seed: int) -> list[Check]:
+    full = bench.result(INFO)
+    return [
+        Check(
+            "words find masks better than patches",
+            full, bench.result(INFO, regions="patches"), score="U",
+        ),
+        Check(
+            "words that ask regions beat one vector a picture",
+            full, bench.result(INFO, grounding="global"), score="all",
+        ),
+        Check(
+            "leaving words out does no harm",
+            full, bench.result(INFO, keep=1.0), at_least=True, score="all",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,234 @@
+"""OVSeg: teach CLIP to read masked crops, from captions.
+
+Liang et al. 2023, "Open-Vocabulary Semantic Segmentation with Mask-adapted
+CLIP", arXiv 2210.04150.  Naming masked crops is the bottleneck of two stages,
+so the picture tower is adapted: phrases of captions are paired with the
+proposal that CLIP finds nearest, and the tower is tuned on them (``ft``);
+or tokens without any foreground are replaced by learned ones, one a place,
+and nothing else moves (``mpt``); or both.  Frozen: the text tower.  One
+exponent fuses all names alike.  Simplified: tuned are the last block and the
+projection; learned tokens at two depths for three; phrases are found by the
+caption's own spans; a batch may hold a phrase several times, and then all its
+crops belong to it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...objectives.labels import unicl_loss
+from ...transfer.base import minimise
+from ..blocks import grid_side, run_block, vision_blocks
+from ..data import IGNORE, Captioned, Masked
+from ..info import Check, Info
+from ..proposer import Proposer, propose, shared_proposer
+from ..regions import (
+    crop_encode,
+    instance_masks,
+    region_labels,
+    region_pixels,
+)
+from ..texts import text_classifier
+from ..two_stage import UNLIKELY, TwoStage, count
+
+MODES = ("none", "mpt", "ft", "both")
+MOST = 600  # pairs to learn from
+DEPTH = 2  # blocks before which tokens are replaced
+
+INFO = Info(
+    name="OVSeg",
+    paper="Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP",
+    year=2023, arxiv="2210.04150", table="inductive",
+    needs=(Masked, Captioned), frozen="CLIP's text tower",
+    tuned="a proposer; CLIP's last block; mask tokens",
+    simplified="last block only, two depths of tokens",
+    knobs={"lam": (0.5, 0.7)}, reading=("lam", "branch", "background"),
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Masked crops [P, 3, S, S], what is foreground [P, S, S], and texts."""
+
+    shown: Tensor
+    inside: Tensor
+    texts: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+
+def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
+    """Each phrase of a caption with the proposal that CLIP finds nearest."""
+    found = propose(proposer, data.pictures)
+    pixels, masks = data.pictures.pixel_values, found.binary
+    asked = (found.objectness > UNLIKELY) & masks.any(-1).any(-1)
+    E = crop_encode(clip, pixels, masks, "mean", "cropmask", margin, asked)
+    phrases = data.phrases()
+    known = list(dict.fromkeys(p for row in phrases for p in row))
+    T = text_classifier(clip, known, ("{}",))
+    rows, queries, labels = [], [], []
+    for i, row in enumerate(phrases):
+        for phrase in row:
+            k = known.index(phrase)
+            cosine = (E[i] @ T[k]).masked_fill(~asked[i], -torch.inf)
+            if asked[i].any():
+                rows.append(i)
+                queries.append(int(cosine.argmax()))
+                labels.append(k)
+    rows, queries = rows[:MOST], queries[:MOST]
+    shown, inside = region_pixels(
+        clip, pixels[rows], masks[rows, queries], "mean", "cropmask", margin
+    )
+    labels = torch.tensor(labels[:MOST])
+    return Pairs(shown, inside, T[labels], labels)
+
+
+def labelled_pairs(clip, data: Masked, margin: float) -> Pairs:
+    """True masks of base classes with their names: what mining replaces."""
+    masks = instance_masks(data.regions)
+    labels = region_labels(data.labels, masks)
+    rows, queries = (
+        (labels < len(data.names)) & (labels != IGNORE)
+    ).nonzero()[:MOST].unbind(1)  # fmt: skip
+    shown, inside = region_pixels(
+        clip, data.pictures.pixel_values[rows], masks[rows, queries], "mean",
+        "cropmask", margin,
+    )  # fmt: skip
+    labels = labels[rows, queries]
+    return Pairs(shown, inside, text_classifier(clip, data.names)[labels],
+                 labels)  # fmt: skip
+
+
+class MaskedTower(nn.Module):
+    """CLIP's picture tower for masked crops: (shown, inside) → [R, D].
+
+    ``mode`` says what of it may move; the rest is CLIP's own, and not part
+    of this module.
+    """
+
+    def __init__(self, clip, mode: str):
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"mode is one of {MODES}, not {mode!r}")
+        self.clip = [clip]  # in a list, so that it is no part of the module
+        vision = clip.model.vision_model
+        self.patch = vision.config.patch_size
+        self.tokens = self.last = self.norm = self.project = None
+        if mode in ("mpt", "both"):
+            places = (vision.config.image_size // self.patch) ** 2
+            shape = (DEPTH, places, vision.config.hidden_size)
+            self.tokens = nn.Parameter(torch.zeros(shape))
+        if mode in ("ft", "both"):
+            self.last, self.norm, self.project = (
+                copy.deepcopy(part).requires_grad_(True)
+                for part in (vision_blocks(clip)[-1], vision.post_layernorm,
+                             clip.model.visual_projection)
+            )  # fmt: skip
+
+    def empty(self, inside: Tensor) -> Tensor:
+        """Which patches hold no foreground pixel: bool [R, T, 1]."""
+        some = F.max_pool2d(inside[:, None], self.patch)  # [R, 1, g, g]
+        return (some <= 0).flatten(1)[..., None]
+
+    def forward(self, shown: Tensor, inside: Tensor) -> Tensor:
+        clip = self.clip[0]
+        vision = clip.model.vision_model
+        hidden = vision.pre_layrnorm(vision.embeddings(shown))
+        empty = self.empty(inside)
+        grid_side(empty.shape[1])  # the crop has the size that CLIP takes
+        blocks = vision_blocks(clip)
+        if self.last is not None:
+            blocks = [*blocks[:-1], self.last]
+        for k, block in enumerate(blocks):
+            if self.tokens is not None and k < DEPTH:
+                patches = torch.where(empty, self.tokens[k], hidden[:, 1:])
+                hidden = torch.cat([hidden[:, :1], patches], 1)
+            hidden = run_block(block, hidden)
+        norm, project = self.norm, self.project
+        if norm is None:
+            norm, project = vision.post_layernorm, clip.model.visual_projection
+        return F.normalize(project(norm(hidden[:, 0])), dim=-1)
+
+
+def fit(
+    clip, data: tuple[Masked, Captioned], seed=0, *, names=(), novel=(),
+    mode="both", pairs="captions", margin=1.5, lam=0.7, branch="both",
+    background=0.5, steps=40, batch_size=16, lr=1e-4, token_lr=5e-3,
+    proposer_steps=150,
+) -> TwoStage:  # fmt: skip
+    """Train the proposer on masks, then the tower on mined pairs.
+
+    ``pairs`` "labels" learns from named base masks instead of captions.
+    """
+    masked, captioned = data
+    proposer = shared_proposer(
+        clip, masked, seed, names=masked.names, steps=proposer_steps
+    )
+    tower = MaskedTower(clip, mode)
+    if mode != "none":
+        if pairs == "captions":
+            learned = mine(clip, proposer, captioned, margin)
+        else:
+            learned = labelled_pairs(clip, masked, margin)
+        _tune(clip, tower, learned, steps, batch_size, lr, token_lr, seed)
+    tower.requires_grad_(False)
+    return TwoStage(
+        clip, proposer, "ovseg", lam, count(proposer, tower), margin=margin,
+        branch=branch, background=background, encode=tower,
+    )  # fmt: skip
+
+
+def _tune(clip, tower, pairs, steps, batch_size, lr, token_lr, seed) -> None:
+    """Pairs belong together, others not (text frozen): tokens, then weights.
+
+    Tokens take larger steps than weights, so each has its own round; with
+    both, half of the steps each.
+    """
+    rounds = []
+    if tower.tokens is not None:
+        rounds.append(([tower.tokens], token_lr))
+    if tower.last is not None:
+        weights = [p for m in (tower.last, tower.norm, tower.project)
+                   for p in m.parameters()]  # fmt: skip
+        rounds.append((weights, lr))
+
+    def loss(rows: Tensor) -> Tensor:
+        E = tower(pairs.shown[rows], pairs.inside[rows])
+        return unicl_loss(
+            E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows]
+        )
+
+    for parameters, size in rounds:
+        minimise(
+            clip, parameters, loss, len(pairs), steps=steps // len(rounds),
+            lr=size, batch_size=batch_size, seed=seed,
+        )  # fmt: skip
+
+
+def checks(bench, seed: int) -> list[Check]:
+    def named(**changes):
+        return bench.result(INFO, branch="clip", **changes)
+
+    tuned, tokens, both = (named(mode=m) for m in ("ft", "mpt", "both"))
+    return [
+        Check(
+            "mined phrases teach novel names more than true base labels",
+            tuned, named(mode="ft", pairs="labels"), score="U",
+        ),
+        Check(
+            "mask tokens help novel names",
+            tokens, named(mode="none"), score="U",
+        ),
+        Check(
+            "tuning and tokens together are as good as tuning alone",
+            both, tuned, at_least=True, score="U",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""ZegFormer: grouping needs no names, and naming needs no pixels.
+
+Ding et al. 2022, "Decoupling Zero-Shot Semantic Segmentation", arXiv
+2112.07910.  Frozen: both towers; trained: a proposer whose queries learn the
+base names in text space, with "no object" among them.  Simplified: 16
+queries; background is what no region claims.
+
+What sets it apart from its relatives:
+
+=====================  ==============  ==============  ====================
+..                     ZegFormer       ZSSeg           OVSeg
+=====================  ==============  ==============  ====================
+outside a mask         black           mean pixel      mean, learned tokens
+CLIP on seen names     their mean      as it is        as it is
+exponents              seen, novel     seen, novel     one for all
+offset on seen names   yes             none            none
+texts for CLIP         by hand         learned         by hand
+CLIP itself            frozen          frozen          adapted
+=====================  ==============  ==============  ====================
+"""
+
+from __future__ import annotations
+
+from ..data import Masked
+from ..info import Check, Info
+from ..proposer import shared_proposer
+from ..two_stage import TwoStage, count, per_pixel
+
+INFO = Info(
+    name="ZegFormer", paper="Decoupling Zero-Shot Semantic Segmentation",
+    year=2022, arxiv="2112.07910", table="inductive", needs=Masked,
+    frozen="CLIP", tuned="a proposer with names",
+    simplified="a small MaskFormer",
+    knobs={"lam": (0.5, 2 / 3), "gamma": (0.0, 0.1)},
+    reading=("lam", "gamma", "branch", "mode", "background"), split=True,
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+def fit(
+    clip, data: Masked, seed=0, *, names=(), novel=(), lam=2 / 3, gamma=0.1,
+    branch="both", mode="cropmask", background=0.5, steps=150,
+) -> TwoStage:  # fmt: skip
+    """Train the proposer on base masks."""
+    proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
+    return TwoStage(
+        clip, proposer, "zegformer", lam, count(proposer), fill="zero",
+        mode=mode, gamma=gamma, branch=branch, refuse=True,
+        background=background,
+    )  # fmt: skip
+
+
+def checks(bench, seed: int) -> list[Check]:
+    full = bench.result(INFO)
+    query = bench.result(INFO, branch="query")
+    crop_and_mask, mask, crop = (
+        bench.result(INFO, branch="clip", gamma=0.0, mode=mode)
+        for mode in ("cropmask", "mask", "crop")
+    )
+    return [
+        Check("CLIP's branch helps novel names", full, query, score="U"),
+        Check(
+            "regions beat a classifier of pixels on novel names",
+            query, per_pixel(bench), score="U",
+        ),
+        Check(
+            "cropping and masking beat masking alone",
+            crop_and_mask, mask, score="all",
+        ),
+        Check("masking beats cropping alone", mask, crop, score="all"),
+        Check(
+            "an offset against seen names helps the harmonic mean",
+            bench.result(INFO, gamma=0.1), bench.result(INFO, gamma=0.0),
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,95 @@
+"""ZSSeg: regions from a segmenter, names from a frozen CLIP that sees crops.
+
+Xu et al. 2021, "A Simple Baseline for Open-Vocabulary Semantic Segmentation
+with Pre-trained Vision-language Model", arXiv 2112.14757.  Frozen: both
+towers; trained: a proposer whose queries learn the base names, and a prompt
+(words to start from, as in CoOp) on crops of base masks.  A region is cropped
+with the mean pixel around it; its two opinions are fused, more of the trained
+one for seen names, more of CLIP's for novel ones.  Simplified: four words of
+context; background is what no region claims.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ...transfer import coop
+from ..data import IGNORE, Masked
+from ..info import Check, Info
+from ..proposer import shared_proposer
+from ..regions import crop_encode, instance_masks, region_labels
+from ..two_stage import TwoStage, count, per_pixel
+
+CROPS = 24  # a class, for the prompt
+
+INFO = Info(
+    name="ZSSeg",
+    paper="A Simple Baseline for Open-Vocabulary Semantic Segmentation with "
+    "Pre-trained Vision-language Model",
+    year=2021, arxiv="2112.14757", table="inductive", needs=Masked,
+    frozen="CLIP", tuned="a proposer with names, a prompt",
+    simplified="a small MaskFormer; four words of context",
+    knobs={"lam": (0.6, 0.8), "margin": (1.0, 1.5)},
+    reading=("lam", "margin", "branch", "background"), split=True,
+)  # fmt: skip
+ROWS = (INFO,)
+
+
+def base_crops(clip, data: Masked, fill: str, margin: float = 1.0):
+    """Embeddings [M, D] of crops of true masks, and their classes [M]."""
+    masks = instance_masks(data.regions)
+    labels = region_labels(data.labels, masks)
+    labels = labels.masked_fill(labels >= len(data.names), IGNORE)
+    wanted = torch.zeros_like(labels, dtype=torch.bool)
+    for c in range(len(data.names)):
+        places = (labels == c).nonzero()[:CROPS]
+        wanted[places[:, 0], places[:, 1]] = True
+    E = crop_encode(
+        clip, data.pictures.pixel_values, masks, fill, "cropmask", margin,
+        wanted,
+    )  # fmt: skip
+    return E[wanted], labels[wanted]
+
+
+def fit(
+    clip, data: Masked, seed=0, *, names=(), novel=(), prompt="learned",
+    lam=0.8, margin=1.5, branch="both", background=0.5, steps=150,
+    prompt_steps=60,
+) -> TwoStage:  # fmt: skip
+    """Train the proposer and the prompt on base masks.
+
+    ``prompt`` "learned", or "hand" for the sentence that it starts from.
+    """
+    proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
+    E, labels = base_crops(clip, data, "mean", margin)
+    turns = prompt_steps if prompt == "learned" else 0
+    learner = coop.fit(clip, E, labels, data.names, seed, steps=turns)
+    learner.requires_grad_(False)
+    return TwoStage(
+        clip, proposer, "zsseg", lam, count(proposer, learner),
+        margin=margin, branch=branch, background=background, prompts=learner,
+    )  # fmt: skip
+
+
+def checks(bench, seed: int) -> list[Check]:
+    full = bench.result(INFO)
+    return [
+        Check(
+            "both branches beat the query branch",
+            full, bench.result(INFO, branch="query"),
+        ),
+        Check(
+            "both branches beat CLIP's branch",
+            full, bench.result(INFO, branch="clip"),
+        ),
+        Check(
+            "regions and crops beat a classifier of pixels on novel names",
+            full, per_pixel(bench), score="U",
+        ),
+        Check(
+            "a learned prompt does no harm to novel names",
+            bench.result(INFO, branch="clip"),
+            bench.result(INFO, branch="clip", prompt="hand"),
+            at_least=True, score="U",
+        ),
+    ]  # fmt: skip
