@@ -11,7 +11,7 @@ from transfer_tiny import CLASSES, clip, colours
 from vlmtutor import stored
 from vlmtutor.transfer import get_fit, study, tasks
 from vlmtutor.transfer.pictures import Pictures
-from vlmtutor.transfer.plans import PLANS, Method, Plan
+from vlmtutor.transfer.plans import PLANS, Claim, Method, Plan
 from vlmtutor.transfer.tasks import Split
 
 PLAN = Plan(
@@ -109,6 +109,77 @@ def test_tables_have_a_row_for_each_run(notes):
     settings = found["settings"]
     assert settings["two classes"] == settings["CoOp"]
     assert json.loads(json.dumps(found)) == found
+
+
+HALVES = {"base": 0.5, "novel": 0.4, "base ECE": 0.1, "novel ECE": 0.3}
+
+
+def run(shots, seed, **changed):
+    return {"shots": shots, "seed": seed, **HALVES, **changed}
+
+
+def by_hand(*learned):
+    """Notes of a task with shots 1 and 2 and of one with shot 2 only."""
+    both = {"once": [run(0, 0)], "learns": list(learned)}
+    other = {
+        "once": [run(0, 0, base=0.7)],
+        "learns": [run(2, s, base=1.0) for s in (0, 1, 2)],
+    }
+    return {
+        "seeds": [0, 1, 2],
+        "tasks": {"a": {"shots": [1, 2]}, "b": {"shots": [2]}},
+        "tables": {"a": both, "b": other},
+    }
+
+
+def test_figures_are_means_over_the_tasks_that_have_the_shots():
+    runs = [
+        run(k, seed, base=k / 10 + seed / 100)
+        for k in (1, 2) for seed in (0, 1, 2)
+    ]  # fmt: skip
+    notes = by_hand(*runs)
+    found = study.figures(notes, "learns", "base", 1)
+    assert found == pytest.approx([0.1, 0.11, 0.12])
+    found = study.figures(notes, "learns", "base", 2)
+    assert found == pytest.approx([0.6, 0.605, 0.61])
+    # what ran once counts for every seed, on the same tasks
+    assert study.figures(notes, "once", "base", 1) == [0.5] * 3
+    found = study.figures(notes, "once", "base", 2)
+    assert found == pytest.approx([0.6] * 3)
+    with pytest.raises(ValueError, match="no runs of learns with 4"):
+        study.figures(notes, "learns", "base", 4)
+
+
+def test_measures_of_a_row():
+    assert study.measure(HALVES, "novel") == 0.4
+    assert study.measure(HALVES, "H") == pytest.approx(0.4444, abs=1e-4)
+    assert study.measure(HALVES, "both") == pytest.approx(0.45)
+    assert study.measure(HALVES, "ECE") == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "gains, expected",
+    [
+        ((0.2, 0.21, 0.19), "reproduced"),
+        ((-0.2, -0.21, -0.19), "not reproduced"),
+        ((0.2, -0.1, 0.0), "inconclusive"),
+    ],
+)
+def test_judge(gains, expected):
+    runs = [run(1, seed, base=0.5 + g) for seed, g in enumerate(gains)]
+    claim = Claim("it helps", "learns", "once", "base", 1)
+    found, differences = study.judge(by_hand(*runs), claim)
+    assert found == expected
+    assert differences == pytest.approx(list(gains))
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_claims_name_methods_and_shots_that_are_run(name):
+    plan = PLANS[name]
+    for claim in plan.claims:
+        assert {claim.better, claim.than} <= set(plan.methods)
+        for method in (claim.better, claim.than):
+            assert plan.methods[method].learns <= bool(claim.shots)
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -180,6 +180,37 @@ def test_prograd_takes_out_what_opposes():
     close(prograd.aligned(task, torch.zeros(3, 4)), task)
 
 
+def test_prograd_does_not_move_away_from_zero_shot():
+    # To first order: the rest shrinks with the square of the step.
+    model, lr = clip(), 3e-2
+    weights = text_classifier(model, CLASSES)
+    embeds = model.encode_images(IMAGES)
+    zero_shot = model.logit_scale * embeds @ weights.T
+    wrong = zero_shot.argmin(1)  # labels against all that CLIP believes
+
+    def divergence(learner):
+        logits = learner.logits(Pictures(model, embeds))
+        return prograd.zero_shot_divergence(zero_shot, logits)
+
+    rise = {}
+    for strength in (0.0, 1.0):
+        learner = coop.CoOp(model, CLASSES)
+        context = [learner.context]
+        logits = learner.logits(Pictures(model, embeds))
+        (task,) = torch.autograd.grad(
+            torch.nn.functional.cross_entropy(logits, wrong), context
+        )
+        before = divergence(learner)
+        (general,) = torch.autograd.grad(before, context)
+        assert (task * general).sum() < 0
+        step = lr * prograd.aligned(task, general, strength)
+        with torch.no_grad():
+            learner.context -= step
+            rise[strength] = float(divergence(learner) - before)
+    assert rise[0.0] > 0
+    assert rise[1.0] < 0.1 * rise[0.0]
+
+
 def test_prograd_divergence_is_zero_at_zero_shot_and_else_above():
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     zero = prograd.zero_shot_divergence(logits, logits + 3)

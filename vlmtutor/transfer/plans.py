@@ -27,12 +27,28 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a paper says: ``better`` has more of ``what`` than ``than``.
+
+    ``what`` is "base", "novel", their harmonic mean "H" or plain mean
+    "both", or "ECE", the mean of both halves' calibration errors.
+    """
+
+    sentence: str
+    better: str
+    than: str
+    what: str
+    shots: int = 16
+
+
+@dataclass(frozen=True)
 class Plan:
     """Methods by name; (task, domain) pairs; domains of the search.
 
     ``shots`` says which numbers of shots a task is limited to; ``target`` is
     the accuracy that the domains' strengths leave to zero-shot on all classes
-    (on half of them it has it easier).
+    (on half of them it has it easier).  ``claims`` are written down before
+    anything is measured.
     """
 
     methods: dict[str, Method]
@@ -41,6 +57,7 @@ class Plan:
     n_test: int = 12
     shots: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     target: float = 0.5
+    claims: tuple[Claim, ...] = ()
 
 
 LEARNING_RATES = (3e-3, 1e-2, 3e-2)
@@ -76,5 +93,42 @@ PROMPTS = Plan(
     tasks=(("mixed", "sketch"), ("vehicles", "night"), ("faces", "pixel")),
     shots={("vehicles", "night"): (1, 4, 16), ("faces", "pixel"): (1, 4, 16)},
     target=0.44,
-)
+    claims=(
+        Claim(
+            "CoOp beats the zero-shot ensemble on the classes it learned",
+            "CoOp", "zero-shot", "base",
+        ),
+        Claim(
+            "CoOp falls below zero-shot on classes it did not learn",
+            "zero-shot", "CoOp", "novel",
+        ),
+        Claim(
+            "CoOp started at random does so",
+            "zero-shot", "CoOp, random start", "novel",
+        ),
+        Claim(
+            "CoCoOp beats CoOp on new classes", "CoCoOp", "CoOp", "novel"
+        ),
+        Claim("CoCoOp beats CoOp on balance", "CoCoOp", "CoOp", "H"),
+        Claim(
+            "KgCoOp beats CoOp on new classes", "KgCoOp", "CoOp", "novel"
+        ),
+        Claim("KgCoOp beats CoOp on balance", "KgCoOp", "CoOp", "H"),
+        Claim(
+            "ProGrad beats CoOp where there is one picture a class",
+            "ProGrad", "CoOp", "base", 1,
+        ),
+        Claim(
+            "TPT's one step raises accuracy", "TPT", "TPT, no step", "both", 0
+        ),
+        Claim(
+            "TPT's one step makes calibration worse",
+            "TPT", "TPT, no step", "ECE", 0,
+        ),
+        Claim(
+            "a linear probe of one picture a class loses to zero-shot",
+            "zero-shot", "linear probe", "base", 1,
+        ),
+    ),
+)  # fmt: skip
 PLANS = {"08_prompt_tuning": PROMPTS}

@@ -25,8 +25,8 @@ from .. import stored
 from ..metrics import expected_calibration_error, harmonic_mean
 from . import get_fit
 from .base import TiedToClasses
-from .few_shot import accuracy
-from .plans import PLANS, Method, Plan
+from .few_shot import accuracy, verdict
+from .plans import PLANS, Claim, Method, Plan
 from .tasks import SHOTS, Split, Task, calibrate, make_task
 
 SEEDS = (0, 1, 2)
@@ -195,6 +195,53 @@ def table(method, task, notes, name, seeds, shots, say) -> list[dict]:
     base = statistics.mean(row["base"] for row in rows[-len(seeds) :])
     say(f"  {name}: {base:.2f} on base classes")
     return rows
+
+
+def measure(row: dict, what: str) -> float:
+    """A row's figure of the kinds that :class:`Claim` knows."""
+    if what == "H":
+        return harmonic_mean(row["base"], row["novel"])
+    if what == "both":
+        return (row["base"] + row["novel"]) / 2
+    if what == "ECE":
+        return (row["base ECE"] + row["novel ECE"]) / 2
+    return row[what]
+
+
+def figures(notes: dict, method: str, what: str, shots: int) -> list[float]:
+    """One figure a seed, each the mean over the tasks tried with ``shots``.
+
+    A method that ran once, without shots, counts for every seed.  Raises
+    ValueError when there is no such run.
+    """
+    tables = [
+        notes["tables"][title]
+        for title, task in notes["tasks"].items()
+        if not shots or shots in task["shots"]
+    ]
+    by_seed = []
+    for seed in notes["seeds"]:
+        found = []
+        for table in tables:
+            rows = [r for r in table[method] if r["shots"] in (shots, 0)]
+            own = rows if len(table[method]) == 1 else []
+            own = [r for r in rows if r["seed"] == seed] or own
+            found += [measure(row, what) for row in own]
+        if not found:
+            raise ValueError(f"no runs of {method} with {shots} shots")
+        by_seed.append(statistics.mean(found))
+    return by_seed
+
+
+def judge(notes: dict, claim: Claim) -> tuple[str, list[float]]:
+    """The verdict on a claim, and the differences that it rests on."""
+    pairs = zip(
+        figures(notes, claim.better, claim.what, claim.shots),
+        figures(notes, claim.than, claim.what, claim.shots),
+        strict=True,
+    )
+    differences = [a - b for a, b in pairs]
+    return verdict(differences), differences
 
 
 def main(argv: list[str] | None = None) -> int:
