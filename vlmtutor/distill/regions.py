@@ -123,6 +123,8 @@ def crop_encode(
         chosen = chosen & wanted
     embeds = torch.zeros(N, Q, clip.embed_dim)
     for part in chosen.nonzero().split(BATCH):
+        if not len(part):  # nothing was chosen at all
+            break
         rows, queries = part.unbind(1)
         shown, inside = region_pixels(
             clip, pixel_values[rows], masks[rows, queries], fill, mode, margin
