@@ -25,27 +25,25 @@ OPEN = 254  # the label of pixels that the student has to guess itself
 READS = 2  # hidden states that are read, of those that are kept
 
 
-class Student(nn.Module):
-    """``student(pictures)`` is [N, D, 2 g, 2 g], L2-normalised."""
+class Trunk(nn.Module):
+    """Pixels and hidden states mixed: [N, width, 2 g, 2 g]."""
 
-    def __init__(self, clip, width: int = 64, seed: int = 0):
+    def __init__(self, clip, width: int = 64):
         super().__init__()
         config = clip.model.config.vision_config
         self.layers = taps(clip)[:READS]
         self.fine = 2 * config.image_size // config.patch_size
         inputs = len(self.layers) * config.hidden_size
-        with seeded_weights(seed):
-            self.tokens = nn.Conv2d(inputs, width, 1)
-            self.pixels = nn.Sequential(
-                nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.GELU(),
-                nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
-            )  # fmt: skip
-            self.mix = nn.Sequential(
-                nn.GroupNorm(8, 2 * width), nn.GELU(),
-                nn.Conv2d(2 * width, width, 3, padding=1), nn.GELU(),
-                nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
-                nn.Conv2d(width, clip.embed_dim, 1),
-            )  # fmt: skip
+        self.tokens = nn.Conv2d(inputs, width, 1)
+        self.pixels = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.GELU(),
+            nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
+        )  # fmt: skip
+        self.mix = nn.Sequential(
+            nn.GroupNorm(8, 2 * width), nn.GELU(),
+            nn.Conv2d(2 * width, width, 3, padding=1), nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
+        )  # fmt: skip
 
     def forward(self, pictures: DensePictures) -> Tensor:
         states = [
@@ -60,8 +58,21 @@ class Student(nn.Module):
         pixels = self.pixels(pictures.pixel_values)
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear")
-        mixed = self.mix(torch.cat([tokens, pixels], 1))
-        return F.normalize(mixed, dim=1)
+        return self.mix(torch.cat([tokens, pixels], 1))
+
+
+class Student(nn.Module):
+    """``student(pictures)`` is [N, D, 2 g, 2 g], L2-normalised."""
+
+    def __init__(self, clip, width: int = 64, seed: int = 0):
+        super().__init__()
+        with seeded_weights(seed):
+            self.trunk = Trunk(clip, width)
+            self.head = nn.Conv2d(width, clip.embed_dim, 1)
+        self.fine = self.trunk.fine
+
+    def forward(self, pictures: DensePictures) -> Tensor:
+        return F.normalize(self.head(self.trunk(pictures)), dim=1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,372 @@
+"""Masks without names: a small MaskFormer that groups pixels into regions.
+
+A few queries, each starting from its own place of the picture, look at a
+feature map and answer with a mask and whether it is an object at all; truth
+and queries are matched one to one.  With names, each query also gives a vector
+that is compared with frozen text embeddings, trained together with the masks.
+Cheng, Schwing and Kirillov 2021, "Per-Pixel Classification is Not All You Need
+for Semantic Segmentation", arXiv 2107.06278; matching after Carion et al.
+2020, arXiv 2005.12872.  Simplified: the features are those of the student;
+queries start from a grid of places, which is quicker to learn from a few
+hundred pictures than queries without a place.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from ..transfer.base import batches, seeded_weights
+from .blocks import as_tokens
+from .data import IGNORE, DensePictures, Masked, Regions
+from .info import batched
+from .losses import dice, sigmoid_focal
+from .refine import upsample
+from .regions import instance_masks, region_labels
+from .student import Trunk
+from .texts import text_classifier
+
+NO_OBJECT = 0.1  # weight of queries that match nothing
+MASK_WEIGHT, DICE_WEIGHT = 20.0, 1.0  # of focal and dice, as in MaskFormer
+
+
+@dataclass
+class Outputs:
+    """What the queries say of a batch, on the trunk's grid.
+
+    ``masks`` [N, Q, h, w] and ``objects`` [N, Q] are logits, ``states``
+    [N, Q, d], ``vectors`` [N, Q, D] L2-normalised (or None without names).
+    """
+
+    masks: Tensor
+    objects: Tensor
+    states: Tensor
+    vectors: Tensor | None
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Regions of N pictures, the most likely ones first.
+
+    ``masks`` [N, Q, S, S] and ``objectness`` [N, Q] are probabilities, the
+    others as in :class:`Outputs`.
+    """
+
+    masks: Tensor
+    objectness: Tensor
+    states: Tensor
+    vectors: Tensor | None
+
+    @property
+    def binary(self) -> Tensor:
+        """Masks cut at a half: bool [N, Q, S, S]."""
+        return self.masks > 0.5
+
+
+class Decoder(nn.Module):
+    """One round: queries look at the map, at each other, and think."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.look = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.talk = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.think = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+
+    def forward(self, x: Tensor, places: Tensor, memory: Tensor) -> Tensor:
+        a, b, c = self.norms
+        y = a(x) + places
+        x = x + self.look(y, memory, memory, need_weights=False)[0]
+        y = b(x) + places
+        x = x + self.talk(y, y, b(x), need_weights=False)[0]
+        return x + self.think(c(x))
+
+
+class Proposer(nn.Module):
+    """``proposer(pictures)`` are :class:`Outputs`; CLIP is no submodule."""
+
+    def __init__(
+        self,
+        clip,
+        side: int = 4,
+        width: int = 64,
+        layers: int = 2,
+        named: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.side = side
+        with seeded_weights(seed):
+            self.trunk = Trunk(clip, width)
+            self.where = nn.Parameter(
+                0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
+            )
+            self.decoders = nn.ModuleList(
+                Decoder(width) for _ in range(layers)
+            )
+            self.norm = nn.LayerNorm(width)
+            self.mask_head = nn.Sequential(
+                nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+            )
+            self.pixel_head = nn.Conv2d(width, width, 1)
+            self.object_head = nn.Linear(width, 1)
+            self.name_head = None
+            if named:
+                self.name_head = nn.Linear(width, clip.embed_dim)
+
+    @property
+    def queries(self) -> int:
+        return self.side**2
+
+    def features(self, pictures: DensePictures) -> Tensor:
+        """What the queries look at: [N, d, h, w]."""
+        return self.trunk(pictures) + self.where
+
+    def forward(self, pictures: DensePictures) -> Outputs:
+        features = self.features(pictures)
+        coarse = F.avg_pool2d(features, 2)
+        memory = as_tokens(coarse)
+        x = as_tokens(F.adaptive_avg_pool2d(features, self.side))  # [N, Q, d]
+        places = as_tokens(F.adaptive_avg_pool2d(self.where, self.side))
+        for decoder in self.decoders:
+            x = decoder(x, places, memory)
+        states = self.norm(x)
+        pixels = self.pixel_head(features)
+        masks = torch.einsum(
+            "nqd,ndhw->nqhw", self.mask_head(states), pixels
+        ) / pixels.shape[1] ** 0.5  # fmt: skip
+        vectors = None
+        if self.name_head is not None:
+            vectors = F.normalize(self.name_head(states), dim=-1)
+        return Outputs(
+            masks, self.object_head(states)[..., 0], states, vectors
+        )
+
+
+def match(costs: Tensor, exists: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """One query for each true region, at the least total cost.
+
+    ``costs`` [N, Q, R], ``exists`` bool [N, R]; (queries, regions) a picture.
+    """
+    pairs = []
+    for cost, there in zip(costs, exists, strict=True):
+        columns = there.nonzero()[:, 0]
+        rows, picks = linear_sum_assignment(cost[:, columns].numpy())
+        pairs.append((torch.as_tensor(rows), columns[picks]))
+    return pairs
+
+
+@torch.no_grad()
+def matching_costs(outputs: Outputs, truth: Tensor) -> Tensor:
+    """What each query would pay for each region [N, R, h, w]: [N, Q, R]."""
+    logits, y = outputs.masks.flatten(2), truth.flatten(2).float()
+    area = logits.shape[-1]
+    p = logits.sigmoid()
+    # the focal loss, with its yes and its no taken apart
+    yes = 0.25 * (1 - p) ** 2 * F.softplus(-logits)
+    no = 0.75 * p**2 * F.softplus(logits)
+    y_t = y.transpose(1, 2)
+    focal = (yes @ y_t + no @ (1 - y_t)) / area
+    overlap = 2 * p @ y_t + 1
+    total = p.sum(-1)[..., None] + y.sum(-1)[:, None] + 1
+    objects = outputs.objects.sigmoid()[..., None]
+    return MASK_WEIGHT * focal + DICE_WEIGHT * (1 - overlap / total) - objects
+
+
+def group_loss(
+    outputs: Outputs, truth: Tensor, pairs: list[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Masks of matched queries, and object or not of all of them."""
+    rows, queries, regions = flatten_pairs(pairs)
+    target = torch.zeros_like(outputs.objects)
+    target[rows, queries] = 1.0
+    weight = torch.where(target > 0, 1.0, NO_OBJECT)
+    objects = F.binary_cross_entropy_with_logits(
+        outputs.objects, target, weight=weight, reduction="sum"
+    ) / weight.sum()  # fmt: skip
+    if not len(rows):
+        return objects
+    logits, masks = outputs.masks[rows, queries], truth[rows, regions]
+    return (
+        MASK_WEIGHT * sigmoid_focal(logits, masks)
+        + DICE_WEIGHT * dice(logits, masks)
+        + objects
+    )
+
+
+def flatten_pairs(pairs) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of all pictures → picture, query and region numbers [P] each."""
+    rows = [torch.full_like(q, k) for k, (q, _) in enumerate(pairs)]
+    queries, regions = ([p[i] for p in pairs] for i in (0, 1))
+    return torch.cat(rows), torch.cat(queries), torch.cat(regions)
+
+
+def train_proposer(
+    clip,
+    data: Regions | Masked,
+    *,
+    names: list[str] | None = None,
+    steps: int = 150,
+    batch_size: int = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+    extra: Callable | None = None,
+    modules: tuple[nn.Module, ...] = (),
+    **sizes,
+) -> Proposer:
+    """Learn to group from class-agnostic regions.
+
+    With ``names`` (the data being :class:`Masked`, whose names they are) the
+    queries' vectors learn them too: cosines with the names' texts, and with a
+    learned vector for no object, times CLIP's scale.  ``extra(outputs, pairs,
+    rows)`` is a loss to be added, whose parameters are in ``modules``.
+    """
+    proposer = Proposer(clip, named=names is not None, seed=seed, **sizes)
+    fine = proposer.trunk.fine
+    most = max(int(data.regions.max()) + 1, 1)
+    truth = instance_masks(data.regions, most)
+    step = truth.shape[-1] // fine
+    truth = truth[..., step // 2 :: step, step // 2 :: step]  # [N, R, h, w]
+    exists = truth.flatten(2).any(2)
+    labels = W = None
+    nothing = nn.Parameter(torch.zeros(clip.embed_dim))
+    if names is not None:
+        labels = region_labels(data.labels, instance_masks(data.regions, most))
+        labels = labels.masked_fill(labels >= len(names), IGNORE)
+        W = text_classifier(clip, names)
+        with seeded_weights(seed):
+            nn.init.normal_(nothing, std=0.1)
+    data.pictures.prepare("pixel_values")
+    parameters = [
+        *proposer.parameters(), nothing,
+        *(p for module in modules for p in module.parameters()),
+    ]  # fmt: skip
+    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
+    )
+    for rows in batches(len(data), batch_size, steps, seed):
+        outputs = proposer(data.pictures[rows])
+        pairs = match(matching_costs(outputs, truth[rows]), exists[rows])
+        loss = group_loss(outputs, truth[rows], pairs)
+        if names is not None:
+            loss = loss + name_loss(
+                outputs.vectors, pairs, labels[rows], W, nothing,
+                clip.logit_scale,
+            )  # fmt: skip
+        if extra is not None:
+            loss = loss + extra(outputs, pairs, rows)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+    proposer.nothing = nothing.detach()
+    return proposer.requires_grad_(False)
+
+
+def name_loss(
+    vectors: Tensor,
+    pairs,
+    labels: Tensor,
+    W: Tensor,
+    nothing: Tensor,
+    scale: float,
+) -> Tensor:
+    """Cross-entropy of queries over names and "no object" (weight 0.1).
+
+    ``vectors`` [N, Q, D], ``labels`` [N, R] of the regions, 255 left out.
+    """
+    columns = torch.cat([W, F.normalize(nothing, dim=0)[None]])
+    logits = scale * vectors @ columns.T  # [N, Q, C + 1]
+    target = torch.full(vectors.shape[:2], len(W))
+    rows, queries, regions = flatten_pairs(pairs)
+    target[rows, queries] = labels[rows, regions]
+    weight = torch.ones(len(W) + 1)
+    weight[-1] = NO_OBJECT
+    if (target == IGNORE).all():
+        return logits.sum() * 0
+    return F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), weight, ignore_index=IGNORE
+    )
+
+
+_SHARED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def shared_proposer(
+    clip, data: Regions | Masked, seed: int = 0, *, names=None, **settings
+) -> Proposer:
+    """:func:`train_proposer`, once for the same pictures and settings."""
+    kept = _SHARED.setdefault(data.pictures, {})
+    key = seed, names and tuple(names), repr(sorted(settings.items()))
+    if key not in kept:
+        kept[key] = train_proposer(
+            clip, data, seed=seed, names=names, **settings
+        )
+    return kept[key]
+
+
+@torch.no_grad()
+def propose(
+    proposer: Proposer,
+    pictures: DensePictures,
+    most: int = 8,
+    overlap: float = 0.7,
+) -> Proposals:
+    """The ``most`` likely regions of each picture.
+
+    A region that overlaps a likelier one by more than ``overlap`` (IoU) is
+    a repetition: its objectness is 0.
+    """
+    pictures.prepare()
+    size = pictures.images.shape[1]
+    found = []
+    for rows in batched(len(pictures), 32):
+        out = proposer(pictures[rows])
+        objectness = without_repeats(
+            out.objects.sigmoid(), out.masks > 0, overlap
+        )
+        best = objectness.topk(min(most, proposer.queries), 1).indices
+
+        def take(x, best=best):
+            index = best.view(*best.shape, *(1,) * (x.ndim - 2))
+            return x.gather(1, index.expand(-1, -1, *x.shape[2:]))
+
+        found.append((
+            upsample(take(out.masks), size).sigmoid(),
+            take(objectness), take(out.states),
+            None if out.vectors is None else take(out.vectors),
+        ))  # fmt: skip
+    parts = [
+        None if part[0] is None else torch.cat(part)
+        for part in zip(*found, strict=True)
+    ]
+    return Proposals(*parts)
+
+
+def without_repeats(
+    objectness: Tensor, masks: Tensor, overlap: float
+) -> Tensor:
+    """Objectness [N, Q], 0 where a likelier mask [N, Q, h, w] is the same."""
+    flat = masks.flatten(2).float()
+    inter = flat @ flat.transpose(1, 2)
+    area = flat.sum(-1)
+    union = area[:, :, None] + area[:, None] - inter
+    same = inter > overlap * union
+    order = objectness.argsort(1, descending=True)
+    kept = objectness.clone()
+    for n in range(len(kept)):
+        for i, q in enumerate(order[n].tolist()):
+            better = order[n, :i]
+            if (same[n, q, better] & (kept[n, better] > 0)).any():
+                kept[n, q] = 0.0
+    return kept
