@@ -1,4 +1,4 @@
-"""ReCo and CLIMS are what they say: identity tests on a tiny CLIP."""
+"""Masks for free: methods are what they say; identity tests, tiny CLIP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill.data import Tagged, Unlabelled
+from vlmtutor.distill import blocks, explain
+from vlmtutor.distill.data import IGNORE, Tagged, Unlabelled
 from vlmtutor.distill.info import predict
-from vlmtutor.distill.segmentation import clims, reco
+from vlmtutor.distill.segmentation import clims, clip_es, reco, ssiw
 
 NAMES = bench().names
 
@@ -192,3 +193,125 @@ def test_recall_precision_and_area_by_hand():
     assert found["recall"].item() == 0.5
     assert abs(found["precision"].item() - 1 / 3) < 1e-9
     assert found["area"].item() == 0.75
+
+
+# SSIW
+
+
+def ssiw_model(**settings):
+    data = bench().data(Unlabelled)
+    return ssiw.fit(clip(), data, 0, names=NAMES, **settings)
+
+
+def test_ssiw_trains_nothing_and_answers_the_same_each_time():
+    model, pictures = ssiw_model(), bench().test_pictures
+    assert model.trained == 0
+    a, b = (model.scores(pictures, NAMES) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape[1] == len(NAMES) + 1
+
+
+def test_only_present_names_get_pixels():
+    model, pictures = ssiw_model(), bench().test_pictures
+    labels = predict(model, pictures, NAMES)
+    present = model.present(pictures, NAMES)
+    assert present.any(1).all()
+    for row, here in zip(labels, present, strict=True):
+        named = {int(k) for k in row.unique() if k < len(NAMES)}
+        assert named <= set(here.nonzero()[:, 0].tolist())
+
+
+def test_oracle_labels_are_read_from_pictures_that_have_them():
+    from vlmtutor.distill.benchmark import Trial
+
+    model, pictures = ssiw_model(oracle=True), bench().test_pictures[:]
+    pictures.tags = bench().oracle_tags
+    assert torch.equal(model.present(pictures, NAMES), bench().oracle_tags)
+    assert torch.equal(model.present(pictures[1:3], NAMES),
+                       bench().oracle_tags[1:3])  # fmt: skip
+    trial = Trial(bench(), ssiw.fit)
+    told = trial.result(ssiw.ORACLE)
+    assert len(told) == len(pictures)
+    assert not hasattr(bench().test_pictures, "tags")
+
+
+def test_views_are_averaged_relevance_of_each_name():
+    model, pictures = ssiw_model(views=("as is",)), bench().test_pictures
+    asked = torch.zeros(len(pictures), 1, dtype=torch.long)
+    one = model.maps(pictures, NAMES, asked)
+    t = ssiw.text_classifier(clip(), NAMES)[0]
+    states = blocks.hidden_states(clip(), pictures.pixel_values)[2].detach()
+    heat = explain.relevance(clip(), states, lambda z: z @ t, start=2)
+    heat = explain.min_max(heat).view(-1, 1, 4, 4)
+    close(one, ssiw.upsample(heat, pictures.images.shape[1]), atol=1e-4)
+    more = ssiw_model().maps(pictures, NAMES, asked)
+    assert not torch.allclose(one, more, atol=1e-3)
+    nothing = model.maps(pictures, NAMES, asked - 1)
+    assert not nothing.any()
+
+
+def test_clicks_teach_a_classifier_of_this_picture_alone():
+    image = torch.zeros(8, 8, 3, dtype=torch.uint8)
+    image[:, 4:] = 255  # the map is sure of half of the white side only
+    maps = torch.zeros(1, 8, 8)
+    maps[0, :, 4:] = 0.4
+    maps[0, :4, 4:] = 1.0
+    answers = ssiw_model(clicks=8).by_clicks(image, maps, seed=0)
+    close(answers.sum(0), torch.ones(8, 8))
+    assert (answers[0, :, 4:] > 0.5).float().mean() > 0.7
+    assert (answers[1, :4, :4] > 0.5).all()
+
+
+# CLIP-ES
+
+
+def es(**settings):
+    return clip_es.fit(
+        clip(), bench().data(Tagged), 0, names=NAMES, student=False,
+        refine=False, **settings,
+    )  # fmt: skip
+
+
+def es_maps(tags=None, **settings):
+    pictures = bench().test_pictures
+    tags = bench().oracle_tags if tags is None else tags
+    W = clip_es.text_classifier(clip(), NAMES)
+    return es(**settings).maps(pictures, W, tags)
+
+
+def test_a_rival_changes_the_map_of_a_name_only_in_a_softmax():
+    tags = torch.zeros_like(bench().oracle_tags)
+    tags[:, 1] = True  # the name that the tiny vocabulary has
+    rival = tags.clone()
+    rival[:, 0] = True
+    plain = {"affinity": False, "rivals": False}
+    a, b = (es_maps(t, softmax=False, **plain)[:, 1] for t in (tags, rival))
+    close(a, b)
+    a, b = (es_maps(t, **plain)[:, 1] for t in (tags, rival))
+    assert not torch.allclose(a, b, atol=1e-3)
+
+
+def test_maps_are_for_tagged_names_and_from_0_to_1():
+    maps = es_maps()
+    assert maps.min() >= 0 and maps.max() <= 1
+    assert not maps[~bench().oracle_tags].any()
+    assert not torch.equal(maps, es_maps(affinity=False))
+    assert not torch.equal(maps, es_maps(rivals=False))
+
+
+def test_unsure_pixels_are_left_out():
+    pictures, tags = bench().test_pictures, bench().oracle_tags
+    labels = es().labels(pictures, NAMES, tags, unsure=0.25)
+    share = (labels == IGNORE).float().flatten(1).mean(1)
+    # none where all pixels are as sure, in a picture without a map
+    assert 0.15 < share.mean() < 0.35 and share.max() < 0.4
+    assert not (es().labels(pictures, NAMES, tags) == IGNORE).any()
+
+
+def test_clip_es_ends_in_a_student_that_needs_no_labels():
+    student = clip_es.fit(
+        clip(), bench().data(Tagged), 0, names=NAMES, steps=2
+    )
+    assert student.trained > 0
+    labels = predict(student, bench().test_pictures, NAMES)
+    assert int(labels.max()) <= len(NAMES)

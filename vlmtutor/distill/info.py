@@ -42,8 +42,8 @@ class Info:
     Knobs named in ``reading`` only matter when predicting and are fields of
     the segmenter, a dataclass: it is not fitted again for them.  ``labels``
     tells if the row uses image labels of the test pictures ("no",
-    "predicted" or "oracle"), ``split`` if it must know which test names are
-    novel.
+    "predicted", or "oracle": then the pictures have ``tags`` bool [N, C]),
+    ``split`` if it must know which test names are novel.
     """
 
     name: str
