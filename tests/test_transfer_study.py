@@ -111,6 +111,29 @@ def test_tables_have_a_row_for_each_run(notes):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_merge_takes_over_new_methods_and_keeps_the_others():
+    old = {
+        "model": "m", "seeds": [0], "shots": [1], "tasks": {"t": 1},
+        "date": "then", "minutes": 10.0, "search": {"a": [1]},
+        "settings": {"a": {}, "b": {}}, "parameters": {"a": 1, "b": 2},
+        "tables": {"t": {"a": [1], "b": [2]}},
+    }  # fmt: skip
+    new = {
+        **old, "date": "now", "minutes": 2.2, "search": {"b": [3]},
+        "settings": {"b": {"lr": 1}}, "parameters": {"b": 3},
+        "tables": {"t": {"b": [4]}},
+    }  # fmt: skip
+    found = study.merge(old, new)
+    assert found["date"] == "now" and found["minutes"] == 12
+    assert found["search"] == {"a": [1], "b": [3]}
+    assert found["settings"] == {"a": {}, "b": {"lr": 1}}
+    assert found["parameters"] == {"a": 1, "b": 3}
+    assert found["tables"] == {"t": {"a": [1], "b": [4]}}
+    assert old["tables"] == {"t": {"a": [1], "b": [2]}}
+    with pytest.raises(ValueError, match="another tasks"):
+        study.merge(old, {**new, "tasks": {"t": 2}})
+
+
 HALVES = {"base": 0.5, "novel": 0.4, "base ECE": 0.1, "novel ECE": 0.3}
 
 

@@ -13,6 +13,7 @@ both halves.  One setting a method serves all tasks and numbers of shots.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import statistics
 import sys
@@ -244,6 +245,24 @@ def judge(notes: dict, claim: Claim) -> tuple[str, list[float]]:
     return verdict(differences), differences
 
 
+def merge(old: dict, new: dict) -> dict:
+    """Notes with the methods of ``new`` in place of the old ones'.
+
+    Raises ValueError where the two differ in model, seeds or tasks.
+    """
+    for key in ("model", "seeds", "shots", "tasks"):
+        if old[key] != new[key]:
+            raise ValueError(f"stored results have another {key}: run all")
+    notes = {**old, **new, "minutes": round(old["minutes"] + new["minutes"])}
+    for key in ("search", "settings", "parameters"):
+        notes[key] = {**old[key], **new[key]}
+    notes["tables"] = {
+        title: {**table, **new["tables"][title]}
+        for title, table in old["tables"].items()
+    }
+    return notes
+
+
 def main(argv: list[str] | None = None) -> int:
     from ..models.hub import load_clip
 
@@ -255,12 +274,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", help="a folder or a hub id")
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--only", nargs="+", metavar="METHOD",
+        help="measure these anew and keep what is stored of the others",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     clip = load_clip(args.model) if args.model else load_clip()
     start = time.perf_counter()
-    notes = run(clip, PLANS[args.name])
+    plan = PLANS[args.name]
+    if args.only:
+        methods = {name: plan.methods[name] for name in args.only}
+        plan = dataclasses.replace(plan, methods=methods)
+    notes = run(clip, plan)
     notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    if args.only:
+        notes = merge(stored.load(args.name), notes)
     out = stored.save(notes, args.name, args.out)
     print(f"{out} written after {notes['minutes']} minutes")
     return 0
