@@ -1,0 +1,67 @@
+"""Does 80 % mean right in 80 of 100 cases?  Confidence, and how to mend it.
+
+Temperature scaling: Guo et al. 2017, arXiv 1706.04599.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+COLDEST, HOTTEST = 1e-3, 1e3
+
+
+def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
+    """The temperature T at which softmax(logits / T) fits the labels best.
+
+    ``logits`` [N, C], ``labels`` [N]; best is the smallest mean negative
+    log-likelihood.  That is convex in 1/T, and its slope there is how far the
+    true label's logit lies below the mean logit that the softmax expects: a
+    bisection finds where it is 0.  T never changes which class is largest.
+    Where no finite T is best (all answers right, say) the result is the
+    nearest end of 0.001 … 1000.  Raises ValueError for other shapes.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "logits are [N, C] and labels [N], got "
+            f"{list(logits.shape)} and {list(labels.shape)}"
+        )
+    if not len(logits):
+        raise ValueError("no logits to fit a temperature to")
+    logits = logits.double()
+    truth = logits.gather(1, labels[:, None].long()).mean()
+    low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)  # of 1/T
+    for _ in range(steps):
+        middle = (low + high) / 2
+        shares = (logits * math.exp(middle)).softmax(dim=1)
+        expected = (shares * logits).sum(dim=1).mean()
+        if expected > truth:  # too sure: 1/T must fall
+            high = middle
+        else:
+            low = middle
+    return math.exp(-(low + high) / 2)
+
+
+def reliability(
+    probabilities: Tensor, labels: Tensor, bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """(mean confidence, accuracy, number) of each bin that is not empty.
+
+    ``probabilities`` [N, C], ``labels`` [N].  The bins of confidence are of
+    equal width and open on the left, as in
+    :func:`vlmtutor.metrics.expected_calibration_error`.
+    """
+    confidence, guess = probabilities.double().max(dim=1)
+    right = (guess == labels).double()
+    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    rows = []
+    for k in range(bins):
+        inside = place == k
+        if inside.any():
+            rows.append((
+                float(confidence[inside].mean()),
+                float(right[inside].mean()),
+                int(inside.sum()),
+            ))  # fmt: skip
+    return rows
