@@ -86,6 +86,23 @@ def test_search_sees_neither_test_pictures_nor_test_classes(notes):
     assert found["settings"]["CoOp"] == {"steps": best["steps"]}
 
 
+def test_known_strengths_are_kept(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr(study, "calibrate", refuse)
+    plan = Plan(
+        {"zero-shot": Method("zero-shot", learns=False)},
+        (("cats", "night"),), (), n_test=1,
+    )  # fmt: skip
+    known = {"cats, night": {"strength": 0.3, "calibrated": 0.4}}
+    found = study.run(
+        clip(), plan, seeds=(0,), shots=(1,), say=str, known=known
+    )
+    assert found["tasks"]["cats, night"]["strength"] == 0.3
+    assert found["tasks"]["cats, night"]["calibrated"] == 0.4
+
+
 def test_tables_have_a_row_for_each_run(notes):
     found, _ = notes
     assert list(found["tables"]) == ["cats, night", "cats, noisy"]

@@ -111,8 +111,12 @@ def search(method: Method, tasks: list[Task]) -> tuple[dict, list[dict]]:
     return {k: best[k] for k in method.grid}, rows
 
 
-def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
+def run(
+    clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print, known=None
+) -> dict:
     """Everything a notebook shows of a plan, as plain numbers.
+
+    ``known`` holds "tasks" of earlier notes, whose strengths are kept.
 
     ``tables[task][method]`` is a list of {shots, seed, base, novel, …};
     methods that learn nothing have shots 0, and one run unless they draw.
@@ -145,7 +149,11 @@ def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print) -> dict:
             notes["settings"][name] = notes["settings"][method.like]
     for name, domain in plan.tasks:
         title = f"{name}, {domain}"
-        strength, reached = calibrate(clip, name, domain, plan.target)
+        old = (known or {}).get(title)
+        if old:
+            strength, reached = old["strength"], old["calibrated"]
+        else:
+            strength, reached = calibrate(clip, name, domain, plan.target)
         task = make_task(
             clip, name, domain, strength=strength, n_test=plan.n_test
         ).encode(seeds, splits=("train", "test"))
@@ -282,11 +290,12 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     clip = load_clip(args.model) if args.model else load_clip()
     start = time.perf_counter()
-    plan = PLANS[args.name]
+    plan, known = PLANS[args.name], None
     if args.only:
+        known = stored.load(args.name)["tasks"]
         methods = {name: plan.methods[name] for name in args.only}
         plan = dataclasses.replace(plan, methods=methods)
-    notes = run(clip, plan)
+    notes = run(clip, plan, known=known)
     notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
     if args.only:
         notes = merge(stored.load(args.name), notes)
