@@ -56,6 +56,19 @@ def test_order_and_signs():
     assert "&lt;B&gt;" in table and "<b>→ A</b>" in table
 
 
+def test_race_is_won_by_the_largest_gain():
+    other = {"tables": {closing.TITLE: {
+        "zero-shot": [{**ZERO[0], "base": 0.25}],
+        "A": [{**A[0], "base": 0.45}],
+        "late": [{**A[0], "shots": 4}],
+    }}}  # fmt: skip
+    gains = closing.race({"first": NOTES, "second": other}, 1)
+    assert [name for name, _ in gains] == ["A", "<B>"]
+    assert [round(gain, 4) for _, gain in gains] == [20, -5]
+    drawn = closing.race_html(gains)
+    assert drawn.count("█") == 20 and "&lt;B&gt;" in drawn
+
+
 def test_wise_ft_is_taken_half_way():
     rows = [
         {"shots": k, "seed": 0, "alpha": a, "base": 0.5 + a / 5, "kept": 0.9,

@@ -109,13 +109,41 @@ def test_scene_rows(monkeypatch):
         monkeypatch.setattr(plans_adapters, f"{name}_LR", (1e-3,))
     monkeypatch.setitem(plans_adapters.DUALCOOP, "negative", "picture of")
     monkeypatch.setattr(study_adapters, "SEEDS", (0, 1))
-    notes = study_adapters.scene_notes(clip(), lambda text: None)["scenes"]
+    found = {}
+    study_adapters.scenes(clip(), found, lambda text: None)
+    notes = found["scenes"]
     known = [row["known"] for row in notes["DualCoOp"]]
     assert known == list(plans_adapters.KNOWN) * 2
     assert [row["seed"] for row in notes["TaI-DPT"]] == [0, 1]
     for row in notes["DenseCLIP"] + notes["TaI-DPT"]:
         assert 0 <= row["start"] <= 1 and 0 <= row["score"] <= 1
     assert json.loads(json.dumps(notes)) == notes
+
+
+def test_parts_are_stored_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_tables, "load_clip", clip)
+    out = tmp_path / "a.json"
+
+    def adds(key, value):
+        return lambda clip, notes: notes.update({key: value})
+
+    def run(*more, model="tiny", **parts):
+        monkeypatch.setattr(clip(), "name", model)
+        argv = ["--out", str(out), *more]
+        study_tables.main("a", parts, "a study", argv)
+        return json.loads(out.read_text(encoding="utf-8"))
+
+    both = {"x": adds("one", 1), "y": adds("two", 2)}
+    notes = run(**both)
+    assert (notes["one"], notes["two"]) == (1, 2)
+    assert list(notes["minutes"]) == ["x", "y"]
+    both["y"] = adds("two", 3)
+    notes = run("--parts", "y", **both)
+    assert (notes["one"], notes["two"]) == (1, 3)
+    with pytest.raises(SystemExit):  # half of it would be another model's
+        run("--parts", "y", model="another", **both)
+    both["x"] = lambda clip, notes: None
+    assert "one" not in run(**both)  # all parts: begun anew
 
 
 def test_captions_are_those_of_training_scenes():

@@ -147,6 +147,32 @@ def as_text(rows: list[dict], by: str = "many") -> str:
     return "\n".join(lines)
 
 
+def race(studies: dict[str, dict], shots: int) -> list[tuple[str, float]]:
+    """Points above zero-shot after ``shots`` pictures a class, best first.
+
+    Of each method the study that comes last counts; those that were not run
+    with so many pictures are left out.
+    """
+    gains = {}
+    for notes in studies.values():
+        table = notes["tables"][TITLE]
+        start = table["zero-shot"][0]["base"]
+        for name, rows in table.items():
+            own = [row for row in rows if row["shots"] == shots]
+            if own:
+                gains[name] = 100 * (mean_of(own, "base", shots) - start)
+    return sorted(gains.items(), key=lambda item: -item[1])
+
+
+def race_html(gains: list[tuple[str, float]]) -> str:
+    """Bars of text, so that a reader without colours sees them too."""
+    lines = [
+        f"{name:26}{gain:+6.1f} {'█' * max(0, round(gain))}"
+        for name, gain in gains
+    ]
+    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+
+
 def ordered(rows: list[dict], by: str) -> list[dict]:
     """Zero-shot, then the best first; costs with the smallest first."""
     sign = 1 if by in ("parameters", "seconds") else -1

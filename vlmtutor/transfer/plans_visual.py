@@ -12,9 +12,9 @@ STEPS = {"steps": 12}
 METHODS = {
     "zero-shot": Method("zero-shot", learns=False),
     "hand prompt": Method("hand prompt", learns=False),
-    "CoOp": Method("CoOp", {"steps": 50}, {"lr": (3e-3, 1e-2, 3e-2)}),
-    "VP": Method("VP", STEPS, {"lr": (0.1, 0.3, 1.0)}),
-    "VPT-shallow": Method("VPT-shallow", STEPS, {"lr": (2e-3, 5e-3, 1e-2)}),
+    "CoOp": Method("CoOp", {"steps": 50}, {"lr": (3e-3, 1e-2)}),
+    "VP": Method("VP", STEPS, {"lr": (0.3, 1.0)}),
+    "VPT-shallow": Method("VPT-shallow", STEPS, {"lr": (5e-3, 1e-2)}),
     "VPT-deep": Method("VPT-deep", STEPS, {"lr": (1e-2, 3e-2)}),
     "UPT": Method("UPT", STEPS, {"lr": (2e-3, 5e-3)}),
     "MaPLe": Method("MaPLe", STEPS, {"lr": (5e-3, 1e-2)}),

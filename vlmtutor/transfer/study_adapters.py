@@ -27,20 +27,18 @@ from .scene_sets import SceneSet, other_words, scene_set
 from .study import SEARCH_SEED, SEEDS, first, learn
 from .study_tables import (
     development,
-    heading,
+    main,
     ordinary,
     run_task,
     search,
-    timed_main,
 )
 from .tasks import STARTS, Task, make_task
 
 NAME = "10_adapters"
 
 
-def run(clip, say=print) -> dict:
-    """Everything that the notebook shows, as plain numbers."""
-    notes = heading(clip, SEEDS)
+def choose(clip, notes, say=print) -> None:
+    """Settings of all methods that have one label a picture."""
     task = development(clip, plan.SEARCH_DOMAIN)
     notes["settings"], notes["search"] = search(
         plan.METHODS, task, plan.SEARCH_SHOTS, 12, say
@@ -49,15 +47,18 @@ def run(clip, say=print) -> dict:
     notes["settings"]["WiSE-FT"] = chosen
     notes["search"]["WiSE-FT"] = rows
     say(f"WiSE-FT: {chosen}")
+
+
+def tables(clip, notes, say=print) -> None:
+    """The few-shot tables, and WiSE-FT on the first task."""
     for number, (name, domain) in enumerate(plan.TASKS):
         task = run_task(
             clip, notes, plan.METHODS, name, domain, plan.SHOTS, SEEDS,
             n_test=plan.N_TEST, n_kept=plan.N_KEPT, say=say,
         )  # fmt: skip
         if number == 0:
-            notes["WiSE-FT"] = wise_rows(task, name, chosen, say)
-    notes |= scene_notes(clip, say)
-    return notes
+            settings = notes["settings"]["WiSE-FT"]
+            notes["WiSE-FT"] = wise_rows(task, name, settings, say)
 
 
 # WiSE-FT
@@ -107,18 +108,18 @@ def wise_rows(task: Task, name: str, settings: dict, say) -> list[dict]:
 # Scenes of several stickers
 
 
-def scene_notes(clip, say) -> dict:
+def scenes(clip, notes, say=print) -> None:
     """Multi-label and dense methods on sketched scenes."""
     sizes = plan.SCENES
     classes = make_task(clip, "mixed").classes[: plan.SCENE_CLASSES]
 
-    def scenes(split, seed):
+    def draw(split, seed):
         return scene_set(
             clip, classes, sizes[split], split, seed, domain=plan.SCENE_DOMAIN
         )
 
-    val, test = scenes("val", 0), scenes("test", 0)
-    train = scenes("train", SEARCH_SEED)
+    val, test = draw("val", 0), draw("test", 0)
+    train = draw("train", SEARCH_SEED)
     found = {
         "domain": plan.SCENE_DOMAIN, "classes": classes, "sizes": sizes,
         "captions": plan.CAPTIONS, "search": {},
@@ -130,7 +131,7 @@ def scene_notes(clip, say) -> dict:
         "DualCoOp": plan.DUALCOOP_LR, "TaI-DPT": plan.TAI_DPT_LR,
         "DenseCLIP": plan.DENSECLIP_LR,
     }  # fmt: skip
-    trains = {seed: scenes("train", seed) for seed in SEEDS}
+    trains = {seed: draw("train", seed) for seed in SEEDS}
     for method, fit in fits.items():
         rows = [
             {"lr": lr, "score": fit(train, val, SEARCH_SEED, lr)[-1]["score"]}
@@ -144,7 +145,7 @@ def scene_notes(clip, say) -> dict:
             for row in fit(trains[seed], test, seed, lr, full=True)
         ]
         say(f"{method}: {found[method][-1]}")
-    return {"scenes": found}
+    notes["scenes"] = found
 
 
 def multi_label_zero_shot(test: SceneSet) -> dict:
@@ -243,9 +244,7 @@ def dense(train, test, seed, lr, full=False) -> list[dict]:
     }]  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> int:
-    return timed_main(NAME, run, __doc__, argv)
-
+PARTS = {"search": choose, "tables": tables, "scenes": scenes}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(NAME, PARTS, __doc__))

@@ -7,16 +7,22 @@ method was adapted to another domain.  Shots may differ from task to task.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import statistics
 import time
+from pathlib import Path
+
+import torch
 
 from .. import stored
 from ..metrics import harmonic_mean
+from ..models.hub import load_clip
 from . import get_fit
 from .few_shot import accuracy
 from .plans import Method
-from .study import SEARCH_SEED, first, learn, score
+from .study import SEARCH_SEED, SEEDS, first, learn, score
 from .tasks import Split, Task, calibrate, make_task
 
 # Accuracy left to zero-shot on all classes, as in the study of notebook 08:
@@ -139,27 +145,35 @@ def run_task(
     return task
 
 
-def timed_main(name: str, run, description: str, argv=None) -> int:
-    """The command of a study: ``run(clip)`` gives the notes to store."""
-    import argparse
-    from pathlib import Path
+def main(name: str, parts: dict, description: str, argv=None) -> int:
+    """The command of a study.
 
-    import torch
-
-    from ..models.hub import load_clip
-
+    ``parts`` are functions of a CLIP and the notes, to which each adds; the
+    file is written after each.  Given ``--parts`` replaces just those of what
+    is stored.
+    """
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--parts", nargs="+", choices=parts, default=[*parts])
     parser.add_argument("--model", help="a folder or a hub id")
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     clip = load_clip(args.model) if args.model else load_clip()
-    start = time.perf_counter()
-    notes = run(clip)
-    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    print(f"{stored.save(notes, name, args.out)}: {notes['minutes']} minutes")
+    notes = {**heading(clip, SEEDS), "minutes": {}}
+    path = args.out or stored.FOLDER / f"{name}.json"
+    if args.parts != [*parts] and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["model"] != notes["model"]:
+            parser.error(f"{path.name} is of another model: run all parts")
+        notes = {**before, **stored.heading()}
+    for part in args.parts:
+        start = time.perf_counter()
+        parts[part](clip, notes)
+        minutes = (time.perf_counter() - start) / 60
+        notes["minutes"][part] = round(minutes, 1)
+        print(f"{stored.save(notes, name, path)}: {part}, {minutes:.1f} min")
     return 0
