@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vlmtutor import MemeStudio
 from vlmtutor.memes import (
     STYLES,
     UnreadablePicture,
@@ -450,6 +451,53 @@ def test_a_hundred_hostile_uploads(tmp_path_factory, monkeypatch):
 
     attack()
     assert sum(cases.values()) >= 100 and min(cases.values()) >= 25
+
+
+@NO_BOMB_WARNING
+@QUIET
+def test_a_hundred_hostile_words_in_every_field(tmp_path, monkeypatch, capsys):
+    """The widgets take any text; what they cannot do they say."""
+    monkeypatch.setattr(pictures_module, "MAX_PIXELS", 2_000_000)
+    monkeypatch.chdir(tmp_path)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for colour in ("red", "blue"):
+        plain(colour).save(pictures / f"{colour}.png")
+    studio = MemeStudio(pictures, CAPTIONS, ColourClip(), tmp_path / "out")
+    ui, before = studio.ui, snapshot(tmp_path)
+    cases = {"words": 0, "captions": 0, "no captions": 0, "no folder": 0}
+
+    @settings(max_examples=30, **ATTACK)
+    @given(
+        hostile.captions(), hostile.captions(), hostile.captions(),
+        hostile.upload_names() if ON_LINUX else hostile.plain_names(),
+    )  # fmt: skip
+    def attack(words, captions, questions, folder):
+        ui.words.value = words
+        assert studio.state.caption(ui.picture.value) == ui.words.value
+        assert ui.words.value == clean_text(words)
+        cases["words"] += 1
+        ui.captions.value = captions + "\nred"
+        assert "red" in studio.state.captions
+        cases["captions"] += 1
+        ui.captions.value = "# " + " ".join(captions.splitlines())
+        assert "no captions" in ui.status.value
+        assert "red" in studio.state.captions
+        cases["no captions"] += 1
+        ui.why_words.value = questions  # a clip that cannot be asked why
+        assert "<img" not in ui.heat.value
+        ui.folder.value = f"none{folder}"
+        ui.load.click()
+        assert "vt-problem" in ui.status.value, ui.status.value
+        assert len(studio.state.pictures) == 2
+        cases["no folder"] += 1
+        ui.next.click()
+        assert "<script" not in ui.status.value + ui.chart.value
+
+    attack()
+    assert sum(cases.values()) >= 100
+    assert snapshot(tmp_path) == before
+    assert capsys.readouterr().out == ""
 
 
 def test_a_hundred_hostile_caption_files(tmp_path):

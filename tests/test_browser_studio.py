@@ -221,5 +221,14 @@ def test_all_memes_as_zip(studio):
         assert file.read(names[0])[:4] == PNG
 
 
+def test_the_status_stays_in_sight(page, studio):
+    """Save is far below the line that says where the file went."""
+    field = studio.get_by_label("All captions")
+    field.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    expect(field).to_be_in_viewport()
+    expect(status(studio)).to_be_in_viewport()
+
+
 def test_the_picture_on_the_page_is_a_png(page):
     assert meme(page)[:4] == PNG

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .studio_state import Bar
 
 # Colours come from JupyterLab's theme, so that dark themes work too. Lengths
-# are relative, so that zooming wraps instead of cutting off.
+# are relative, so that zooming wraps instead of cutting off. The line that
+# tells what happened stays in sight on the way down: for that no box around
+# it may scroll by itself.
 STYLE = """
 .vt-studio { max-width: 72rem; overflow: visible; padding-right: 4px; }
 .vt-studio .vt-columns { display: flex; flex-flow: row wrap; gap: 0.5rem 2rem;
@@ -30,7 +32,7 @@ STYLE = """
 .vt-studio .widget-label { width: auto; min-width: 7.5em; height: auto;
   text-align: left; white-space: normal; }
 .vt-studio .widget-text, .vt-studio .widget-dropdown,
-.vt-studio .widget-textarea { width: 100%; margin-right: 0;
+.vt-studio .widget-textarea { width: calc(100% - 4px);
   box-sizing: border-box; }
 .vt-studio .widget-text input, .vt-studio .widget-dropdown select,
 .vt-studio .widget-textarea textarea { flex: 1 1 14em; min-width: 0;
@@ -39,7 +41,8 @@ STYLE = """
 .vt-studio .widget-checkbox { width: auto; }
 .vt-studio .jupyter-button { height: auto; min-height: 2.2em; width: auto;
   white-space: normal; line-height: 1.3; padding: 0.25em 0.8em; }
-.vt-studio .vt-choice { display: block; width: 100%; text-align: left; }
+.vt-studio .vt-choice { display: block; width: calc(100% - 4px);
+  text-align: left; }
 .vt-studio img { display: block; max-width: 100%; height: auto;
   object-fit: contain; }
 .vt-studio :is(button, input, select, textarea):focus-visible {
@@ -49,6 +52,8 @@ STYLE = """
   padding: 0.3em 0.7em; background: var(--jp-layout-color2, #eee);
   overflow-wrap: anywhere; white-space: pre-line; }
 .vt-studio .vt-news { position: sticky; top: 0; z-index: 5; }
+:is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output):has(
+  .vt-studio) { overflow: visible !important; }
 .vt-studio .vt-problem { border-left-color: var(--jp-error-color1, #d32f2f); }
 .vt-studio .vt-bars { list-style: none; margin: 0; padding: 0; }
 .vt-studio .vt-bars li { margin: 0 0 0.45em; }
