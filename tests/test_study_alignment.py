@@ -55,7 +55,7 @@ def test_matching_reaches_the_fusion_only_when_asked(data, hard):
     sum(terms.values()).backward()
     touched = model.fusion.blocks[0].cross.query.weight.grad is not None
     assert touched == (hard is not None) == ("match" in terms)
-    assert model.image.class_token.grad is not None
+    assert model.image_head.weight.grad is not None
 
 
 def test_the_same_stickers_are_no_negative(data):
@@ -198,6 +198,10 @@ def test_the_command_writes_both_tables(tmp_path, monkeypatch, capsys):
     assert names == ["contrast", "random", "hard"]
     assert "reranked" not in notes["matching"][0]
     assert "reranked" in notes["matching"][2]
-    assert [row["name"] for row in notes["regions"]] == [
-        "attention, random", "attention, hard", "captions", "boxes",
-    ]  # fmt: skip
+    regions = {(row["encoder"], row["name"]) for row in notes["regions"]}
+    ways = {"untrained", "contrast", "captions", "boxes"}
+    looks = {"attention, random", "attention, hard"}
+    assert regions == {
+        *(("cnn", way) for way in ways | looks),
+        *(("vit", way) for way in ways),
+    }

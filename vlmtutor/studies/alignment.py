@@ -37,9 +37,12 @@ from ..world.captions import bare_caption
 from ..world.categories import DENSE_BASE
 from .contrastive import centres_in, is_word
 
-NAMES = DENSE_BASE[:12]
+NAMES = DENSE_BASE[:8]
 BATCH = 64
+RATE = 2e-3
 TOP = 10  # how many candidates are ranked again
+# How to go on after a warm start: hard negatives, random ones, no matching.
+ROADS = {"contrast": None, "random": False, "hard": True}
 
 
 @dataclass
@@ -71,10 +74,17 @@ def holds(pairs: Pairs) -> Tensor:
     return torch.tensor([[name in s for name in NAMES] for s in found])
 
 
-def new_model(data: Data, seed: int = 0) -> TwoLeg:
-    """Two encoders with a fusion on top, untrained."""
+def new_model(data: Data, seed: int = 0, encoder: str = "cnn") -> TwoLeg:
+    """Two encoders with a fusion on top, untrained.
+
+    In a "cnn" a patch sees its neighbours; in a "vit" it sees everything.
+    """
     words = len(data.train.tokenizer)
-    model = TwoLeg(FrameworkConfig(words, text_length=16, seed=seed))
+    model = TwoLeg(
+        FrameworkConfig(
+            words, text_length=16, seed=seed, image_encoder=encoder
+        )
+    )
     model.generator = torch.Generator().manual_seed(seed)
     return model
 
@@ -120,7 +130,7 @@ def train_matching(
             return contrast(model, batch, data.has)
         return match(model, batch, data.has, hard)
 
-    return fit(model, loss, data.train, steps, BATCH, seed=seed,
+    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed,
                progress=False)  # fmt: skip
 
 
@@ -256,7 +266,7 @@ def train_grounding(
             return with_boxes(model, batch, data.train)
         return without_boxes(model, batch, data.has, ids)
 
-    return fit(model, loss, data.train, steps, BATCH, seed=seed,
+    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed,
                progress=False)  # fmt: skip
 
 
@@ -335,37 +345,51 @@ def score_grounding(heat: Tensor, pairs: Pairs) -> dict[str, float]:
 
 
 def run(steps: int, n: int = 8192, seed: int = 0, say=lambda t: None) -> dict:
-    """A warm start of contrast, then each way to go on."""
+    """Matching with a CNN; grounding with a CNN and with a ViT."""
     data = make_data(n, seed=seed)
-    warm = new_model(data, seed)
-    train_matching(warm, data, steps, None, seed)
-    rows, regions = [], []
-    for name, hard in (("contrast", None), ("random", False), ("hard", True)):
-        model = copy.deepcopy(warm)
-        history = train_matching(model, data, steps, hard, seed + 1)
-        found = score_matching(model, data, hard is not None)
-        rows.append(_row(name, history, found))
-        say(str(rows[-1]))
-        if hard is not None:
-            with evaluating(model):
-                heat = attention_heat(model, data.test)
-            found = score_grounding(heat, data.test)
-            regions.append(_row(f"attention, {name}", history, found))
-    for name, boxes in (("captions", False), ("boxes", True)):
-        model = copy.deepcopy(warm)
-        history = train_grounding(model, data, steps, boxes, seed + 1)
+    matching, regions = [], []
+
+    def ground(name, encoder, model, heat, seconds):
         with evaluating(model):
-            heat = (word_heat if boxes else name_heat)(model, data.test)
-        found = score_grounding(heat, data.test)
-        regions.append(_row(name, history, found))
+            found = score_grounding(heat(model, data.test), data.test)
+        row = {"name": name, "encoder": encoder, "seconds": seconds}
+        regions.append({**row, **_short(found)})
         say(str(regions[-1]))
+
+    for encoder in ("cnn", "vit"):
+        warm = new_model(data, seed, encoder)
+        ground("untrained", encoder, warm, name_heat, 0.0)
+        history = train_matching(warm, data, steps, None, seed)
+        seconds = round(history.seconds, 1)
+        ground("contrast", encoder, warm, name_heat, seconds)
+        for name, boxes in (("captions", False), ("boxes", True)):
+            model = copy.deepcopy(warm)
+            history = train_grounding(model, data, steps, boxes, seed + 1)
+            seconds = round(history.seconds, 1)
+            heat = word_heat if boxes else name_heat
+            ground(name, encoder, model, heat, seconds)
+        if encoder == "vit":
+            continue
+        for name, hard in ROADS.items():
+            model = copy.deepcopy(warm)
+            history = train_matching(model, data, steps, hard, seed + 1)
+            found = score_matching(model, data, hard is not None)
+            seconds = round(history.seconds, 1)
+            row = {"name": name, "seconds": seconds, **_short(found)}
+            if hard is not None:
+                last = history.terms["match"][-20:]
+                row["match loss"] = round(sum(last) / len(last), 3)
+                ground(f"attention, {name}", encoder, model, attention_heat,
+                       seconds)  # fmt: skip
+            matching.append(row)
+            say(str(row))
     return {**stored.heading(), "steps": steps, "batch": BATCH, "scenes": n,
-            "seed": seed, "matching": rows, "regions": regions}  # fmt: skip
+            "seed": seed, "matching": matching,
+            "regions": regions}  # fmt: skip
 
 
-def _row(name: str, history: History, found: dict[str, float]) -> dict:
-    short = {key: round(value, 3) for key, value in found.items()}
-    return {"name": name, "seconds": round(history.seconds, 1), **short}
+def _short(found: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 3) for key, value in found.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -373,7 +397,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m vlmtutor.studies.alignment", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)

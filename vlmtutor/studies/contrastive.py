@@ -41,7 +41,7 @@ NAMES = DENSE_BASE[:12]
 # People say the same in many ways: a name, a synonym, how it looks.
 WORDS = CaptionMix(meme=0, description=0, synonym=0.6, size=0.3, place=0)
 BATCH = 64
-STEPS = 600
+STEPS = 500
 
 
 class Model(TwoTower):
