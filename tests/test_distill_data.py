@@ -71,6 +71,17 @@ def test_features_are_right_and_made_once():
     assert pictures.keys.shape == (6, 16, 32)
 
 
+def test_what_was_forgotten_can_be_made_again():
+    pictures = DensePictures(clip(), bench().test_pictures.images)
+    keys, first = pictures.keys, pictures.hidden(0)
+    pictures.forget()
+    assert "keys" not in pictures.__dict__
+    assert set(pictures._hidden) == set(taps(clip()))
+    assert "dense" in pictures.__dict__
+    assert torch.equal(pictures.keys, keys)
+    assert torch.equal(pictures.hidden(0), first)
+
+
 def test_slices_keep_what_is_known():
     pictures = DensePictures(clip(), bench().test_pictures.images)
     pictures.prepare("keys")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import json
 import statistics
 import sys
 import time
@@ -20,8 +21,10 @@ from pathlib import Path
 from .. import stored
 from . import METHODS, get_method
 from .evaluate import Result, bootstrap_difference, pool
+from .gates import GateClosed, check_gates, check_types, measure
 from .info import TABLES, Check, Info, predict_both
 from .protocol import Bench, Protocol
+from .references import run_references
 
 SEEDS = (0, 1, 2)
 TUNING_SEED = 9  # its scenes are no run's
@@ -187,6 +190,7 @@ def run_method(module, benches: Sequence[Bench], chosen: dict, say=print):
                 f"{row['fit_s']} s"
             )
         checked.append(module.checks(trial, bench.protocol.seed))
+        bench.forget()  # three seeds at once have to fit the memory
     verdicts = weigh(checked)
     for v in verdicts:
         say(
@@ -262,41 +266,52 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    known = "all by default: " + ", ".join(METHODS)
     parser.add_argument("what", choices=("segmentation",))
-    parser.add_argument("methods", nargs="*", metavar="METHOD",
-                        help=", ".join(METHODS))  # fmt: skip
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=known)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--model", help="folder or hub id")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
-    parser.add_argument("--small", action="store_true",
-                        help="a tenth of the scenes, to try")  # fmt: skip
-    parser.add_argument("--tune", action="store_true",
-                        help="choose knobs on pseudo-novel names")  # fmt: skip
-    parser.add_argument("--no-references", action="store_true",
-                        help="methods alone")  # fmt: skip
+    for flag, about in (
+        ("--small", "a tenth of the scenes, to try"),
+        ("--tune", "choose knobs on pseudo-novel names first"),
+        ("--no-references", "neither gates nor reference rows"),
+        ("--no-methods", "gates and reference rows alone"),
+    ):
+        parser.add_argument(flag, action="store_true", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..models.hub import ModelNotFound, load_clip
 
+    names = [] if args.no_methods else args.methods or METHODS
     try:
-        modules = {name: get_method(name) for name in args.methods or METHODS}
+        modules = {name: get_method(name) for name in names}
         clip = load_clip(args.model)
-    except (KeyError, OSError, ValueError, ModelNotFound) as error:
+    except (KeyError, ImportError, OSError, ValueError,
+            ModelNotFound) as error:  # fmt: skip
         print(f"[FAIL] {error}", file=sys.stderr)
         return 1
     make = Protocol.small if args.small else Protocol
-    benches = [Bench(clip, make(seed)) for seed in args.seeds]
+    benches = [Bench(clip, make(seed)).prepare() for seed in args.seeds]
     notes = previous(args.out, clip, args)
     begun = time.perf_counter()
+    if not args.no_references:
+        try:
+            notes["gates"] = run_gates(benches, strict=not args.small)
+        except GateClosed as error:
+            print(f"[FAIL] {error}", file=sys.stderr)
+            return 1
+        print("references", flush=True)
+        notes["references"] = run_references(benches)
+        stored.save(notes, FILE, args.out)
     for name, module in modules.items():
         print(name, flush=True)
         started = time.perf_counter()
         chosen = notes["methods"].get(name, {}).get("chosen", {})
         if args.tune:
-            pseudo = Bench(clip, make(TUNING_SEED).pseudo())
-            chosen = choose(module, pseudo)
+            chosen = choose(module, Bench(clip, make(TUNING_SEED).pseudo()))
         found = run_method(module, benches, chosen)
         found["chosen"] = chosen
         found["seconds"] = round(time.perf_counter() - started)
@@ -311,28 +326,44 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_gates(benches: Sequence[Bench], strict: bool, say=print) -> list:
+    """Figures of each seed; GateClosed if they are too low and it matters."""
+    say("gates")
+    all_figures = []
+    for bench in benches:
+        figures = measure(bench)
+        all_figures.append({"seed": bench.protocol.seed, **figures})
+        check_types(bench)
+        if strict:
+            check_gates(figures)
+    for name in all_figures[0]:
+        if name != "seed":
+            say(f"  {name}: {spread(all_figures, name)}")
+    return all_figures
+
+
 def previous(out: Path | None, clip, args) -> dict:
-    """What is stored already, to be added to; or the start of a new file."""
+    """What is stored already, to be added to.
+
+    Results of another model or another size are dropped, knobs are kept.
+    """
     heading = {
         **stored.heading(),
         "model": {"name": clip.name, "fingerprint": stored.fingerprint(clip)},
         "seeds": list(args.seeds),
         "small": args.small,
     }
+    empty = {**heading, "gates": [], "references": [], "methods": {}}
     try:
-        notes = stored.load(FILE) if out is None else _read(out)
+        notes = (
+            stored.load(FILE) if out is None
+            else json.loads(out.read_text("utf-8"))
+        )  # fmt: skip
     except FileNotFoundError:
-        return {**heading, "references": [], "methods": {}}
-    if notes.get("model") != heading["model"] or (
-        notes.get("small") != args.small
-    ):
-        kept = {k: {"chosen": m.get("chosen", {}), "rows": [], "checks": []}
-                for k, m in notes.get("methods", {}).items()}  # fmt: skip
-        return {**heading, "references": [], "methods": kept}
-    return {**notes, **heading}
-
-
-def _read(path: Path) -> dict:
-    import json
-
-    return json.loads(path.read_text("utf-8"))
+        return empty
+    if all(notes.get(k) == heading[k] for k in ("model", "seeds", "small")):
+        return {**notes, **heading}
+    for name, method in notes["methods"].items():
+        kept = {"rows": [], "checks": [], "chosen": method.get("chosen", {})}
+        empty["methods"][name] = kept
+    return empty

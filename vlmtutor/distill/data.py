@@ -128,6 +128,15 @@ class DensePictures:
             getattr(self, name)
         return self
 
+    def forget(self) -> None:
+        """Drop what only some methods ask for: it can be made again."""
+        for name in ("patch_tokens", "keys", "attention", "shifted"):
+            self.__dict__.pop(name, None)
+        if "_hidden" in self.__dict__:
+            keep = taps(self.clip)
+            for layer in [k for k in self._hidden if k not in keep]:
+                del self._hidden[layer]
+
     def hidden(self, layer: int) -> Tensor:
         """Hidden state ``layer``: [N, 1 + T, W]; the class token is first."""
         if layer not in self._hidden:

@@ -6,9 +6,11 @@ and queries are matched one to one.  With names, each query also gives a vector
 that is compared with frozen text embeddings, trained together with the masks.
 Cheng, Schwing and Kirillov 2021, "Per-Pixel Classification is Not All You Need
 for Semantic Segmentation", arXiv 2107.06278; matching after Carion et al.
-2020, arXiv 2005.12872.  Simplified: the features are those of the student;
-queries start from a grid of places, which is quicker to learn from a few
-hundred pictures than queries without a place.
+2020, arXiv 2005.12872.  Simplified, so that a few hundred pictures and a
+hundred steps are enough: the features are those of the student; queries start
+from a grid of places; and a mask is the sum of what all share (sticker or
+not), of a blob that the query moves and stretches, and of what the query asks
+of each pixel.
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ from .regions import instance_masks, region_labels
 from .student import Trunk
 from .texts import text_classifier
 
-NO_OBJECT = 0.1  # weight of queries that match nothing
-MASK_WEIGHT, DICE_WEIGHT = 20.0, 1.0  # of focal and dice, as in MaskFormer
+NO_OBJECT = 0.1  # weight of queries without a name among the names
+# MaskFormer weighs focal 20 and dice 1; with so few steps dice has to lead,
+# and both sides of the focal loss count alike, or masks stay empty.
+MASK_WEIGHT, DICE_WEIGHT, ALPHA = 20.0, 5.0, 0.5
+BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
 
 
 @dataclass
@@ -117,6 +122,10 @@ class Proposer(nn.Module):
                 nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
             )
             self.pixel_head = nn.Conv2d(width, width, 1)
+            self.sticker_head = nn.Conv2d(width, 1, 1)
+            self.blob_head = nn.Linear(width, 3)
+            nn.init.zeros_(self.blob_head.weight)
+            nn.init.zeros_(self.blob_head.bias)
             self.object_head = nn.Linear(width, 1)
             self.name_head = None
             if named:
@@ -130,6 +139,22 @@ class Proposer(nn.Module):
         """What the queries look at: [N, d, h, w]."""
         return self.trunk(pictures) + self.where
 
+    def blobs(self, states: Tensor) -> Tensor:
+        """A logit that falls with the distance from a place: [N, Q, h, w].
+
+        Each query says how far its place lies from its cell of the grid, and
+        how wide the blob is.
+        """
+        across, down, width = self.blob_head(states)[..., None, None].unbind(2)
+        cells = (torch.arange(self.side) + 0.5) / self.side
+        y0, x0 = torch.meshgrid(cells, cells, indexing="ij")
+        x = x0.reshape(-1, 1, 1) + 0.25 * across.tanh()  # [N, Q, 1, 1]
+        y = y0.reshape(-1, 1, 1) + 0.25 * down.tanh()
+        fine = (torch.arange(self.trunk.fine) + 0.5) / self.trunk.fine
+        square = (fine[None, :] - x) ** 2 + (fine[:, None] - y) ** 2
+        spread = BLOB * width.clamp(-2, 2).exp()
+        return (2 - square / (2 * spread**2)).clamp(min=-8)
+
     def forward(self, pictures: DensePictures) -> Outputs:
         features = self.features(pictures)
         coarse = F.avg_pool2d(features, 2)
@@ -140,9 +165,10 @@ class Proposer(nn.Module):
             x = decoder(x, places, memory)
         states = self.norm(x)
         pixels = self.pixel_head(features)
-        masks = torch.einsum(
+        asked = torch.einsum(
             "nqd,ndhw->nqhw", self.mask_head(states), pixels
         ) / pixels.shape[1] ** 0.5  # fmt: skip
+        masks = self.sticker_head(features) + self.blobs(states) + asked
         vectors = None
         if self.name_head is not None:
             vectors = F.normalize(self.name_head(states), dim=-1)
@@ -171,8 +197,8 @@ def matching_costs(outputs: Outputs, truth: Tensor) -> Tensor:
     area = logits.shape[-1]
     p = logits.sigmoid()
     # the focal loss, with its yes and its no taken apart
-    yes = 0.25 * (1 - p) ** 2 * F.softplus(-logits)
-    no = 0.75 * p**2 * F.softplus(logits)
+    yes = ALPHA * (1 - p) ** 2 * F.softplus(-logits)
+    no = (1 - ALPHA) * p**2 * F.softplus(logits)
     y_t = y.transpose(1, 2)
     focal = (yes @ y_t + no @ (1 - y_t)) / area
     overlap = 2 * p @ y_t + 1
@@ -188,15 +214,12 @@ def group_loss(
     rows, queries, regions = flatten_pairs(pairs)
     target = torch.zeros_like(outputs.objects)
     target[rows, queries] = 1.0
-    weight = torch.where(target > 0, 1.0, NO_OBJECT)
-    objects = F.binary_cross_entropy_with_logits(
-        outputs.objects, target, weight=weight, reduction="sum"
-    ) / weight.sum()  # fmt: skip
+    objects = F.binary_cross_entropy_with_logits(outputs.objects, target)
     if not len(rows):
         return objects
     logits, masks = outputs.masks[rows, queries], truth[rows, regions]
     return (
-        MASK_WEIGHT * sigmoid_focal(logits, masks)
+        MASK_WEIGHT * sigmoid_focal(logits, masks, alpha=ALPHA)
         + DICE_WEIGHT * dice(logits, masks)
         + objects
     )
@@ -216,7 +239,7 @@ def train_proposer(
     names: list[str] | None = None,
     steps: int = 150,
     batch_size: int = 16,
-    lr: float = 2e-3,
+    lr: float = 3e-3,
     seed: int = 0,
     extra: Callable | None = None,
     modules: tuple[nn.Module, ...] = (),

@@ -215,6 +215,11 @@ class Bench:
             self._pictures(part).prepare()
         return self
 
+    def forget(self) -> None:
+        """Drop features that only some methods ask for."""
+        for part in ("masks", "captions", "test"):
+            self._pictures(part).forget()
+
     def judge(self, labels: Tensor, named: Tensor | None = None) -> Result:
         """Compare label maps of the test pictures with the truth.
 

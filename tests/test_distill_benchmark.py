@@ -1,0 +1,175 @@
+"""The bench's bookkeeping: verdicts over seeds, tables, files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+import torch
+from distill_tiny import protocol
+from transfer_tiny import clip
+
+from vlmtutor.distill import METHODS, benchmark, get_method
+from vlmtutor.distill.data import Masked, Unlabelled
+from vlmtutor.distill.evaluate import judge
+from vlmtutor.distill.info import Check, Info
+from vlmtutor.distill.protocol import Bench, Protocol
+
+
+class Dull:
+    """Says the same everywhere; counts how often it is fitted."""
+
+    trained = 3
+
+    def __init__(self, value):
+        self.value = value
+
+    def scores(self, pictures, names, seen=None):
+        size = pictures.images.shape[1]
+        scores = torch.zeros(len(pictures), len(names) + 1, size, size)
+        scores[:, self.value] = 1
+        return scores
+
+
+def info(table="free", needs=Unlabelled, **more):
+    return Info(
+        "dull", "paper", 2020, "0", table, needs, "all", "nothing", "",
+        **more,
+    )  # fmt: skip
+
+
+def test_an_unknown_method_is_answered_with_the_names():
+    with pytest.raises(KeyError, match="MaskCLIP\\+"):
+        get_method("no such")
+    assert len(METHODS) == 14
+
+
+@pytest.mark.parametrize(
+    "table, needs, knows",
+    [("free", Unlabelled, True), ("inductive", Masked, False)],
+)
+def test_fit_is_told_novel_names_only_where_the_table_allows(
+    table, needs, knows
+):
+    calls = []
+
+    def fit(clip, data, seed=0, *, names, novel, value=0):
+        calls.append((type(data), seed, names, novel))
+        return Dull(value)
+
+    bench = Bench(clip(), protocol(4))
+    trial = benchmark.Trial(bench, fit)
+    row = info(table, needs)
+    trial.result(row)
+    want = bench.names if knows else bench.base
+    assert calls == [(needs, 4, want, bench.novel if knows else [])]
+    assert trial.result(row) is trial.result(row) and len(calls) == 1
+    assert trial.result(row, value=1) is not trial.result(row)
+    assert len(calls) == 2
+    assert trial.names == bench.names  # the rest is the bench's own
+    numbers = trial.row(row)
+    assert numbers["trained"] == 3 and 0 <= numbers["h"] <= 1
+
+
+def test_knobs_are_chosen_by_h_and_used():
+    class Module:
+        ROWS = (info(knobs={"value": (4, 5, 0)}),)
+
+        @staticmethod
+        def fit(clip, data, seed=0, *, names, novel, value):
+            return Dull(value)
+
+    bench = Bench(clip(), protocol())
+    said = []
+    chosen = benchmark.choose(Module, bench, said.append)
+    assert len(said) == 3 and chosen == {"dull": {"value": 4}}  # first best
+    trial = benchmark.Trial(bench, Module.fit, chosen)
+    assert trial.segmenter(Module.ROWS[0]).value == 4
+
+
+def results(wrong, seed):
+    g = torch.Generator().manual_seed(seed)
+    truth = torch.randint(0, 3, (20, 5, 5), generator=g)
+    noise = torch.randint(0, 3, truth.shape, generator=g)
+    pick = torch.rand(truth.shape, generator=g) < wrong
+    return judge(torch.where(pick, noise, truth), truth, 1, ("a", "b"))
+
+
+def test_verdicts_pool_the_pictures_of_all_seeds():
+    runs = [
+        [
+            Check("good beats bad", results(0.1, s), results(0.6, s)),
+            Check("values", torch.ones(5), torch.ones(5), at_least=True),
+        ]
+        for s in (0, 1, 2)
+    ]
+    first, second = benchmark.weigh(runs)
+    assert first["verdict"] == "reproduced" and len(first["by_seed"]) == 3
+    assert first["low"] < first["difference"] < first["high"]
+    assert second["verdict"] == "reproduced" and second["difference"] == 0
+    runs[1].reverse()
+    with pytest.raises(ValueError, match="same order"):
+        benchmark.weigh(runs)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The command on the tiny CLIP, with one dull method."""
+
+    class Module:
+        ROWS = (info(),)
+
+        @staticmethod
+        def fit(clip, data, seed=0, *, names, novel):
+            return Dull(seed)
+
+        @staticmethod
+        def checks(bench, seed):
+            result = bench.result(Module.ROWS[0])
+            return [Check("as good as itself", result, result, True)]
+
+    monkeypatch.setattr(benchmark, "get_method", lambda name: Module)
+    monkeypatch.setattr("vlmtutor.models.hub.load_clip", lambda _: clip())
+    monkeypatch.setattr(
+        Protocol, "small", classmethod(lambda cls, seed=0: protocol(seed))
+    )
+
+    def run(*words):
+        parser = argparse.ArgumentParser()
+        benchmark.add_arguments(parser)
+        return benchmark.run(parser.parse_args(["segmentation", *words]))
+
+    return run
+
+
+def test_command_adds_methods_to_the_stored_file(small, tmp_path, capsys):
+    out, table = tmp_path / "out.json", tmp_path / "out.md"
+    options = ("--small", "--no-references", "--seeds", "0", "1",
+               "--out", str(out))  # fmt: skip
+    assert small("one", *options, "--markdown", str(table)) == 0
+    assert small("two", *options) == 0
+    notes = json.loads(out.read_text("utf-8"))
+    assert set(notes["methods"]) == {"one", "two"}
+    (row,) = notes["methods"]["one"]["rows"]
+    assert [r["seed"] for r in row["runs"]] == [0, 1]
+    text = table.read_text("utf-8")
+    assert "### Annotation-free and weak" in text
+    assert "| one | as good as itself |" in text
+    assert "Inductive" not in text  # tables without rows are left out
+    # another selection of seeds starts anew
+    assert small("two", *options[:3], "0", "--out", str(out)) == 0
+    notes = json.loads(out.read_text("utf-8"))
+    assert notes["methods"]["one"]["rows"] == []
+
+
+def test_a_closed_gate_says_so(monkeypatch):
+    from vlmtutor.distill.gates import LIMITS, TOLD
+
+    figures = dict.fromkeys((*LIMITS, *TOLD), 0.0)
+    monkeypatch.setattr(benchmark, "measure", lambda bench: figures)
+    benches = [Bench(clip(), protocol())]
+    with pytest.raises(benchmark.GateClosed, match="crop accuracy, base"):
+        benchmark.run_gates(benches, strict=True, say=lambda text: None)
+    found = benchmark.run_gates(benches, strict=False, say=lambda text: None)
+    assert found[0]["seed"] == 0
