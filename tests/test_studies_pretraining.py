@@ -127,8 +127,8 @@ def test_what_it_learns_is_worth_more_than_chance(data):
 
 def test_the_command_writes_every_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "STEPS", 2)
-    monkeypatch.setattr(study, "SIZES", (8, 16))
-    monkeypatch.setattr(study, "BATCHES", (32, 64))
+    monkeypatch.setattr(study, "SIZES", (16, 64))
+    monkeypatch.setattr(study, "BATCHES", (32, study.BATCH))
     small = study.make_data
     monkeypatch.setattr(
         study, "make_data", lambda n=64, n_test=40, seed=0: small(n, 40, seed)
@@ -138,9 +138,14 @@ def test_the_command_writes_every_sweep(tmp_path, monkeypatch):
     assert study.main(["--seeds", "3", "--out", str(out)]) == 0
     notes = json.loads(out.read_text("utf-8"))
     assert {row["batch"] for row in notes["batch"]} == {32, 64}
-    assert [row["scenes"] for row in notes["data"]] == [8, 16]
+    assert [row["scenes"] for row in notes["data"]] == [16, 64]
     assert len(notes["noise"]) == 2 * len(study.NOISE)
-    assert [r["second"] for r in notes["objectives"]][0] == "none"
+    # the run that the sweeps share is the same in each
+    shared = [
+        notes["data"][-1], notes["batch"][-1], notes["noise"][0],
+        notes["objectives"][0],
+    ]  # fmt: skip
+    assert len({(row["names"], row["recall"]) for row in shared}) == 1
     for name in ("data", "batch", "noise", "objectives"):
         for row in notes[name]:
             assert row["seed"] == 3

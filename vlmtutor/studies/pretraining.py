@@ -38,9 +38,10 @@ from ..world.categories import DENSE_BASE
 
 NAMES = DENSE_BASE[:30]
 SCENES, STEPS, BATCH, RATE = 6000, 200, 64, 2e-3
-SIZES = (250, 1000, 4000, 16000)
-BATCHES = (16, 64, 256)
-NOISE = (0.0, 0.3, 0.6)
+SIZES = (250, 1000, SCENES)
+BATCHES = (16, BATCH, 256)
+NOISE = (0.0, 0.4)
+DROPPED = 0.4  # of clean pairs, to see what filtering costs them
 
 
 # Pictures and texts
@@ -261,82 +262,103 @@ def best(scores: Tensor, share: float) -> Tensor:
     return scores.topk(round(share * len(scores))).indices.sort().values
 
 
-# The four sweeps
+# The four sweeps.  Each has one point in common: all scenes, as they are, in
+# batches of BATCH, with CLIP's loss alone.  ``common`` is that run.
 
 
-def data_rows(seed: int) -> list[dict]:
+@dataclass
+class Common:
+    """The run that all sweeps share: its model, scores and seconds."""
+
+    model: Framework
+    scores: dict[str, float]
+    seconds: float
+
+
+def common_run(data: Data, seed: int) -> Common:
+    model, history = train(data, seed=seed)
+    return Common(model, score(model, data), history.seconds)
+
+
+def data_rows(data: Data, seed: int, common: Common) -> list[dict]:
     """Few and many scenes, the same steps: some see a scene often."""
-    data = make_data(max(SIZES), seed=seed)
     rows = []
     for n in SIZES:
-        model, _ = train(data, Part(data.train, torch.arange(n)), seed=seed)
-        rows.append({"scenes": n, "seed": seed, **score(model, data)})
+        scores = common.scores
+        if n < len(data.train):
+            part = Part(data.train, torch.arange(n))
+            scores = score(train(data, part, seed=seed)[0], data)
+        rows.append({"scenes": n, "seed": seed, **scores})
     return rows
 
 
-def batch_rows(data: Data, seed: int) -> list[dict]:
+def batch_rows(data: Data, seed: int, common: Common) -> list[dict]:
     """Small and large batches, the same number of pairs seen."""
     rows = []
     for size in BATCHES:
-        steps = STEPS * BATCH // size
-        model, history = train(data, None, steps, size, seed)
-        rows.append({
-            "batch": size, "steps": steps, "seed": seed,
-            "seconds": round(history.seconds, 1), **score(model, data),
-        })  # fmt: skip
+        steps, scores = STEPS * BATCH // size, common.scores
+        if size != BATCH:
+            scores = score(train(data, None, steps, size, seed)[0], data)
+        rows.append({"batch": size, "steps": steps, "seed": seed, **scores})
     return rows
 
 
-def noise_rows(data: Data, seed: int) -> list[dict]:
+def noise_rows(data: Data, seed: int, common: Common) -> list[dict]:
     """Wrong captions; as they are, and what a first model thinks best.
 
-    The filter knows how many captions are wrong, not which.  Without noise
-    it throws 30 % away, to see what that costs.
+    The filter knows how many captions are wrong, not which.
     """
     rows = []
     for share in NOISE:
         dirty, wrong = shuffled(data.train, share, seed)
-        model, _ = train(data, dirty, seed=seed)
-        rows.append({"noise": share, "kept": 1.0, "seed": seed,
-                     **score(model, data)})  # fmt: skip
-        scores = pair_scores(model, dirty)
-        keep = best(scores, 1 - (share or 0.3))
-        model, _ = train(data, Part(dirty, keep), seed=seed)
-        found = {"auc": round(auc(scores, ~wrong), 3)} if share else {}
+        model, scores = common.model, common.scores
+        if share:
+            model, _ = train(data, dirty, seed=seed)
+            scores = score(model, data)
+        rows.append({"noise": share, "kept": 1.0, "seed": seed, **scores})
+        judged = pair_scores(model, dirty)
+        keep = best(judged, 1 - (share or DROPPED))
+        again, _ = train(data, Part(dirty, keep), seed=seed)
+        found = {"auc": round(auc(judged, ~wrong), 3)} if share else {}
         rows.append({
             "noise": share, "kept": round(len(keep) / len(dirty), 2),
-            "seed": seed, **score(model, data), **found,
+            "seed": seed, **score(again, data), **found,
             "wrong kept": round(wrong[keep].float().mean().item(), 3),
         })  # fmt: skip
     return rows
 
 
-def objective_rows(data: Data, seed: int) -> list[dict]:
+def objective_rows(data: Data, seed: int, common: Common) -> list[dict]:
     """CLIP alone and with a second objective, the same steps."""
     rows = []
     for second in SECONDS:
-        model, history = train(data, seed=seed, second=second)
-        rows.append({
-            "second": second or "none", "seed": seed,
-            "seconds": round(history.seconds, 1), **score(model, data),
-        })  # fmt: skip
+        scores, seconds = common.scores, common.seconds
+        if second:
+            model, history = train(data, seed=seed, second=second)
+            scores, seconds = score(model, data), history.seconds
+        rows.append({"second": second or "none", "seed": seed,
+                     "seconds": round(seconds, 1), **scores})  # fmt: skip
     return rows
+
+
+SWEEPS = {
+    "data": data_rows,
+    "batch": batch_rows,
+    "noise": noise_rows,
+    "objectives": objective_rows,
+}
 
 
 def run(seeds: tuple[int, ...] = (0, 1, 2), say=lambda text: None) -> dict:
     """All sweeps with each seed."""
-    found = {"data": [], "batch": [], "noise": [], "objectives": []}
+    found = {name: [] for name in SWEEPS}
     for seed in seeds:
         data = make_data(seed=seed)
-        for name, sweep in (
-            ("batch", batch_rows),
-            ("noise", noise_rows),
-            ("objectives", objective_rows),
-        ):
-            found[name] += sweep(data, seed)
-            say(f"seed {seed}, {name}: {found[name]}")
-        found["data"] += data_rows(seed)
-        say(f"seed {seed}, data: {found['data']}")
+        common = common_run(data, seed)
+        for name, sweep in SWEEPS.items():
+            rows = sweep(data, seed, common)
+            found[name] += rows
+            say(f"{name}: {rows}")
     return {**stored.heading(), "steps": STEPS, "batch size": BATCH,
             "scenes": SCENES, "names": len(NAMES), **found}  # fmt: skip
 
