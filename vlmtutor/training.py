@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .precision import bf16_products
+
 
 @dataclass
 class History:
@@ -142,6 +144,7 @@ def fit(
     every: int = 50,
     progress: bool = True,
     name: str = "training",
+    bf16: bool = False,
 ) -> History:
     """Train ``model`` in place for ``steps`` steps; the History of it.
 
@@ -153,8 +156,10 @@ def fit(
     :func:`learning_rate`; gradients longer than ``clip_norm`` are shortened.
     ``evaluate(model)`` is called before the first step, after each ``every``
     steps and at the end, without gradients.  ``seed`` decides the order of
-    the data; nothing global changes.  Raises FloatingPointError when the
-    loss is no longer a number.
+    the data; nothing global changes.  ``bf16`` computes ``loss`` with
+    :func:`vlmtutor.precision.bf16_products`: about 1.5 times as fast where
+    the processor has them, with other last digits elsewhere.  Raises
+    FloatingPointError when the loss is no longer a number.
     """
     length, take = _access(data)
     rows = batches(length, batch_size, seed)
@@ -179,7 +184,8 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, lr, warmup)
             index = next(rows)
-            terms = loss(model, take(index))
+            with bf16_products(bf16):
+                terms = loss(model, take(index))
             if not isinstance(terms, dict):
                 terms = {"loss": terms}
             total = sum(terms.values())
