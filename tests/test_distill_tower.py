@@ -1,0 +1,243 @@
+"""Smaller picture towers: what they inherit, learn from and are saved as."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from clip_folders import TINY, write_clip
+
+import vlmtutor as vt
+from vlmtutor.distill import tower_losses as losses
+from vlmtutor.distill import tower_run as run
+from vlmtutor.distill.tower import (
+    fewer_positions,
+    outer_layers,
+    save_clip,
+    small_clip,
+    tower_parameters,
+    wider_patches,
+)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A CLIP with random weights: 32 px, patches of 8, 3 layers."""
+    folder = tmp_path_factory.mktemp("teacher") / "tiny"
+    write_clip(folder, TINY)
+    return vt.load_clip(folder)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return run.scenes_of(6)
+
+
+def unit(*shape, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=g), dim=-1)
+
+
+def test_all_layers_and_patches_inherited_are_the_teacher(teacher, scenes):
+    twin = small_clip(teacher, layers=range(3), merge=1)
+    images = [scene.image for scene in scenes]
+    assert torch.allclose(
+        twin.encode_images(images), teacher.encode_images(images), atol=1e-5
+    )
+
+
+def test_a_student_is_smaller_and_reads_the_same_texts(teacher):
+    student = small_clip(teacher, layers=(0, 2))
+    vision = student.model.config.vision_config
+    assert (vision.patch_size, vision.num_hidden_layers) == (16, 2)
+    assert teacher.model.config.vision_config.patch_size == 8
+    small = small_clip(teacher, layers=(0,))
+    assert tower_parameters(small) < tower_parameters(teacher)
+    texts = ["a cat", "a dog"]
+    assert torch.equal(
+        student.encode_texts(texts), teacher.encode_texts(texts)
+    )
+    assert student.patch_features(torch.zeros(1, 3, 32, 32)).shape[1:3] == (
+        2, 2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("depth", "kept"),
+    [(1, [0]), (3, [0, 2]), (6, [0, 1, 4, 5]),
+     (12, [0, 1, 2, 3, 8, 9, 10, 11])],
+)  # fmt: skip
+def test_the_layers_in_the_middle_go_first(depth, kept):
+    assert outer_layers(depth) == kept
+
+
+def test_only_the_picture_tower_can_change(teacher):
+    student = small_clip(teacher)
+    free = {n for n, p in student.model.named_parameters() if p.requires_grad}
+    assert "visual_projection.weight" in free
+    assert not [n for n in free if n.startswith("text")]
+    assert "logit_scale" not in free
+
+
+def test_a_narrow_student_cannot_inherit(teacher):
+    student = small_clip(teacher, layers=(0,), width=24, inherit=False)
+    assert student.model.config.vision_config.num_attention_heads == 2
+    with pytest.raises(ValueError, match="another width"):
+        small_clip(teacher, layers=(0,), width=24)
+    with pytest.raises(ValueError, match="multiple of 12"):
+        small_clip(teacher, layers=(0,), width=20, inherit=False)
+
+
+@pytest.mark.parametrize("layers", [(), (0, 3)])
+def test_layers_are_those_of_the_teacher(teacher, layers):
+    with pytest.raises(ValueError, match="0 … 2"):
+        small_clip(teacher, layers)
+
+
+def test_patches_fill_the_picture(teacher):
+    with pytest.raises(ValueError, match="24 px do not fill"):
+        small_clip(teacher, (0,), merge=3)
+
+
+def test_seeds_draw_the_weights_of_scratch(teacher):
+    a, b, c = (
+        small_clip(teacher, (0,), inherit=False, seed=s).model.state_dict()
+        for s in (0, 0, 1)
+    )
+    key = "vision_model.encoder.layers.0.mlp.fc1.weight"
+    assert torch.equal(a[key], b[key]) and not torch.equal(a[key], c[key])
+
+
+def test_wider_patches_see_the_averaged_picture():
+    g = torch.Generator().manual_seed(0)
+    kernel = torch.randn(5, 3, 4, 4, generator=g)
+    picture = torch.randn(2, 3, 16, 16, generator=g)
+    wide = F.conv2d(picture, wider_patches(kernel, 2), stride=8)
+    small = F.conv2d(F.avg_pool2d(picture, 2), kernel, stride=4)
+    assert torch.allclose(wide, small, atol=1e-5)
+
+
+def test_fewer_positions_are_means_and_keep_the_first():
+    table = torch.arange(17.0)[:, None].repeat(1, 2)
+    few = fewer_positions(table, 2)
+    assert few.shape == (5, 2)
+    assert few[:, 0].tolist() == [0, 3.5, 5.5, 11.5, 13.5]
+    assert torch.equal(fewer_positions(table, 1), table)
+
+
+def test_losses_are_nothing_for_a_perfect_student():
+    teacher, texts = unit(5, 8), unit(4, 8, seed=1)
+    assert losses.feature_loss(teacher, teacher) == 0
+    assert losses.logit_loss(teacher, teacher, texts, 20).abs() < 1e-6
+    assert losses.relation_loss(teacher, teacher) == 0
+
+
+def test_feature_loss_is_two_minus_two_cosines():
+    a, b = unit(5, 8), unit(5, 8, seed=1)
+    cosine = (a * b).sum(1).mean()
+    assert torch.allclose(losses.feature_loss(a, b), 2 - 2 * cosine)
+
+
+def test_logit_loss_is_cross_entropy_less_the_teachers_entropy():
+    a, b, texts = unit(5, 8), unit(5, 8, seed=1), unit(4, 8, seed=2)
+    shares = (20 * b @ texts.T).softmax(1)
+    entropy = -(shares * shares.log()).sum(1).mean()
+    cross = F.cross_entropy(20 * a @ texts.T, shares)
+    assert torch.allclose(
+        losses.logit_loss(a, b, texts, 20), cross - entropy, atol=1e-5
+    )
+
+
+def test_relations_do_not_see_a_rotation():
+    teacher = unit(6, 8)
+    turn = torch.linalg.qr(unit(8, 8, seed=3)).Q
+    assert losses.relation_loss(teacher @ turn, teacher) < 1e-10
+    assert losses.feature_loss(teacher @ turn, teacher) > 0.5
+    a = torch.tensor([[1.0, 0], [0, 1]])
+    b = torch.tensor([[1.0, 0], [0.6, 0.8]])
+    assert torch.allclose(losses.relation_loss(a, b), torch.tensor(0.36))
+
+
+def test_contrast_loss_of_blind_students_is_log_n():
+    texts = torch.eye(4)
+    student = F.normalize(torch.ones(4, 4), dim=1)
+    loss = losses.contrast_loss(student, texts, 10)
+    assert loss.item() == pytest.approx(math.log(4), abs=1e-5)
+
+
+def test_lessons_are_kept_and_belong_to_a_teacher(teacher, scenes, tmp_path):
+    lessons = run.Lessons.ask(teacher, scenes)
+    path = lessons.save(4, tmp_path / "lessons.safetensors")
+    again = run.Lessons.cached(teacher, 10, path)
+    assert len(again) == 4
+    assert torch.equal(again.images, lessons.images[:4])
+    cosine = (again.image_embeds * lessons.image_embeds[:4]).sum(1)
+    assert cosine.min() > 0.9999
+    other = small_clip(teacher)
+    with pytest.raises(ValueError, match="another teacher"):
+        run.Lessons.cached(other, 4, path)
+    with pytest.raises(ValueError, match="6 scenes, 5 pictures"):
+        run.Lessons(
+            teacher, scenes, lessons.image_embeds[:5], lessons.text_embeds
+        )
+
+
+def test_pixels_are_prepared_as_the_model_has_it(scenes):
+    clip = vt.load_clip()
+    lessons = run.Lessons(clip, scenes, unit(6, 192), unit(6, 192))
+    expected = clip.preprocess([scene.image for scene in scenes])
+    values = lessons.batch(torch.arange(6)).pixel_values
+    assert torch.allclose(values, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", run.LOSSES)
+def test_each_loss_teaches(teacher, scenes, name):
+    """A few steps on six scenes bring the student nearer to its teacher."""
+    lessons = run.Lessons.ask(teacher, scenes)
+    names = unit(5, 16)
+    student = small_clip(teacher, (0,), inherit=False)
+    text = student.model.text_projection.weight.clone()
+    history = run.train(
+        student, lessons, names, {name: 1.0}, steps=25, batch_size=6,
+        lr=3e-3, warmup=2, progress=False,
+    )  # fmt: skip
+    assert history.loss[-1] < 0.8 * history.loss[0]
+    assert torch.equal(student.model.text_projection.weight, text)
+    assert not student.model.training
+
+
+def test_unknown_losses_are_named(teacher):
+    with pytest.raises(ValueError, match="magic"):
+        run.lesson_loss(teacher, unit(5, 16), {"magic": 1.0})
+
+
+def test_exam_marks_a_clip(teacher):
+    exam = run.Exam.draw("val", 4)
+    few = run.Exam(
+        exam.pictures, exam.labels, exam.portraits[:3], exam.lines[:6],
+        exam.line_labels[:6],
+    )  # fmt: skip
+    marks = few.mark(teacher, unit(416, 16), unit(6, 16, seed=1))
+    assert set(marks) == {"top1", "meme_r5"}
+    assert marks["meme_r5"] == 1.0  # five of three
+    again = run.Exam.draw("val", 4)
+    assert torch.equal(again.labels, exam.labels)
+    assert run.Exam.draw("val", 4, seed=1).pictures != exam.pictures
+
+
+def test_a_saved_student_opens_like_any_clip(teacher, scenes, tmp_path):
+    student = small_clip(teacher, (0, 2))
+    again = vt.load_clip(save_clip(student, tmp_path / "small"))
+    images = [scene.image for scene in scenes]
+    cosine = (again.encode_images(images) * student.encode_images(images)).sum(
+        1
+    )
+    assert cosine.min() > 0.999
+    assert again.image_settings == student.image_settings
+    assert next(student.model.parameters()).dtype == torch.float32
+    assert again.encode_texts(["a cat"]).shape == (1, 16)
+
+
+def test_times_are_positive_and_one_a_clip(teacher):
+    times = run.milliseconds([teacher, teacher], batch=2, n=2, rounds=1)
+    assert len(times) == 2 and min(times) > 0
