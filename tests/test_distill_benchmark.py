@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from distill_tiny import protocol
 from transfer_tiny import clip
 
-from vlmtutor.distill import METHODS, benchmark, get_method
+from vlmtutor.distill import METHODS, benchmark, data, get_method
 from vlmtutor.distill.data import Masked, Unlabelled
 from vlmtutor.distill.evaluate import judge
 from vlmtutor.distill.info import Check, Info
@@ -43,6 +44,31 @@ def test_an_unknown_method_is_answered_with_the_names():
     with pytest.raises(KeyError, match="MaskCLIP\\+"):
         get_method("no such")
     assert len(METHODS) == 14
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_contract(name):
+    module = get_method(name)
+    assert module.__doc__ and "arXiv" in module.__doc__
+    wanted = inspect.signature(module.fit).parameters
+    assert list(wanted)[:3] == ["clip", "data", "seed"]
+    assert {"names", "novel"} <= set(wanted)
+    assert list(inspect.signature(module.checks).parameters) == [
+        "bench", "seed"
+    ]  # fmt: skip
+    assert len({row.name for row in module.ROWS}) == len(module.ROWS)
+    for row in module.ROWS:
+        kinds = row.needs if isinstance(row.needs, tuple) else (row.needs,)
+        known = data.Masked in kinds or data.Partial in kinds
+        assert set(row.reading) <= {*row.knobs, *row.settings, *wanted}
+        anything = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+        assert anything or {*row.settings, *row.knobs} <= set(wanted)
+        assert row.frozen and row.tuned and row.simplified
+        # masks mean a table of their own; and only there are names withheld
+        if row.table == "free":
+            assert not known
+        if row.table == "inductive":
+            assert not {data.Partial, data.Tagged, data.Unlabelled} & {*kinds}
 
 
 @pytest.mark.parametrize(

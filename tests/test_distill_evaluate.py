@@ -33,6 +33,7 @@ def test_scores_by_hand():
     assert s["U"] == pytest.approx(1 / 2)
     assert s["h"] == pytest.approx(2 * s["S"] * s["U"] / (s["S"] + s["U"]))
     assert s["background"] == pytest.approx(1 / 2)
+    assert s["foreground"] == pytest.approx(5 / 6)  # one sticker pixel missed
     assert s["accuracy"] == pytest.approx(5 / 7)
 
 

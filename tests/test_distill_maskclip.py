@@ -173,5 +173,5 @@ def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     assert len(found["checks"]) == 6
     trial = Trial(bench(), maskclip.fit)
     assert trial.result(maskclip.INFO) is trial.result(maskclip.INFO)
-    a = trial.segmenter(maskclip.INFO, denoise=0.5)
-    assert a.denoise == 0.5 and trial.segmenter(maskclip.INFO).denoise == 0
+    a = trial.segmenter(maskclip.INFO, denoise=0.1)
+    assert a.denoise == 0.1 and trial.segmenter(maskclip.INFO).denoise == 0.5

@@ -38,11 +38,14 @@ class Result:
         return _iou(*_parts(self.counts.sum(0)))
 
     def scores(self) -> dict[str, float]:
-        """S, U, h, accuracy, background and naming, from 0 to 1.
+        """All scores, from 0 to 1.
 
         S and U are the mean IoU of base and of novel classes that occur,
-        h their harmonic mean, ``all`` the mean IoU of all names; the
-        background's IoU stands alone.
+        h their harmonic mean, ``all`` the mean IoU of all names;
+        ``background`` and ``foreground`` the IoU of what is no sticker and
+        of what is one, whatever its name.  ``naming`` is the mean IoU on
+        stickers' pixels where the background is no possible answer.
+        ``accuracy``: the share of right pixels.
         """
         total = self.counts.sum(0)
         found = {k: float(v) for k, v in _scores(self, None).items()}
@@ -85,6 +88,12 @@ def _iou(hits, true, predicted) -> np.ndarray:
         return np.where(true > 0, hits / np.maximum(union, 1), np.nan)
 
 
+def _stickers(counts: np.ndarray) -> np.ndarray:
+    """All names as one: [N, C + 1, C + 1] → [N, 2, 2]."""
+    split = [0, counts.shape[-1] - 1]
+    return np.add.reduceat(np.add.reduceat(counts, split, 1), split, 2)
+
+
 def _mean(x: np.ndarray) -> np.ndarray:
     """Mean over the last axis without NaN; 0 if there is nothing."""
     some = ~np.isnan(x)
@@ -107,6 +116,7 @@ def _scores(result: Result, picks: np.ndarray | None) -> dict:
     scores = {
         "S": S, "U": U, "h": h, "all": _mean(ious[..., :-1]),
         "background": _mean(ious[..., -1:]),
+        "foreground": iou(_stickers(result.counts))[..., 0],
     }  # fmt: skip
     if result.named is not None:
         named = iou(result.named)

@@ -38,6 +38,7 @@ NO_OBJECT = 0.1  # weight of queries without a name among the names
 # MaskFormer weighs focal 20 and dice 1; with so few steps dice has to lead,
 # and both sides of the focal loss count alike, or masks stay empty.
 MASK_WEIGHT, DICE_WEIGHT, ALPHA = 20.0, 5.0, 0.5
+STEPS = 150  # of training
 BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
 
 
@@ -237,7 +238,7 @@ def train_proposer(
     data: Regions | Masked,
     *,
     names: list[str] | None = None,
-    steps: int = 150,
+    steps: int = STEPS,
     batch_size: int = 16,
     lr: float = 3e-3,
     seed: int = 0,
@@ -329,6 +330,7 @@ def shared_proposer(
     clip, data: Regions | Masked, seed: int = 0, *, names=None, **settings
 ) -> Proposer:
     """:func:`train_proposer`, once for the same pictures and settings."""
+    settings = {"steps": STEPS, **settings}
     kept = _SHARED.setdefault(data.pictures, {})
     key = seed, names and tuple(names), repr(sorted(settings.items()))
     if key not in kept:

@@ -172,7 +172,7 @@ def full_supervision(bench: Bench) -> Answers:
     return predict_both(segmenter, bench.test_pictures, bench.names)
 
 
-STUDENT_STEPS = 120
+STUDENT_STEPS = 150
 REFERENCES = (
     Reference("chance", "nothing", chance),
     Reference("last block's patches", "nothing", patches("attention")),

@@ -34,14 +34,15 @@ INFO = Info(
     name="MaskCLIP", paper=_PAPER, year=2022, arxiv="2112.01071",
     table="free", needs=Unlabelled, frozen="CLIP", tuned="nothing",
     simplified="7 templates; background phrases",
-    settings={"student": False}, knobs=_KNOBS, reading=("denoise", "smooth"),
+    settings={"student": False, "denoise": 0.5}, knobs=_KNOBS,
+    reading=("denoise", "smooth"),
 )  # fmt: skip
 PLUS = Info(
     name="MaskCLIP+", paper=_PAPER, year=2022, arxiv="2112.01071",
     table="free", needs=Unlabelled, frozen="CLIP",
     tuned="a student, on its teacher's answers",
     simplified="student: 4 convolutions on pixels and hidden states",
-    knobs={"steps": (75, 120)},
+    knobs={"steps": (75, 150)},
 )  # fmt: skip
 ZERO_SHOT = Info(
     name="MaskCLIP+ (zero-shot)", paper=_PAPER, year=2022, arxiv="2112.01071",
@@ -104,7 +105,7 @@ def smooth_by_keys(probabilities: Tensor, keys: Tensor) -> Tensor:
 
 def fit(
     clip, data, seed=0, *, names=(), novel=(), student=True, path="value",
-    denoise=0.0, smooth=False, steps=120, hand_over=0.1,
+    denoise=0.0, smooth=False, steps=150, hand_over=0.1,
 ):  # fmt: skip
     """MaskCLIP on ``Unlabelled`` or ``Partial`` data.
 
@@ -146,12 +147,13 @@ class _Restricted:
 
 
 def long_vocabulary(bench, segmenter):
-    """The result when every name of the world may be the answer.
+    """The result when many more names of the world may be the answer.
 
-    Other names than the bench's are wrong; they count as background.
+    Every third of the other names, to save time.  They are wrong, and count
+    as background.
     """
     others = [c.name for c in load_categories() if c.name not in bench.names]
-    names = [*bench.names, *others]
+    names = [*bench.names, *others[::3]]
     labels, _ = predict_both(segmenter, bench.test_pictures, names)
     return bench.judge(labels.clamp(max=len(bench.names)))
 
@@ -169,11 +171,11 @@ def checks(bench, seed: int) -> list[Check]:
                                 smooth=False),
         ),
         Check(
-            "smoothing and denoising do no harm with all the world's names",
+            "smoothing and denoising do no harm with 129 more names",
             long_vocabulary(bench, full), long, at_least=True,
         ),
         Check(
-            "denoising alone does no harm with all the world's names",
+            "denoising alone does no harm with 129 more names",
             long_vocabulary(bench, denoised), long, at_least=True,
         ),
         Check(
