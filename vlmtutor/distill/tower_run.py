@@ -351,10 +351,10 @@ def main(argv: list[str] | None = None) -> int:
         "parts", nargs="*", default=[], metavar="PART",
         help="lessons, student, losses, figures (all by default)",
     )  # fmt: skip
-    parser.add_argument("--scenes", type=int, default=8000)
+    parser.add_argument("--scenes", type=int, default=5000)
     parser.add_argument("--kept", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--arm-steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--arm-steps", type=int, default=60)
     parser.add_argument("--arm-seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--threads", type=int, default=1)
@@ -394,7 +394,7 @@ def main(argv: list[str] | None = None) -> int:
         begun = time.perf_counter()
         train(
             student, lessons, names, SHIPPED, args.steps, lr=args.lr,
-            bf16=True, evaluate=look, every=400, progress=False,
+            bf16=True, evaluate=look, every=300, progress=False,
         )  # fmt: skip
         minutes = (time.perf_counter() - begun) / 60
         say(f"{save_clip(student, FOLDER)} written")
