@@ -1,13 +1,16 @@
 """The meme studio in a real JupyterLab, driven as a person would."""
 
+import io
 import json
 import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright")
+from browser.lab import ROOT
 from browser.pages import (
     clip_out,
     open_lab_page,
@@ -16,7 +19,12 @@ from browser.pages import (
     widget_image,
 )
 from fake_clip import plain
+from PIL import Image
 from playwright.sync_api import expect
+
+import vlmtutor as vt
+from vlmtutor.memes.explain import explain, overlay
+from vlmtutor.memes.studio_files import preview
 
 NOTEBOOK = "notebooks/20_meme_studio.ipynb"
 STUDIO = ".vt-studio"
@@ -77,6 +85,19 @@ def changed(page, before):
 
 def meme(page):
     return widget_image(page, f"{STUDIO} .vt-wide img")
+
+
+def expected_heat(name, words):
+    """The map that the plain function gives, as the page should show it."""
+    image = Image.open(ROOT / "images" / name).convert("RGB")
+    heat = explain(vt.load_clip(), image, words)
+    return preview(overlay(image, heat), 420)
+
+
+def differ(one, other):
+    """How far two PNG files are apart: 0 … 255, a mean over the pixels."""
+    one, other = (Image.open(io.BytesIO(png)) for png in (one, other))
+    return np.abs(np.asarray(one, float) - np.asarray(other, float)).mean()
 
 
 def test_a_typed_caption_is_drawn(page, studio):
@@ -141,8 +162,11 @@ def test_why_this_caption_points_at_what_the_words_name(page, studio):
         button(studio, "Why this caption?").click()
         said = f"“{words}”: brightest {place}."
         studio.get_by_text(said).wait_for(timeout=20_000)
-        seen.append(widget_image(page, f"{STUDIO} img[alt*='{words}']"))
-    assert seen[0] != seen[1] and seen[1][:4] == PNG
+        page.wait_for_timeout(500)  # the button asks once more
+        heat = widget_image(page, f"{STUDIO} img[alt^='Heat map. “{words}']")
+        assert differ(heat, expected_heat("trust_me.png", words)) < 2
+        seen.append(heat)
+    assert differ(*seen) > 5
     clip_out(page, STUDIO, "studio_why.png")
 
 

@@ -1,5 +1,7 @@
 """Heat maps: the algebra, a picture with a known answer, Sticker World."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -175,6 +177,16 @@ def test_explaining_leaves_the_model_as_it_was(tiny, noise):
     finally:
         for parameter in tiny.model.parameters():
             parameter.requires_grad_(True)
+
+
+def test_two_threads_get_the_maps_that_one_gets(tiny, noise):
+    """Widgets may call it from a thread beside that of the cells."""
+    texts = ["a cat", "a dog"] * 8
+    wanted = [explain(tiny, noise, text) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda text: explain(tiny, noise, text), texts))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def test_no_words_nothing_to_explain(tiny, noise):

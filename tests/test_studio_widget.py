@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -393,3 +394,13 @@ def test_the_time_left_in_words():
     assert "left" not in progress_html(3, 3, 5)
     spans = [duration(s) for s in (0.2, 45, 600, 3 * 3600)]
     assert spans == ["about 1 s", "about 45 s", "about 10 min", "about 3.0 h"]
+
+
+def test_callbacks_of_other_threads_wait_for_each_other(studio):
+    """No press is lost because another is being drawn."""
+    buttons = [studio.ui.next] * 40 + [studio.ui.previous] * 20
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda button: button.click(), buttons))
+    assert studio.ui.picture.value == 20 % 3
+    assert studio.ui.words.value == studio.state.caption(20 % 3)
+    assert "Problem" not in told(studio)

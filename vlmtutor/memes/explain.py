@@ -7,6 +7,7 @@ arXiv 2103.15679.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -90,15 +91,23 @@ def attention_gradients(
     )
 
 
+_switching = threading.Lock()
+
+
 @contextmanager
 def _readable_attention(model) -> Iterator[None]:
-    """Only the plain implementation of attention hands its weights out."""
-    before = model.vision_model.config._attn_implementation
-    model.vision_model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.vision_model.set_attn_implementation(before)
+    """Only the plain implementation of attention hands its weights out.
+
+    One thread at a time: another that switches back halfway would leave a
+    map of some of the layers, which looks like any other.
+    """
+    with _switching:
+        before = model.vision_model.config._attn_implementation
+        model.vision_model.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            model.vision_model.set_attn_implementation(before)
 
 
 def seen_box(clip, image: Image.Image) -> tuple[int, int, int, int]:

@@ -1,7 +1,8 @@
 """The meme studio as a widget: a thin skin over ``studio_state``.
 
 Callbacks change the value of HTML widgets and print nothing, since
-what a callback prints has no cell to appear under.
+what a callback prints has no cell to appear under. JupyterLab may run them
+in threads beside that of the cells, so only one works at a time.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from .studio_view import StudioView
 
 
 def _told(action):
-    """Tell an error of a callback in the status line."""
+    """One callback at a time; tell its error in the status line."""
 
     @functools.wraps(action)
     def wrapper(self, *args):
-        try:
-            action(self, *args)
-        except KeyboardInterrupt:  # Interrupt Kernel, in the menu
-            self._say("Stopped. Do it again to go on from there.")
-        except Exception as error:  # nobody else would see it
-            self._say(str(error) or type(error).__name__, is_problem=True)
+        with self._working:
+            try:
+                action(self, *args)
+            except KeyboardInterrupt:  # Interrupt Kernel, in the menu
+                self._say("Stopped. Do it again to go on from there.")
+            except Exception as error:  # nobody else would see it
+                self._say(str(error) or type(error).__name__, is_problem=True)
 
     return wrapper
 
@@ -42,8 +44,9 @@ def _by_person(action):
 
     @functools.wraps(action)
     def wrapper(self, *args):
-        if not self._is_filling:
-            _told(action)(self, *args)
+        with self._working:  # else it might be another thread that fills
+            if not self._is_filling:
+                _told(action)(self, *args)
 
     return wrapper
 

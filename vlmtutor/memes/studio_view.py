@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class StudioView(widgets.VBox):
         self.model = str(getattr(state.clip, "name", "this model"))
         self.models = {self.model: state.clip}
         self._is_filling = False
+        self._working = threading.RLock()  # held while something changes
         self._started = self._said = 0.0  # seconds, of a progress bar
         with self._filling():
             self.ui.folder.value = folder
