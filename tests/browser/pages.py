@@ -60,7 +60,7 @@ def run_all(page) -> None:
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     waiting = page.locator(".jp-InputPrompt", has_text="[*]")
     waiting.first.wait_for(timeout=30_000)
-    expect(waiting).to_have_count(0, timeout=120_000)
+    expect(waiting).to_have_count(0, timeout=300_000)
 
 
 def scroll_to(page, selector: str) -> None:
