@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import losses, proposer
+from vlmtutor.distill import losses, matching, proposer
 from vlmtutor.distill.data import Masked, Regions
-from vlmtutor.distill.proposer import Outputs
+from vlmtutor.distill.matching import Outputs
 
 
 def outputs(masks, objects=None, vectors=None):
@@ -29,27 +29,27 @@ def test_each_region_gets_the_query_that_fits_it():
     truth = halves()
     logits = torch.where(truth[:, [1, 0, 0]], 4.0, -4.0)
     logits[0, 2] = 0  # the third query is undecided
-    costs = proposer.matching_costs(outputs(logits), truth)
+    costs = matching.matching_costs(outputs(logits), truth)
     assert costs.shape == (1, 3, 2)
-    pairs = proposer.match(costs, torch.tensor([[True, True]]))
+    pairs = matching.match(costs, torch.tensor([[True, True]]))
     assert sorted(zip(*(p.tolist() for p in pairs[0]), strict=True)) == [
         (0, 1), (1, 0)
     ]  # fmt: skip
-    only = proposer.match(costs, torch.tensor([[True, False]]))
+    only = matching.match(costs, torch.tensor([[True, False]]))
     assert only[0][0].tolist() == [1] and only[0][1].tolist() == [0]
 
 
 def test_costs_are_the_losses_of_single_pairs():
     truth = halves()
     logits = torch.randn(1, 3, 4, 4)
-    costs = proposer.matching_costs(outputs(logits), truth)
+    costs = matching.matching_costs(outputs(logits), truth)
     for q in range(3):
         for r in range(2):
             one = logits[0, q][None], truth[0, r][None]
             want = (
-                proposer.MASK_WEIGHT
-                * losses.sigmoid_focal(*one, alpha=proposer.ALPHA)
-                + proposer.DICE_WEIGHT * losses.dice(*one) - 0.5
+                matching.MASK_WEIGHT
+                * losses.sigmoid_focal(*one, alpha=matching.ALPHA)
+                + matching.DICE_WEIGHT * losses.dice(*one) - 0.5
             )  # fmt: skip
             close(costs[0, q, r], want)
 
@@ -71,12 +71,12 @@ def test_names_are_learned_by_matched_queries_and_nothing_by_the_rest():
     pairs = [(torch.tensor([0, 2]), torch.tensor([1, 0]))]
     labels = torch.tensor([[2, 255]])  # of the two regions
     good = torch.stack([nothing, nothing, W[2]])[None]
-    loss = proposer.name_loss(good, pairs, labels, W, nothing, 50.0)
+    loss = matching.name_loss(good, pairs, labels, W, nothing, 50.0)
     assert loss < 0.1  # query 0's region is unlabelled: it does not count
     bad = torch.stack([nothing, nothing, W[1]])[None]
-    assert proposer.name_loss(bad, pairs, labels, W, nothing, 50.0) > 1
+    assert matching.name_loss(bad, pairs, labels, W, nothing, 50.0) > 1
     one = [(torch.tensor([0]), torch.tensor([1]))]
-    assert proposer.name_loss(good, one, labels, W, nothing, 50.0) > 0
+    assert matching.name_loss(good, one, labels, W, nothing, 50.0) > 0
 
 
 def test_repetitions_lose_their_objectness():
@@ -102,8 +102,8 @@ def test_it_learns_from_regions_alone_and_clip_stays():
     def loss(model):
         with torch.no_grad():
             out = model(data.pictures)
-            pairs = proposer.match(proposer.matching_costs(out, truth), exists)
-            return proposer.group_loss(out, truth, pairs)
+            pairs = matching.match(matching.matching_costs(out, truth), exists)
+            return matching.group_loss(out, truth, pairs)
 
     assert loss(made) < 0.8 * loss(untrained)
     after = clip().model.state_dict()
