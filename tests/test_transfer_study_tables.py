@@ -146,6 +146,14 @@ def test_parts_are_stored_one_by_one(tmp_path, monkeypatch):
     assert "one" not in run(**both)  # all parts: begun anew
 
 
+def test_merge_keeps_what_only_one_has():
+    old = {"date": 1, "tables": {"a": [1], "b": [2]}, "rows": [1, 2]}
+    new = {"date": 2, "tables": {"b": [3]}, "rows": [3]}
+    assert study_tables.merge(old, new) == {
+        "date": 2, "tables": {"a": [1], "b": [3]}, "rows": [3]
+    }  # fmt: skip
+
+
 def test_captions_are_those_of_training_scenes():
     from vlmtutor.transfer.scene_sets import scene_set
 

@@ -2,7 +2,7 @@
 
 ``python -m vlmtutor.transfer.closing`` reads the stored studies of notebooks
 08, 09 and 10, measures what those of 08 did not (``kept``), and writes the
-table into ``notebooks/10_adapters.json`` under "closing".  Two minutes.
+table into ``notebooks/10_adapters.json`` under "closing".
 
 Figures are means over seeds on the task that all three studies share.  The
 studies use different numbers of test pictures, so gains are counted from
@@ -17,7 +17,7 @@ import sys
 
 from .. import stored
 from .few_shot import accuracy
-from .plans import PLANS
+from .plans import PLANS, Method
 from .study import SEEDS, learn
 from .study_tables import ordinary
 from .tasks import make_task
@@ -104,9 +104,18 @@ def wise_row(notes: dict) -> dict:
     return table_row("WiSE-FT", half, half[0]["parameters"], ends[0])
 
 
+def prompt_settings(notes: dict) -> dict:
+    """What CoOp and its kin were fit with: fixed, or chosen."""
+    methods = PLANS[STUDIES[0]].methods
+    return {
+        name: {**notes["settings"][name], **methods[name].fixed}
+        for name in PROMPTS
+    }
+
+
 def kept_by_prompts(clip, notes: dict, seeds=SEEDS, n: int = 6) -> dict:
     """What CoOp and its kin keep on stickers: fits with their settings."""
-    task, plan = notes["tasks"][TITLE], PLANS[STUDIES[0]]
+    task, settings = notes["tasks"][TITLE], prompt_settings(notes)
     world = make_task(
         clip, task["name"], task["domain"], strength=task["strength"]
     ).encode(seeds, splits=("train",))
@@ -118,7 +127,7 @@ def kept_by_prompts(clip, notes: dict, seeds=SEEDS, n: int = 6) -> dict:
         for seed in own:
             train = world.shots(MANY, seed, "base")
             predictor, _ = learn(
-                plan.methods[name], train, seed, **notes["settings"][name]
+                Method(name), train, seed, **settings.get(name, {})
             )
             kept = round(accuracy(predictor, clean), 4)
             shots = 0 if name == "zero-shot" else MANY
@@ -197,16 +206,15 @@ def shown(row: dict, column: str) -> str:
     return f"{value:.0f}" if row["method"] == "zero-shot" else f"{value:+.0f}"
 
 
-def closing_rows(clip) -> list[dict]:
-    """The whole table, from the stored studies."""
-    prompts, visual, adapters = map(stored.load, STUDIES)
+def closing_rows(prompts, visual, adapters, kept: dict) -> list[dict]:
+    """The whole table, from three studies and what CoOp and its kin keep."""
     tables = adapters["tables"][TITLE]
     own = [n for n in tables if n != "zero-shot"]
     seen = [n for n in visual["tables"][TITLE]
             if n not in ("zero-shot", "hand prompt", "CoOp")]  # fmt: skip
     return [
         zero_shot_row(tables["zero-shot"]),
-        *study_rows(prompts, PROMPTS, kept_by_prompts(clip, prompts)),
+        *study_rows(prompts, PROMPTS, kept),
         *study_rows(visual, seen),
         *study_rows(adapters, own),
         wise_row(adapters),
@@ -219,8 +227,13 @@ def main() -> int:
     from ..models.hub import load_clip
 
     torch.set_num_threads(1)
-    notes = stored.load(STUDIES[-1])
-    notes["closing"] = closing_rows(load_clip())
+    prompts, visual, notes = map(stored.load, STUDIES)
+    settings = prompt_settings(prompts)  # measured anew when these change
+    known = notes.get("prompts kept", {})
+    if known.get("settings") != settings:
+        kept = kept_by_prompts(load_clip(), prompts)
+        notes["prompts kept"] = known = {"settings": settings, "rows": kept}
+    notes["closing"] = closing_rows(prompts, visual, notes, known["rows"])
     stored.save(notes, STUDIES[-1])
     print(as_text(notes["closing"]))
     return 0

@@ -13,7 +13,7 @@ METHODS = {
     "zero-shot": Method("zero-shot", learns=False),
     "hand prompt": Method("hand prompt", learns=False),
     "CoOp": Method("CoOp", {"steps": 50}, {"lr": (3e-3, 1e-2)}),
-    "VP": Method("VP", STEPS, {"lr": (0.3, 1.0)}),
+    "VP": Method("VP", STEPS, {"lr": (0.03, 0.1, 0.3, 1.0)}),
     "VPT-shallow": Method("VPT-shallow", STEPS, {"lr": (5e-3, 1e-2)}),
     "VPT-deep": Method("VPT-deep", STEPS, {"lr": (1e-2, 3e-2)}),
     "UPT": Method("UPT", STEPS, {"lr": (2e-3, 5e-3)}),
@@ -25,7 +25,7 @@ METHODS = {
 }
 SEARCH_DOMAIN, SEARCH_SHOTS, SEARCH_PICTURES = "sketch", (4,), 4
 TASKS = {
-    ("mixed", "sketch"): (1, 4, 16),
+    ("mixed", "sketch"): (1, 16),
     ("faces", "pixel"): (1, 16),
 }
 N_TEST, N_KEPT = 6, 4  # pictures a class: of the task, and of stickers

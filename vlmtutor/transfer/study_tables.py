@@ -137,12 +137,23 @@ def run_task(
             found = {key: round(value, 4) for key, value in found.items()}
             found["seconds"] = round(seconds, 2)
             rows.append({"shots": k, "seed": seed, **found})
+            # some counts grow with the classes: those of the first task
             count = predictor.parameters_trained
-            notes["parameters"][method_name] = count
+            notes["parameters"].setdefault(method_name, count)
         notes["tables"][title][method_name] = rows
         mean = statistics.mean(row["base"] for row in rows[-len(seeds) :])
         say(f"  {method_name}: {mean:.2f} on base classes")
     return task
+
+
+def merge(old: dict, new: dict) -> dict:
+    """Two notes in one; of what both have, dicts are joined, new wins."""
+    joined = {
+        key: {**old[key], **new[key]}
+        for key in old.keys() & new.keys()
+        if isinstance(old[key], dict) and isinstance(new[key], dict)
+    }
+    return {**old, **new, **joined}
 
 
 def main(name: str, parts: dict, description: str, argv=None) -> int:
@@ -165,7 +176,7 @@ def main(name: str, parts: dict, description: str, argv=None) -> int:
     clip = load_clip(args.model) if args.model else load_clip()
     notes = {**heading(clip, SEEDS), "minutes": {}}
     path = args.out or stored.FOLDER / f"{name}.json"
-    if args.parts != [*parts] and path.exists():
+    if some := args.parts != [*parts] and path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         if before["model"] != notes["model"]:
             parser.error(f"{path.name} is of another model: run all parts")
@@ -175,5 +186,8 @@ def main(name: str, parts: dict, description: str, argv=None) -> int:
         parts[part](clip, notes)
         minutes = (time.perf_counter() - start) / 60
         notes["minutes"][part] = round(minutes, 1)
+        if some:  # other parts may have been run meanwhile
+            now = json.loads(path.read_text(encoding="utf-8"))
+            notes = merge(now, notes)
         print(f"{stored.save(notes, name, path)}: {part}, {minutes:.1f} min")
     return 0
