@@ -262,7 +262,7 @@ def best(scores: Tensor, share: float) -> Tensor:
     return scores.topk(round(share * len(scores))).indices.sort().values
 
 
-# The sweeps.  Most have one point in common: all scenes, as they are, in
+# The four sweeps.  Each has one point in common: all scenes, as they are, in
 # batches of BATCH, with CLIP's loss alone.  ``common`` is that run.
 
 
@@ -306,48 +306,26 @@ def batch_rows(data: Data, seed: int, common: Common) -> list[dict]:
 def noise_rows(data: Data, seed: int, common: Common) -> list[dict]:
     """Wrong captions; as they are, and what a first model thinks best.
 
-    The filter knows how many captions are wrong, not which.  It likes
-    scenes with one sticker, so all scenes and those alone are two questions.
+    The filter knows how many captions are wrong, not which.
     """
     rows = []
-    for stickers in ("one and two", "one"):
-        pairs = data.train
-        if stickers == "one":
-            pairs = pairs.subset(range(0, len(pairs), 2))
-        for share in NOISE:
-            dirty, wrong = shuffled(pairs, share, seed)
+    for share in NOISE:
+        dirty, wrong = shuffled(data.train, share, seed)
+        model, scores = common.model, common.scores
+        if share:
             model, _ = train(data, dirty, seed=seed)
-            judged = pair_scores(model, dirty)
-            keep = best(judged, 1 - (share or DROPPED))
-            again, _ = train(data, Part(dirty, keep), seed=seed)
-            singles = [len(dirty.scenes[i].objects) == 1 for i in keep]
-            where = {"stickers": stickers, "noise": share, "seed": seed}
-            found = {"auc": round(auc(judged, ~wrong), 3)} if share else {}
-            rows.append({**where, "kept": 1.0, **score(model, data)})
-            rows.append({
-                **where, "kept": round(len(keep) / len(dirty), 2),
-                **score(again, data), **found,
-                "wrong kept": round(wrong[keep].float().mean().item(), 3),
-                "one-sticker kept": round(sum(singles) / len(keep), 3),
-            })  # fmt: skip
+            scores = score(model, data)
+        rows.append({"noise": share, "kept": 1.0, "seed": seed, **scores})
+        judged = pair_scores(model, dirty)
+        keep = best(judged, 1 - (share or DROPPED))
+        again, _ = train(data, Part(dirty, keep), seed=seed)
+        found = {"auc": round(auc(judged, ~wrong), 3)} if share else {}
+        rows.append({
+            "noise": share, "kept": round(len(keep) / len(dirty), 2),
+            "seed": seed, **score(again, data), **found,
+            "wrong kept": round(wrong[keep].float().mean().item(), 3),
+        })  # fmt: skip
     return rows
-
-
-def order_rows(data: Data, seed: int, common: Common) -> list[dict]:
-    """All scenes from the start, or scenes with one sticker first.
-
-    The same number of steps, half as many again as in the other sweeps.
-    """
-    first = STEPS // 2
-    mixed, _ = train(data, steps=first + STEPS, seed=seed)
-    easy = Part(data.train, torch.arange(0, len(data.train), 2))
-    ordered, _ = train(data, easy, steps=first, seed=seed)
-    fit(ordered, contrast, data.train, STEPS, BATCH, lr=RATE, seed=seed,
-        progress=False)  # fmt: skip
-    return [
-        {"first": name, "seed": seed, **score(model, data)}
-        for name, model in (("all", mixed), ("one sticker", ordered))
-    ]
 
 
 def objective_rows(data: Data, seed: int, common: Common) -> list[dict]:
@@ -367,23 +345,18 @@ SWEEPS = {
     "data": data_rows,
     "batch": batch_rows,
     "noise": noise_rows,
-    "order": order_rows,
     "objectives": objective_rows,
 }
 
 
-def run(
-    seeds: tuple[int, ...] = (0, 1, 2),
-    sweeps: tuple[str, ...] = tuple(SWEEPS),
-    say=lambda text: None,
-) -> dict:
-    """The sweeps with each seed."""
-    found = {name: [] for name in sweeps}
+def run(seeds: tuple[int, ...] = (0, 1, 2), say=lambda text: None) -> dict:
+    """All sweeps with each seed."""
+    found = {name: [] for name in SWEEPS}
     for seed in seeds:
         data = make_data(seed=seed)
         common = common_run(data, seed)
-        for name in sweeps:
-            rows = SWEEPS[name](data, seed, common)
+        for name, sweep in SWEEPS.items():
+            rows = sweep(data, seed, common)
             found[name] += rows
             say(f"{name}: {rows}")
     return {**stored.heading(), "steps": STEPS, "batch size": BATCH,
@@ -396,22 +369,13 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument(
-        "--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS),
-        help="run some; the stored rows of the others stay",
-    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     start = time.perf_counter()
-    notes = run(tuple(args.seeds), tuple(args.sweeps), say=print)
-    minutes = (time.perf_counter() - start) / 60
-    if len(args.sweeps) < len(SWEEPS):
-        before = stored.load("06_pretraining")
-        minutes += before["minutes"]
-        notes = before | notes
-    notes["minutes"] = round(minutes, 1)
+    notes = run(tuple(args.seeds), say=print)
+    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
     path = stored.save(notes, "06_pretraining", args.out)
     print(f"{path} written after {notes['minutes']} minutes")
     return 0
