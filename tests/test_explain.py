@@ -14,9 +14,9 @@ from vlmtutor.memes.explain import (
     attention_gradients,
     explain,
     overlay,
-    relevance,
     seen_box,
 )
+from vlmtutor.models.relevance import gather_relevance
 
 PATCH, SIDE = 8, 4  # the known-answer model: 4 x 4 patches of 8 px
 
@@ -82,25 +82,25 @@ def noise():
 def test_relevance_by_hand():
     attention = torch.tensor([[[0.5, 0.5], [0.25, 0.75]]])
     gradient = torch.tensor([[[1.0, 2.0], [-4.0, 4.0]]])
-    once = relevance([attention], [gradient])
+    once = gather_relevance([attention], [gradient])
     # I + relu(A * g): the negative look does not count
     assert torch.equal(once, torch.tensor([[1.5, 1.0], [0.0, 4.0]]))
     step = once - torch.eye(2)
-    twice = relevance([attention] * 2, [gradient] * 2)
+    twice = gather_relevance([attention] * 2, [gradient] * 2)
     assert torch.allclose(twice, once + step @ once)
 
 
 def test_relevance_averages_the_heads_after_the_cut():
     attention = torch.ones(2, 2, 2)
     gradient = torch.stack([torch.full((2, 2), 3.0), torch.full((2, 2), -9.0)])
-    got = relevance([attention], [gradient])
+    got = gather_relevance([attention], [gradient])
     assert torch.allclose(got, torch.eye(2) + 1.5)
 
 
 def test_relevance_starts_as_identity_and_only_grows(tiny, noise):
     attentions, gradients = attention_gradients(tiny, noise, "a cat")
     for depth in range(len(attentions) + 1):
-        seen = relevance(attentions[:depth] or attentions[:1],
+        seen = gather_relevance(attentions[:depth] or attentions[:1],
                          gradients[:depth] or [0 * gradients[0]])  # fmt: skip
         assert (seen >= torch.eye(17)).all()
     assert len(attentions) == tiny.model.config.vision_config.num_hidden_layers

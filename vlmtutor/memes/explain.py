@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..models.relevance import gather_relevance
 from .pictures import as_seen
 
 # From dark to bright, so that the map reads without colour too.
@@ -42,28 +43,12 @@ def explain(clip, image: Image.Image, text: str) -> Tensor:
     if not text.strip():
         raise ValueError("no words to explain: write at least one")
     attentions, gradients = attention_gradients(clip, image, text)
-    patches = relevance(attentions, gradients)[0, 1:]  # [T]
+    patches = gather_relevance(attentions, gradients)[0, 1:]  # [T]
     low, high = patches.min(), patches.max()
     heat = (patches - low) / (high - low).clamp_min(1e-12)
     config = clip.model.config.vision_config
     side = config.image_size // config.patch_size
     return heat.unflatten(0, (side, side))  # [h, w]
-
-
-def relevance(attentions: list[Tensor], gradients: list[Tensor]) -> Tensor:
-    """How much each token has come to depend on each: [1 + T, 1 + T].
-
-    For each layer the attention [heads, 1 + T, 1 + T] times its gradient,
-    without what is negative, averaged over the heads, carries on what was
-    gathered before. Row and column 0 are the class token. It starts as the
-    identity and only grows.
-    """
-    tokens = attentions[0].shape[-1]
-    gathered = torch.eye(tokens)
-    for attention, gradient in zip(attentions, gradients, strict=True):
-        step = (attention * gradient).relu().mean(dim=0)
-        gathered = gathered + step @ gathered
-    return gathered
 
 
 def attention_gradients(
