@@ -225,9 +225,13 @@ def test_exam_marks_a_clip(teacher):
     assert run.Exam.draw("val", 4, seed=1).pictures != exam.pictures
 
 
-def test_a_saved_student_opens_like_any_clip(teacher, scenes, tmp_path):
+def test_a_saved_student_opens_like_any_clip(
+    teacher, scenes, tmp_path, capsys
+):
     student = small_clip(teacher, (0, 2))
-    again = vt.load_clip(save_clip(student, tmp_path / "small"))
+    folder = save_clip(student, tmp_path / "small")
+    assert capsys.readouterr() == ("", "")
+    again = vt.load_clip(folder)
     images = [scene.image for scene in scenes]
     cosine = (again.encode_images(images) * student.encode_images(images)).sum(
         1

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..models.blocks import seeded
 from ..models.clip import Clip
+from ..models.hub import _quiet
 
 
 def small_clip(
@@ -146,8 +147,9 @@ def save_clip(clip: Clip, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(clip.model).half().save_pretrained(folder)
-    clip.tokenizer.save_pretrained(folder)
+    with _quiet():  # no progress bar for a second's work
+        copy.deepcopy(clip.model).half().save_pretrained(folder)
+        clip.tokenizer.save_pretrained(folder)
     settings = clip.image_settings
     config = {
         "image_processor_type": "CLIPImageProcessor",
