@@ -1,9 +1,9 @@
-"""The slider of the first notebook in a real JupyterLab."""
+"""Sliders of notebooks in a real JupyterLab."""
 
 import pytest
 
 pytest.importorskip("playwright")
-from browser.pages import open_lab_page, run_all, scroll_to
+from browser.pages import clip_out, open_lab_page, run_all, scroll_to
 from playwright.sync_api import expect
 
 NOTEBOOK = "notebooks/00_start_here.ipynb"
@@ -25,3 +25,28 @@ def test_arrow_keys_move_to_another_scene(tmp_path_factory):
         assert page.locator(".widget-readout").first.inner_text() == "25"
         page.keyboard.press("ArrowLeft")
         expect(words).to_have_text(before[1])
+
+
+def test_a_warmer_softmax_is_less_sure(tmp_path_factory):
+    """The temperature of notebook 03; its trainings keep the kernel busy."""
+    with open_lab_page(
+        tmp_path_factory, "notebooks/03_contrastive.ipynb"
+    ) as page:
+        run_all(page)
+        scroll_to(page, ".widget-slider")
+        handle = page.locator(".widget-slider .noUi-handle")
+        picture = page.locator("img.widget-image").first
+        words = page.locator(".widget-html-content b").first
+        expect(words).not_to_be_empty()
+        before = picture.get_attribute("src"), words.text_content()
+        handle.focus()
+        for _ in range(6):
+            page.keyboard.press("ArrowRight")
+        wait = {"timeout": 240_000}
+        expect(words).not_to_have_text(before[1], **wait)
+        expect(picture).not_to_have_attribute("src", before[0], **wait)
+        clip_out(page, ".jp-OutputArea:has(.widget-slider)", "slider.png")
+        shares = [int(t.split()[0].rstrip("%")) for t in
+                  (before[1], words.text_content())]  # fmt: skip
+        assert shares[0] > shares[1]
+        assert page.locator(".widget-readout").first.inner_text() == "0.14"
