@@ -49,6 +49,7 @@ def output_texts(cell):
         texts = [output.get("text"), output.get("evalue")]
         data = output.get("data", {})
         texts += [v for k, v in data.items() if k.startswith("text/")]
+        texts += output.get("traceback", [])
         yield from ("".join(t) for t in texts if t)
 
 

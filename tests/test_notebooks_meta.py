@@ -7,6 +7,8 @@ import nbformat
 import notebook_rules as rules
 import pytest
 
+from vlmtutor.notebooks import normalise
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 ALL = sorted(FOLDER.rglob("[0-9][0-9]_*.ipynb"))
@@ -283,3 +285,17 @@ def test_counting_words():
     nb = notebook(text("Two [words](https://a.b/c/d)\n```\nnot these\n```"))
     assert rules.prose_length(nb, 2, 2) == []
     assert rules.prose_length(nb, 3, 9) == ["2 words of prose, not 3 to 9"]
+
+
+def test_refreshing_keeps_an_error_and_drops_where_it_was():
+    error = nbformat.v4.new_output(
+        "error", ename="NotImplementedError", evalue="your turn",
+        traceback=["File /home/me/course/claims.py:79", "your turn"],
+    )  # fmt: skip
+    nb = notebook(code("f()", [error], tags=["raises-exception"]))
+    assert rules.same_everywhere(nb)
+    normalise(nb)
+    assert rules.same_everywhere(nb) == []
+    (kept,) = nb.cells[0].outputs
+    assert (kept.ename, kept.evalue) == ("NotImplementedError", "your turn")
+    assert kept.traceback == ["NotImplementedError: your turn"]

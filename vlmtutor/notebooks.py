@@ -96,6 +96,9 @@ def normalise(notebook) -> None:
         for output in cell.get("outputs", []):
             # the widget is gone with its kernel: keep its text
             output.get("data", {}).pop(WIDGET_VIEW, None)
+            if output.output_type == "error":
+                # a traceback names files of the machine that ran it
+                output.traceback = [f"{output.ename}: {output.evalue}"]
 
 
 def refresh(path: Path) -> bool:
