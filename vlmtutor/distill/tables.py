@@ -61,5 +61,30 @@ def markdown(notes: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def stored_results(notes: dict, methods: Sequence[str]) -> str:
+    """Stored rows and verdicts of some methods, for a notebook to print.
+
+    Each row with its table and S, U and h as means over seeds and their
+    range, in points; each check with the difference and its 5–95 % interval.
+    """
+    lines = []
+    for name in methods:
+        method = notes["methods"][name]
+        for row in method["rows"]:
+            scores = (
+                f"{key} {spread(row['runs'], key)}" for key in ("S", "U", "h")
+            )
+            lines += [f"{row['method']} ({row['table']})"]
+            lines += ["    " + "  ".join(scores)]
+        for v in method["checks"]:
+            low, high = 100 * v["low"], 100 * v["high"]
+            lines += [f"  {v['verdict'].upper()}: {v['claim']}"]
+            lines += [
+                f"    {v['score']} {100 * v['difference']:+.1f} "
+                f"[{low:+.1f}, {high:+.1f}]"
+            ]
+    return "\n".join(lines)
+
+
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
