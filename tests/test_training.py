@@ -10,6 +10,7 @@ from vlmtutor.training import (
     evaluating,
     fit,
     learning_rate,
+    make_optimizers,
     parameter_groups,
     torch_threads,
 )
@@ -154,6 +155,41 @@ def test_weight_decay_is_for_matrices():
     assert [p.shape for p in decay["params"]] == [(4, 4)]
     assert decay["weight_decay"] == 0.1 and rest["weight_decay"] == 0
     assert len(rest["params"]) == 4
+
+
+def test_muon_takes_the_matrices():
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 2), nn.Embedding(3, 4), nn.Linear(4, 8)
+    )
+    muon, adamw = make_optimizers(net, "muon", 0.1, 0.1)
+    assert isinstance(muon, torch.optim.Muon)
+    assert [p.shape for p in muon.param_groups[0]["params"]] == [(8, 4)]
+    others = [p for g in adamw.param_groups for p in g["params"]]
+    assert len(others) == 4  # kernels, two biases, the table
+    (only,) = make_optimizers(net, "adamw", 0.1, 0.1)
+    assert sum(len(g["params"]) for g in only.param_groups) == 5
+    (only,) = make_optimizers(nn.LayerNorm(4), "muon", 0.1, 0.1)
+    assert isinstance(only, torch.optim.AdamW)  # no matrix in it
+
+
+def test_muon_steps_are_as_long_in_every_direction():
+    gradient = torch.diag(torch.tensor([8.0, 1.0, 0.5, 0.25]))
+    net = nn.Linear(4, 4, bias=False)
+    before = net.weight.detach().clone()
+    muon = make_optimizers(net, "muon", 0.1, 0.0)[0]
+    net.weight.grad = gradient
+    muon.step()
+    lengths = torch.linalg.svdvals(before - net.weight.detach())
+    assert lengths.max() < 2 * lengths.min()  # of the gradient: 32 times
+    assert lengths.mean() == pytest.approx(0.1 * 0.2 * 4**0.5, rel=0.3)
+
+
+def test_fit_learns_with_muon_and_refuses_other_names():
+    net = model()
+    history = quick(net, steps=150, lr=1.0, optimizer="muon")
+    assert history.loss[-1] < 0.1 < 1 < history.loss[0]
+    with pytest.raises(ValueError, match="muon"):
+        quick(model(), optimizer="sgd")
 
 
 def test_smooth_is_a_running_mean():

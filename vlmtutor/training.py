@@ -104,6 +104,38 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
+def make_optimizers(
+    model: nn.Module, optimizer: str, lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for matrices and AdamW for the rest.
+
+    AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101).  Muon (Jordan 2024,
+    in the form of Liu et al. 2025, arXiv 2502.16982) makes each step of a
+    matrix as long in every direction; its steps are scaled to be as large as
+    AdamW's, so one ``lr`` serves both.  ValueError for another name.
+    """
+    if optimizer not in ("adamw", "muon"):
+        raise ValueError(f"'adamw' or 'muon', not {optimizer!r}")
+    groups = parameter_groups(model, weight_decay)
+    made: list[torch.optim.Optimizer] = []
+    if optimizer == "muon":
+        matrices = [p for p in groups[0]["params"] if p.ndim == 2]
+        others = [p for p in groups[0]["params"] if p.ndim != 2]
+        groups[0] = groups[0] | {"params": others}
+        if matrices:
+            made.append(
+                torch.optim.Muon(
+                    matrices, lr=lr, weight_decay=weight_decay,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )  # fmt: skip
+    if any(group["params"] for group in groups):
+        made.append(
+            torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+        )
+    return made
+
+
 @contextlib.contextmanager
 def torch_threads(n: int | None) -> Iterator[None]:
     """Use ``n`` torch threads inside the ``with``; None changes nothing."""
@@ -145,14 +177,15 @@ def fit(
     progress: bool = True,
     name: str = "training",
     bf16: bool = False,
+    optimizer: str = "adamw",
 ) -> History:
     """Train ``model`` in place for ``steps`` steps; the History of it.
 
     ``loss(model, batch)`` returns a scalar, or named terms that are added.
     ``data`` has a length and ``data.batch(index)``, as
     :class:`vlmtutor.pairs.Pairs`; or it is a tensor or a list of tensors of
-    one length, and a batch is the tensor, or the list, of their rows.  AdamW
-    (Loshchilov and Hutter 2017, arXiv 1711.05101) with
+    one length, and a batch is the tensor, or the list, of their rows.
+    ``optimizer`` is "adamw" or "muon" (:func:`make_optimizers`), with
     :func:`learning_rate`; gradients longer than ``clip_norm`` are shortened.
     ``evaluate(model)`` is called before the first step, after each ``every``
     steps and at the end, without gradients.  ``seed`` decides the order of
@@ -163,11 +196,9 @@ def fit(
     """
     length, take = _access(data)
     rows = batches(length, batch_size, seed)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, weight_decay), lr=lr, betas=(0.9, 0.98),
-        fused=True,
-    )  # fmt: skip
-    weights = [p for g in optimizer.param_groups for p in g["params"]]
+    optimizers = make_optimizers(model, optimizer, lr, weight_decay)
+    groups = [g for one in optimizers for g in one.param_groups]
+    weights = [p for group in groups for p in group["params"]]
     history = History()
 
     def look(step: int) -> None:
@@ -181,7 +212,7 @@ def fit(
         look(0)
         for step in bar:
             begun = time.perf_counter()
-            for group in optimizer.param_groups:
+            for group in groups:
                 group["lr"] = learning_rate(step, steps, lr, warmup)
             index = next(rows)
             with bf16_products(bf16):
@@ -192,11 +223,13 @@ def fit(
             value = total.item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value} at step {step}")
-            optimizer.zero_grad(set_to_none=True)
+            for one in optimizers:
+                one.zero_grad(set_to_none=True)
             total.backward()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(weights, clip_norm)
-            optimizer.step()
+            for one in optimizers:
+                one.step()
             history.loss.append(value)
             for term, part in terms.items():
                 history.terms.setdefault(term, []).append(part.item())
