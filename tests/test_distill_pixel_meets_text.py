@@ -189,6 +189,32 @@ def test_fusion_goes_both_ways():
     assert not torch.allclose(names, other_names, atol=1e-4)
 
 
+def test_fusioner_starts_from_clips_cosines():
+    W, dense = (
+        texts.text_classifier(clip(), NAMES),
+        bench().test_pictures.dense,
+    )
+    cosines = (dense @ W.T).flatten()
+    found = {}
+    for start in ("agreement", "chance"):
+        net = fusioner.FusionNet(clip().embed_dim, 2, 64, 0, start)
+        pixels, names = net.fuse(dense, W)
+        ours = pixels @ names.mT
+        found[start] = torch.corrcoef(torch.stack([cosines, ours.flatten()]))
+    assert found["agreement"][0, 1] > max(0.5, found["chance"][0, 1])
+
+
+def test_fusioner_takes_other_names_for_each_picture():
+    net = fitted("Fusioner").net
+    W, dense = (
+        texts.text_classifier(clip(), NAMES),
+        bench().test_pictures.dense,
+    )
+    each = torch.stack([W[:2], W[2:4]])
+    both = net(dense[:2], each)
+    close(both[1:], net(dense[1:2], W[2:4]), atol=1e-4)
+
+
 def test_fusioner_says_yes_or_no_per_name():
     scores = fitted("Fusioner").scores(bench().test_pictures, NAMES)
     assert scores.min() >= 0 and scores.max() <= 1
@@ -232,6 +258,17 @@ def test_without_prompts_the_tower_is_clips_own():
     picture, patches = net.embeds(states)
     close(picture, pictures.image_embeds, atol=5e-3)
     close(patches, pictures.patch_tokens, atol=5e-3)
+
+
+def test_zegclip_starts_from_clips_cosines():
+    net = zegclip.ZegNet(clip(), tune="nothing", descriptor=False, layers=1)
+    states = bench().test_pictures.hidden(len(vision_blocks(clip())) - 2)
+    W = texts.text_classifier(clip(), NAMES)
+    with torch.no_grad():
+        cosines = net.embeds(states)[1] @ W.T  # [N, T, C]
+        logits = net(states, W)[-1].flatten(2).mT
+    scale = clip().embed_dim / net.layers[0].heads ** 0.5 / 128**0.5
+    close(logits, scale * cosines, atol=1e-4)
 
 
 def test_the_mask_is_the_attention_before_its_softmax():

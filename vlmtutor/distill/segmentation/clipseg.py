@@ -106,7 +106,9 @@ class Decoder(nn.Module):
     [N, P, D].
     """
 
-    def __init__(self, clip, levels: int, width: int, seed: int):
+    def __init__(
+        self, clip, levels: int, width: int, seed: int, start="agreement"
+    ):
         super().__init__()
         config = clip.model.config.vision_config
         D, W = clip.embed_dim, config.hidden_size
@@ -118,6 +120,17 @@ class Decoder(nn.Module):
             self.blocks = nn.ModuleList(Block(width, 4) for _ in range(levels))
             self.scale, self.shift = nn.Linear(D, width), nn.Linear(D, width)
             self.read = nn.ConvTranspose2d(width, 1, self.patch, self.patch)
+            if start == "agreement":
+                self._agree(clip)
+
+    @torch.no_grad()
+    def _agree(self, clip) -> None:
+        """The deepest state and the prompt meet where CLIP's towers do."""
+        nn.init.orthogonal_(self.scale.weight)
+        joint = clip.model.visual_projection.weight
+        self.reduce[0].weight.copy_(self.scale.weight @ joint)
+        for linear in (self.scale, self.reduce[0]):
+            nn.init.zeros_(linear.bias)
 
     def forward(self, states: list[Tensor], prompts: Tensor) -> Tensor:
         N, P = prompts.shape[:2]
@@ -196,7 +209,8 @@ def untrained(clip, seed: int):
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), negatives=0.2,
     levels=3, interpolate=True, backbone="clip", background=HALF,
-    prompt="text", width=48, questions=3, steps=150, batch_size=16, lr=2e-3,
+    prompt="text", start="agreement", scaled=0.5, width=48, questions=3,
+    steps=150, batch_size=16, lr=2e-3,
 ) -> CLIPSeg:  # fmt: skip
     """Train the decoder on base masks, a few questions a picture.
 
@@ -208,9 +222,10 @@ def fit(
     texts = torch.stack([
         raw_texts(clip, [t.format(n) for n in data.names]) for t in TEMPLATES
     ], 1)  # [C, templates, D]  # fmt: skip
-    unit = float(texts.norm(dim=-1).mean())
+    # entries of ordinary size, as those of CLIP in the paper
+    unit = float(texts.norm(dim=-1).mean()) / texts.shape[-1] ** scaled
     supports = base_supports(clip, data) if interpolate else None
-    decoder = Decoder(clip, levels, width, seed)
+    decoder = Decoder(clip, levels, width, seed, start)
     model = CLIPSeg(clip, decoder, layers, unit, background, prompt, random)
     states = [state.half() for state in model.states(data.pictures)]
     here = torch.stack([

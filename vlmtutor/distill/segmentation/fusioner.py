@@ -5,8 +5,10 @@ Vision-Language Models", arXiv 2210.15138.  Frozen: both encoders; trained:
 projections, a transformer over [patches; names] in which all look at all, and
 a decoder that enlarges the patches.  A pixel has a name if their cosine says
 so, yes or no for each name.  Simplified: two layers of width 64, two
-enlarging steps, value-path patches for the visual tokens; a step asks for 12
-names (the paper: one), so that names are used to each other's company.
+enlarging steps, value-path patches for the visual tokens; a picture is asked
+for 12 names (the paper: one), so that names are used to each other's company;
+the projections of patches and names start as one, since twenty names cannot
+teach again what CLIP's towers agreed on.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ...models.blocks import Transformer
 from ...transfer.base import minimise, seeded, seeded_weights
 from ...world import find_category
 from ..blocks import as_map
-from ..data import DensePictures, Masked
+from ..data import DensePictures, Masked, tags_of
 from ..info import Check, Info
 from ..losses import bce_ignore
 from ..refine import shrink_labels, upsample
@@ -39,7 +41,8 @@ INFO = Info(
     "Vision-Language Models",
     year=2022, arxiv="2210.15138", table="inductive", needs=Masked,
     frozen="CLIP", tuned="a fusion transformer and a decoder",
-    simplified="two layers of width 64; 12 names at once",
+    simplified="two layers of width 64; 12 names at once; starts from "
+    "CLIP's cosines",
     knobs={"background": (0.3, 0.5)}, reading=("background",),
 )  # fmt: skip
 ROWS = (INFO,)
@@ -65,9 +68,17 @@ def word_vectors(names: list[str], width: int) -> Tensor:
 
 
 class FusionNet(nn.Module):
-    """``net(patches, names)``: [N, T, D], [C, D] → logits [N, C, 4 g, 4 g]."""
+    """``net(patches, names)``: [N, T, D], [C, D] → logits [N, C, 4 g, 4 g].
 
-    def __init__(self, embed_dim: int, layers: int, width: int, seed: int):
+    ``names`` may be [N, C, D], others for each picture.  ``start``
+    "agreement": both projections begin as one, and what follows near the
+    identity, so that cosines begin as CLIP's; "chance": all is drawn.
+    """
+
+    def __init__(
+        self, embed_dim: int, layers: int, width: int, seed: int,
+        start: str = "agreement",
+    ):  # fmt: skip
         super().__init__()
         with seeded_weights(seed):
             self.see = nn.Sequential(
@@ -82,9 +93,28 @@ class FusionNet(nn.Module):
             self.to_pixels = nn.Linear(width, width)
             self.to_names = nn.Linear(width, width)
             self.decode = nn.Sequential(
-                *self._enlarge(width, width), *self._enlarge(width, width // 2)
+                *self._enlarge(width, width), *self._enlarge(width, width)
             )
-            self.last = nn.Conv2d(width // 2, width, 1)
+            self.last = nn.Conv2d(width, width, 1)
+            if start == "agreement":
+                self._agree()
+
+    @torch.no_grad()
+    def _agree(self) -> None:
+        nn.init.orthogonal_(self.see[1].weight)
+        self.hear[1].weight.copy_(self.see[1].weight)
+        for linear in (self.see[1], self.hear[1]):
+            nn.init.zeros_(linear.bias)
+        for block in self.fusion.blocks:
+            block.attention.out.weight.mul_(0.1)
+            block.mlp[2].weight.mul_(0.1)
+        for layer in (self.to_pixels, self.to_names):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        for layer in (*self.decode, self.last):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.dirac_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     @staticmethod
     def _enlarge(inside: int, outside: int) -> list[nn.Module]:
@@ -97,7 +127,9 @@ class FusionNet(nn.Module):
     def fuse(self, patches: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
         """Patches [N, T, W] and names [N, C, W] after reading each other."""
         seen = self.see(patches)
-        heard = (self.hear(names) + self.kind).expand(len(seen), -1, -1)
+        heard = self.hear(names) + self.kind
+        if heard.ndim == 2:  # the same names for every picture
+            heard = heard.expand(len(seen), -1, -1)
         both = self.fusion(torch.cat([seen, heard], 1))
         T = patches.shape[1]
         return self.to_pixels(both[:, :T]), self.to_names(both[:, T:])
@@ -138,21 +170,27 @@ class Fusioner:
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), layers=2,
-    pair="clip", background=0.5, width=64, steps=120, batch_size=16, lr=2e-3,
+    pair="clip", start="agreement", background=0.5, width=64, steps=120,
+    batch_size=16, lr=2e-3,
 ) -> Fusioner:  # fmt: skip
-    """Train fusion and decoder on base masks; ``layers`` 0 has no fusion."""
-    net = FusionNet(clip.embed_dim, layers, width, seed)
+    """Train fusion and decoder on base masks; ``layers`` 0 has no fusion.
+
+    A picture is asked for all that is in it and for some that is not.
+    """
+    net = FusionNet(clip.embed_dim, layers, width, seed, start)
     model = Fusioner(clip, net, pair, background)
     patches, vectors = data.pictures.dense, model.vectors(data.names)
     side = ENLARGED * round(patches.shape[1] ** 0.5)
     labels = shrink_labels(data.labels, side)
-    dice, C = seeded(seed), len(data.names)
+    here, dice = tags_of(data.labels, len(data.names)).float(), seeded(seed)
+    several = min(ASKED, len(data.names))
 
     def loss(rows: Tensor) -> Tensor:
-        asked = torch.randperm(C, generator=dice)[:ASKED]
+        luck = torch.rand(here[rows].shape, generator=dice)
+        asked = (here[rows] + luck).topk(several, dim=1).indices  # [B, Q]
         logits = net(patches[rows], vectors[asked])
         y = labels[rows]
-        truth = y[:, None] == asked[:, None, None]
+        truth = y[:, None] == asked[:, :, None, None]
         return bce_ignore(logits, truth, (y != 255)[:, None])
 
     minimise(

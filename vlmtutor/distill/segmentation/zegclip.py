@@ -6,7 +6,8 @@ in the picture tower, a linear map of [text * picture; text] (the relationship
 descriptor), and a decoder in which names look at patches but not at each
 other.  A mask is the decoder's attention before its softmax, judged yes or no
 per name (focal and dice loss).  Simplified: prompts in the last two blocks
-only, so that training starts from kept states; two decoder layers.
+only, so that training starts from kept states; two decoder layers, whose
+logits start as CLIP's cosines, since so few steps from chance teach nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _FACTS = {
     "Segmentation",
     "year": 2023, "arxiv": "2212.03588", "frozen": "CLIP",
     "tuned": "prompts, descriptor, decoder",
-    "simplified": "prompts in two blocks, two decoder layers",
+    "simplified": "prompts in two blocks, two decoder layers; starts from "
+    "CLIP's cosines",
     "reading": ("offset", "background"), "split": True,
 }  # fmt: skip
 INFO = Info(
@@ -88,13 +90,14 @@ class ZegNet(nn.Module):
     """``net(states, W)``: logits of masks [N, C, g, g], one per layer.
 
     ``states`` [N, 1 + T, width]: the hidden state that the last blocks read.
+    ``start`` "agreement" or "chance": see :meth:`_agree`.
     ``tune`` says what of the tower moves: "prompts", "blocks" (copies of
     them) or "nothing".  ``descriptor`` False leaves the query the text alone.
     """
 
     def __init__(
         self, clip, tune="prompts", descriptor=True, n_prompts=4, layers=2,
-        width=128, heads=2, seed=0,
+        width=128, heads=2, seed=0, start="agreement",
     ):  # fmt: skip
         super().__init__()
         D, W = clip.embed_dim, clip.model.config.vision_config.hidden_size
@@ -117,6 +120,26 @@ class ZegNet(nn.Module):
                 LookLayer(width, heads, last=k == layers - 1)
                 for k in range(layers)
             )
+            if start == "agreement":
+                self._agree()
+
+    @torch.no_grad()
+    def _agree(self) -> None:
+        """Names and patches start in one space: logits follow cosines."""
+        D = self.patches.in_features
+        nn.init.orthogonal_(self.patches.weight)
+        if self.descriptor:
+            self.query.weight[:, :D].mul_(0.1)
+        self.query.weight[:, -D:].copy_(self.patches.weight)
+        for linear in (self.query, self.patches):
+            nn.init.zeros_(linear.bias)
+        for layer in self.layers:
+            for linear in (layer.query, layer.key):
+                nn.init.eye_(linear.weight)
+                nn.init.zeros_(linear.bias)
+            if not layer.last:
+                layer.out.weight.mul_(0.1)
+                layer.mlp[-1].weight.mul_(0.1)
 
     def embeds(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Joint embeddings of class token [N, D] and patches [N, T, D]."""
@@ -184,8 +207,8 @@ class ZegCLIP:
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), tune="prompts",
-    descriptor=True, exclusive=False, self_train_at=None, offset=0.1,
-    background=0.5, steps=80, batch_size=12, lr=2e-3,
+    descriptor=True, exclusive=False, self_train_at=None, start="agreement",
+    offset=0.1, background=0.5, steps=80, batch_size=12, lr=2e-3,
 ) -> ZegCLIP:  # fmt: skip
     """Train on base masks; with ``novel`` names also on its own guesses.
 
@@ -193,7 +216,7 @@ def fit(
     get the best of the novel names.  Before, they count for nothing (in the
     released code they are a no for every seen name).
     """
-    net = ZegNet(clip, tune, descriptor, seed=seed)
+    net = ZegNet(clip, tune, descriptor, seed=seed, start=start)
     names = list(names) or list(data.names)
     W = text_classifier(clip, names)
     states = data.pictures.hidden(len(vision_blocks(clip)) - DEEP).half()
