@@ -50,8 +50,8 @@ from pairing_case import (  # noqa: E402
 
 from vlmtutor.memes import EmbeddingCache, identity, match  # noqa: E402
 from vlmtutor.memes.captions import read_captions  # noqa: E402
-from vlmtutor.memes.embed import has_bf16  # noqa: E402
 from vlmtutor.models import load_clip  # noqa: E402
+from vlmtutor.precision import has_bf16  # noqa: E402
 
 TIE = 0.003  # cosine; bf16 tells no smaller differences
 IMAGES = Path(__file__).parents[2] / "images"

@@ -7,19 +7,20 @@ weights. So a changed caption encodes itself only, and a second run nothing.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch.overrides import TorchFunctionMode
 
+from ..precision import FloatAttention, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
 from .pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
@@ -28,37 +29,6 @@ PRECISIONS = ("fp32", "bf16", "auto")
 
 _PIXELS_AT_ONCE = 16_000_000  # decoded pictures waiting: a bound on memory
 _TEXTS_AT_ONCE = 32
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    names = ("amx_bf16", "avx512_bf16", "bf16")
-    return any(capabilities.get(name) for name in names)
-
-
-class _FloatAttention(TorchFunctionMode):
-    """Attention in float32 inside bfloat16 autocast.
-
-    Matrix products gain from bfloat16. Attention on a CPU loses: in
-    bfloat16 it runs several times slower than in float32.
-    """
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is not F.scaled_dot_product_attention:
-            return function(*args, **kwargs)
-        with torch.autocast("cpu", enabled=False):
-            return function(
-                *map(_float, args),
-                **{name: _float(value) for name, value in kwargs.items()},
-            )
-
-
-def _float(value):
-    """A tensor of any floating-point type in float32; the rest as it is."""
-    is_floats = isinstance(value, torch.Tensor) and value.is_floating_point()
-    return value.float() if is_floats else value
 
 
 class Embedder:
@@ -124,7 +94,13 @@ class Embedder:
         salt = self._salt("image")
         chunks = _chunks(images, self.batch_size)
         ready = _ahead(lambda chunk: self._prepare(chunk, salt), chunks)
-        return (row for rows in ready for row in self._finish(*rows))
+
+        def results() -> Iterator[torch.Tensor | UnreadablePicture]:
+            for rows in ready:
+                yield from self._finish(*rows)
+                _release_memory()
+
+        return results()
 
     def _prepare(self, chunk, salt):
         """Cached embeddings, errors and keys; model input for the rest."""
@@ -188,7 +164,7 @@ class Embedder:
             if self.precision != "bf16":
                 yield
                 return
-            with torch.autocast("cpu", torch.bfloat16), _FloatAttention():
+            with torch.autocast("cpu", torch.bfloat16), FloatAttention():
                 yield
 
     def _salt(self, kind: str) -> bytes:
@@ -218,6 +194,16 @@ def _open(item) -> tuple[bytes, Callable[[], Image.Image]]:
         return size + picture.tobytes(), lambda: picture
     data = read_bytes(item)
     return data, lambda: decode_picture(data)
+
+
+def _release_memory() -> None:
+    """Give what was freed back to the system, where the C library can.
+
+    Two threads that take and free large blocks in turn leave holes; glibc
+    keeps them, and a run over 10,000 pictures would grow with each batch.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _chunks(items: Iterable, size: int) -> Iterator[list]:

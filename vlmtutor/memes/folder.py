@@ -24,6 +24,7 @@ from .render import STYLES, render
 from .report import Meme, Report, Skipped
 
 ALTERNATIVES = 3  # in the report
+IN_MEMORY = 1024  # embeddings in the cache; the others are in its folder
 
 
 def caption_folder(
@@ -80,7 +81,9 @@ def caption_folder(
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    cache = EmbeddingCache(stored_embeddings(out) if resume else None)
+    cache = EmbeddingCache(
+        stored_embeddings(out) if resume else None, limit=IN_MEMORY
+    )
     embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
 
@@ -153,7 +156,8 @@ def _list_folder(
 
 def _embed(files: list[Path], stream: Iterator, progress: bool):
     """The readable files, their embeddings [N, D], and the others."""
-    readable, rows, skipped = [], [], []
+    readable, skipped = [], []
+    embeds = None  # one table: thousands of small tensors scatter the memory
     rows_of = tqdm(
         zip(files, stream, strict=True),
         "looking", len(files), unit="picture", disable=not progress,
@@ -162,9 +166,15 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
         if isinstance(row, UnreadablePicture):
             skipped.append(Skipped(path.name, str(row)))
         else:
+            if embeds is None:
+                embeds = torch.empty(len(files), len(row))
+            embeds[len(readable)] = row
             readable.append(path)
-            rows.append(row)
-    return readable, torch.stack(rows) if rows else None, skipped
+    return (
+        readable,
+        None if embeds is None else embeds[: len(readable)],
+        skipped,
+    )
 
 
 def _draw_all(
