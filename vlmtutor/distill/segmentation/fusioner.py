@@ -43,7 +43,7 @@ INFO = Info(
     frozen="CLIP", tuned="a fusion transformer and a decoder",
     simplified="two layers of width 64; 12 names at once; starts from "
     "CLIP's cosines",
-    knobs={"background": (0.3, 0.5)}, reading=("background",),
+    knobs={"background": (0.2, 0.3)}, reading=("background",),
 )  # fmt: skip
 ROWS = (INFO,)
 
@@ -149,7 +149,7 @@ class Fusioner:
     clip: object
     net: FusionNet
     pair: str = "clip"
-    background: float = 0.5
+    background: float = 0.2
 
     @property
     def trained(self) -> int:
@@ -170,8 +170,8 @@ class Fusioner:
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), layers=2,
-    pair="clip", start="agreement", background=0.5, width=64, steps=120,
-    batch_size=16, lr=2e-3,
+    pair="clip", start="agreement", background=0.2, width=64, steps=120,
+    batch_size=16, lr=5e-4,
 ) -> Fusioner:  # fmt: skip
     """Train fusion and decoder on base masks; ``layers`` 0 has no fusion.
 

@@ -186,7 +186,7 @@ class LSeg:
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), encoder="pixels",
     reg_depth=2, classifier="words", answers="all", shuffled=False,
-    steps=120, batch_size=16, lr=3e-3,
+    steps=150, batch_size=16, lr=2e-3,
 ) -> LSeg:  # fmt: skip
     """Train the encoder on base masks.
 
