@@ -189,6 +189,16 @@ def test_command_adds_methods_to_the_stored_file(small, tmp_path, capsys):
     assert notes["methods"]["one"]["rows"] == []
 
 
+def test_checks_may_be_made_on_fewer_seeds(small, tmp_path):
+    out = tmp_path / "out.json"
+    options = ("--small", "--no-references", "--seeds", "0", "1", "2",
+               "--check-seeds", "1", "--out", str(out))  # fmt: skip
+    assert small("one", *options) == 0
+    method = json.loads(out.read_text("utf-8"))["methods"]["one"]
+    assert [r["seed"] for r in method["rows"][0]["runs"]] == [0, 1, 2]
+    assert len(method["checks"][0]["by_seed"]) == 1
+
+
 def test_a_closed_gate_says_so(monkeypatch):
     from vlmtutor.distill.gates import LIMITS, TOLD
 

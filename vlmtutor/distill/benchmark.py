@@ -176,8 +176,17 @@ def describe(info: Info, knobs: dict) -> dict:
     }  # fmt: skip
 
 
-def run_method(module, benches: Sequence[Bench], chosen: dict, say=print):
-    """All rows of a method over seeds, and the verdicts on its checks."""
+def run_method(
+    module,
+    benches: Sequence[Bench],
+    chosen: dict,
+    say=print,
+    check_seeds: Sequence[int] | None = None,
+) -> dict:
+    """All rows of a method over seeds, and the verdicts on its checks.
+
+    ``check_seeds``: seeds of the checks, if they are not all.
+    """
     rows: dict[str, list] = {info.name: [] for info in module.ROWS}
     checked = []
     for bench in benches:
@@ -190,7 +199,9 @@ def run_method(module, benches: Sequence[Bench], chosen: dict, say=print):
                 f"U {100 * row['U']:.1f} h {100 * row['h']:.1f}, "
                 f"{row['fit_s']} s"
             )
-        checked.append(module.checks(trial, bench.protocol.seed))
+        seed = bench.protocol.seed
+        if check_seeds is None or seed in check_seeds:
+            checked.append(module.checks(trial, seed))
         bench.forget()  # three seeds at once have to fit the memory
     verdicts = weigh(checked)
     for v in verdicts:
@@ -214,6 +225,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("segmentation",))
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=known)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument(
+        "--check-seeds", nargs="+", type=int, default=None,
+        help="seeds of the checks, whose fits take longest; default: all",
+    )  # fmt: skip
     parser.add_argument("--model", help="folder or hub id")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
@@ -256,7 +271,9 @@ def run(args: argparse.Namespace) -> int:
         chosen = notes["methods"].get(name, {}).get("chosen", {})
         if args.tune:
             chosen = choose(module, Bench(clip, make(TUNING_SEED).pseudo()))
-        found = run_method(module, benches, chosen)
+        found = run_method(
+            module, benches, chosen, check_seeds=args.check_seeds
+        )
         found["chosen"] = chosen
         found["seconds"] = round(time.perf_counter() - started)
         notes["methods"][name] = found

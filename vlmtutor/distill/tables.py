@@ -49,14 +49,16 @@ def markdown(notes: dict) -> str:
             lines.append(_row(cells))
         lines.append("")
     lines += ["### Checks", ""]
-    head = ["method", "claim", "score", "difference", "5–95 %", "verdict"]
+    head = [
+        "method", "claim", "score", "difference", "5–95 %", "seeds", "verdict"
+    ]  # fmt: skip
     lines += [_row(head), _row(["---"] * len(head))]
     for name, method in notes["methods"].items():
         for v in method["checks"]:
             interval = f"{100 * v['low']:+.1f} to {100 * v['high']:+.1f}"
             lines.append(_row([
                 name, v["claim"], v["score"], f"{100 * v['difference']:+.1f}",
-                interval, v["verdict"],
+                interval, str(len(v["by_seed"])), v["verdict"],
             ]))  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -81,7 +83,7 @@ def stored_results(notes: dict, methods: Sequence[str]) -> str:
             lines += [f"  {v['verdict'].upper()}: {v['claim']}"]
             lines += [
                 f"    {v['score']} {100 * v['difference']:+.1f} "
-                f"[{low:+.1f}, {high:+.1f}]"
+                f"[{low:+.1f}, {high:+.1f}], seeds: {len(v['by_seed'])}"
             ]
     return "\n".join(lines)
 
