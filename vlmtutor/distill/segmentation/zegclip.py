@@ -285,8 +285,4 @@ def checks(bench, seed: int) -> list[Check]:
             "self-training on novel names helps them",
             bench.result(SELF_TRAINED), full, score="U",
         ),
-        Check(
-            "a start where CLIP's towers agree beats one by chance",
-            full, bench.result(INFO, start="chance"),
-        ),
     ]  # fmt: skip
