@@ -5,10 +5,10 @@ arXiv 2112.10003.  Frozen: both towers; trained: a small transformer that
 climbs CLIP's hidden states from deep to shallow, told once what to look for
 by FiLM (scale and shift) with the prompt's embedding.  Each prompt is a
 yes-or-no question of its own, asked in vain now and then.  Simplified: three
-levels of width 48; names, synonyms and descriptions of base classes for
-PhraseCut's phrases; embeddings keep their lengths, but are scaled so that
-their entries are about 1, or 150 steps would hardly hear them; no visual
-supports from other pictures than the training scenes.
+levels of width 48; prompts are names in templates for PhraseCut's phrases;
+embeddings keep their lengths, but are scaled so that their entries are about
+1, or 150 steps would hardly hear them; no visual supports from other pictures
+than the training scenes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ...models.blocks import Block
 from ...transfer.base import minimise, seeded, seeded_weights
-from ...world import StickerWorld, find_category
+from ...world import StickerWorld
 from ...zero_shot import TEMPLATES
 from ..blocks import as_map
 from ..data import DensePictures, Masked, taps
@@ -32,13 +32,14 @@ from ..info import Check, Info
 DARK = 0.1  # brightness of what surrounds a visual prompt
 SUPPORTS = 4  # visual prompts a class
 HALF = 0.5
+SURE = 0.2  # chosen on pseudo-novel classes of validation scenes
 
 INFO = Info(
     name="CLIPSeg", paper="Image Segmentation Using Text and Image Prompts",
     year=2022, arxiv="2112.10003", table="inductive", needs=Masked,
     frozen="CLIP", tuned="a decoder of hidden states",
-    simplified="width 48, base names and descriptions for phrases",
-    knobs={"background": (0.3, 0.5)}, reading=("background", "prompt"),
+    simplified="width 48, names for phrases",
+    knobs={"background": (SURE, HALF)}, reading=("background", "prompt"),
 )  # fmt: skip
 ROWS = (INFO,)
 
@@ -48,16 +49,6 @@ def raw_texts(clip, texts: list[str]) -> Tensor:
     with torch.no_grad():
         output = clip.model.get_text_features(**clip.tokenize(texts))
     return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def phrase_prompts(clip, name: str, most: int = 16) -> Tensor:
-    """Ways to speak of a class: its names in templates, descriptions."""
-    category = find_category(name)
-    texts = list(category.descriptions)
-    for word in (name, *category.synonyms):
-        texts += [template.format(word) for template in TEMPLATES]
-    turns = [texts[k % len(texts)] for k in range(most)]
-    return raw_texts(clip, turns)  # [most, D]
 
 
 def raw_images(clip, images: list[Image.Image]) -> Tensor:
@@ -161,7 +152,7 @@ class CLIPSeg:
     decoder: Decoder
     layers: tuple[int, ...]
     unit: float
-    background: float = HALF
+    background: float = SURE
     prompt: str = "text"
     random: object = None
 
@@ -206,25 +197,19 @@ def untrained(clip, seed: int):
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), negatives=0.2,
-    levels=3, interpolate=True, backbone="clip", background=HALF,
-    prompt="text", phrases=True, width=48, questions=3, steps=150,
-    batch_size=16, lr=2e-3,
+    levels=3, interpolate=True, backbone="clip", background=SURE,
+    prompt="text", width=48, questions=3, steps=150, batch_size=16, lr=2e-3,
 ) -> CLIPSeg:  # fmt: skip
     """Train the decoder on base masks, a few questions a picture.
 
     ``negatives``: how often a question asks for what is not there.
-    ``phrases``: ask with synonyms and descriptions, not with names alone.
     ``interpolate`` mixes the words with a visual prompt of the class.
     """
     layers = taps(clip)[-levels:]
     random = untrained(clip, seed) if backbone == "random" else None
-    if phrases:
-        texts = torch.stack([phrase_prompts(clip, n) for n in data.names])
-    else:
-        texts = torch.stack([
-            raw_texts(clip, [t.format(n) for n in data.names])
-            for t in TEMPLATES
-        ], 1)  # [C, templates, D]  # fmt: skip
+    texts = torch.stack([
+        raw_texts(clip, [t.format(n) for n in data.names]) for t in TEMPLATES
+    ], 1)  # [C, templates, D]  # fmt: skip
     # entries of ordinary size, as those of CLIP in the paper
     unit = float(texts.norm(dim=-1).mean()) / texts.shape[-1] ** 0.5
     supports = base_supports(clip, data) if interpolate else None
@@ -288,6 +273,10 @@ def checks(bench, seed: int) -> list[Check]:
             "mixed training helps when the prompt is a picture",
             bench.result(INFO, prompt="image"),
             bench.result(INFO, prompt="image", interpolate=False),
+        ),
+        Check(  # the paper's table says the opposite, of other data
+            "mixed training helps novel names asked in words",
+            full, bench.result(INFO, interpolate=False), score="U",
         ),
         Check(
             "CLIP's states beat those of a random tower",
