@@ -6,6 +6,7 @@ import functools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
@@ -76,7 +77,7 @@ def shown(monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-    "name, fill", [("ZSSeg", "mean"), ("ZegFormer", "zero"), ("OVSeg", "mean")]
+    "name, fill", [("ZSSeg", "mean"), ("ZegFormer", "mean"), ("OVSeg", "mean")]
 )
 def test_regions_are_shown_cropped_and_masked(monkeypatch, name, fill):
     _, _, _, used, mode, *_ = shown(monkeypatch, name)
@@ -244,6 +245,14 @@ def test_openseg_has_a_map_for_masks_and_one_for_names():
     assert shapes and names and not shapes & names
 
 
+def test_the_map_for_names_starts_as_clips_patches():
+    pictures = bench().test_pictures.prepare("pixel_values")[:2]
+    z = openseg.NameMap(clip())(pictures)
+    near = openseg.as_map(pictures.dense)
+    near = F.interpolate(near, z.shape[-2:], mode="bilinear")
+    close(z, F.normalize(near, dim=1))
+
+
 def test_without_masks_every_cell_is_a_region():
     z = torch.randn(2, 5, 8, 8)
     cells, there = openseg._regions(z, None, torch.arange(2), "patches")
@@ -263,6 +272,11 @@ def test_one_region_a_picture_is_the_global_comparison():
 
 
 # FreeSeg
+
+
+def test_both_rows_of_freeseg_share_one_fit():
+    assert fitted("FreeSeg").net is fitted("FreeSeg", tuning=5).net
+    assert fitted("FreeSeg").net is not fitted("FreeSeg", interact=False).net
 
 
 def test_freesegs_masks_change_with_the_vocabulary():

@@ -8,8 +8,10 @@ from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill import losses, matching, proposer
+from vlmtutor.distill.blocks import as_map
 from vlmtutor.distill.data import Masked, Regions
 from vlmtutor.distill.matching import Outputs
+from vlmtutor.distill.regions import mask_pool
 
 
 def outputs(masks, objects=None, vectors=None):
@@ -57,13 +59,38 @@ def test_costs_are_the_losses_of_single_pairs():
 def test_a_blob_lies_at_its_querys_place():
     made = proposer.Proposer(clip(), side=2, width=32)
     blobs = made.blobs(torch.randn(1, 4, 32))  # not moved at first
-    assert blobs.shape == (1, 4, 8, 8)
+    assert blobs.shape == (1, 4, 16, 16)
     for q, blob in enumerate(blobs[0]):
         best = blob.flatten().argmax()
-        assert (best // 8 // 4, best % 8 // 4) == (q // 2, q % 2)
+        assert (best // 16 // 8, best % 16 // 8) == (q // 2, q % 2)
     made.blob_head.bias.data[0] = 3.0  # all to the right
     moved = made.blobs(torch.randn(1, 4, 32))
     assert moved[0, 0].sum(0).argmax() > blobs[0, 0].sum(0).argmax()
+
+
+def test_a_querys_vector_starts_as_the_mean_patch_in_its_mask():
+    pictures = bench().test_pictures.prepare("pixel_values")[:2]
+    made = proposer.Proposer(clip(), side=2, width=32, named=True)
+    out = made(pictures)
+    mean = mask_pool(pictures.dense, out.masks.sigmoid())
+    close(out.vectors, mean, atol=1e-5)
+    chance = proposer.Proposer(
+        clip(), side=2, width=32, named=True, near=False
+    )
+    assert not torch.allclose(chance(pictures).vectors, mean, atol=1e-2)
+
+
+def test_mirrored_pictures_are_mirrored_in_all_that_is_kept():
+    pictures = bench().test_pictures.prepare("pixel_values")[:2]
+    turned = proposer.mirrored(pictures)
+    assert torch.equal(turned.images, pictures.images.flip(2))
+    assert torch.equal(turned.pixel_values, pictures.pixel_values.flip(3))
+    layer = min(pictures._hidden)
+    a, b = pictures.hidden(layer), turned.hidden(layer)
+    assert torch.equal(a[:, 0], b[:, 0])
+    assert torch.equal(as_map(a[:, 1:]).flip(-1), as_map(b[:, 1:]))
+    again = proposer.mirrored(turned)
+    assert torch.equal(again.dense, pictures.dense)
 
 
 def test_names_are_learned_by_matched_queries_and_nothing_by_the_rest():
@@ -94,9 +121,8 @@ def test_it_learns_from_regions_alone_and_clip_stays():
     before = {k: v.clone() for k, v in clip().model.state_dict().items()}
     made = proposer.train_proposer(clip(), data, steps=40, side=2, width=32)
     untrained = proposer.Proposer(clip(), side=2, width=32)
-    fine = made.trunk.fine
-    truth = proposer.instance_masks(data.regions)[..., 2::4, 2::4]
-    assert truth.shape[-1] == fine
+    truth = proposer.instance_masks(data.regions)[..., 1::2, 1::2]
+    assert truth.shape[-1] == made.fine
     exists = truth.flatten(2).any(2)
 
     def loss(model):

@@ -7,10 +7,12 @@ that is compared with frozen text embeddings, trained together with the masks.
 Cheng, Schwing and Kirillov 2021, "Per-Pixel Classification is Not All You Need
 for Semantic Segmentation", arXiv 2107.06278; matching after Carion et al.
 2020, arXiv 2005.12872.  Simplified, so that a few hundred pictures and a
-hundred steps are enough: the features are those of the student; queries start
-from a grid of places; and a mask is the sum of what all share (sticker or
-not), of a blob that the query moves and stretches, and of what the query asks
-of each pixel.
+hundred steps are enough: the features are those of the student, sharpened by
+edges of the pixels; queries start from a grid of places; a mask is the sum of
+what all share (sticker or not), of a blob that the query moves and stretches,
+and of what the query asks of each pixel; every other step looks at mirrored
+pictures.  A query's vector starts as CLIP's mean patch in its mask, and
+training adds to it: learned from chance on twenty names, it finds no others.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..transfer.base import batches, seeded_weights
-from .blocks import as_tokens
+from .blocks import as_map, as_tokens
 from .data import IGNORE, DensePictures, Masked, Regions
 from .info import batched
 from .matching import (
@@ -35,7 +37,7 @@ from .matching import (
     name_loss,
 )
 from .refine import upsample
-from .regions import instance_masks, region_labels
+from .regions import instance_masks, mask_pool, region_labels
 from .student import Trunk
 from .texts import text_classifier
 
@@ -93,12 +95,17 @@ class Proposer(nn.Module):
         width: int = 64,
         layers: int = 2,
         named: bool = False,
+        near: bool = True,
         seed: int = 0,
     ):
         super().__init__()
         self.side = side
         with seeded_weights(seed):
             self.trunk = Trunk(clip, width)
+            self.edges = nn.Sequential(
+                nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(),
+                nn.Conv2d(16, width, 3, padding=1),
+            )  # fmt: skip
             self.where = nn.Parameter(
                 0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
             )
@@ -118,14 +125,32 @@ class Proposer(nn.Module):
             self.name_head = None
             if named:
                 self.name_head = nn.Linear(width, clip.embed_dim)
+                if near:
+                    nn.init.zeros_(self.name_head.weight)
+                    nn.init.zeros_(self.name_head.bias)
+            self.near = near
 
     @property
     def queries(self) -> int:
         return self.side**2
 
+    @property
+    def fine(self) -> int:
+        """The side of a mask: twice the trunk's."""
+        return 2 * self.trunk.fine
+
     def features(self, pictures: DensePictures) -> Tensor:
         """What the queries look at: [N, d, h, w]."""
         return self.trunk(pictures) + self.where
+
+    def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
+        """Features on twice the grid, with edges that pixels show."""
+        size = (self.fine, self.fine)
+        smooth, edges = (
+            F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            for x in (features, self.edges(pictures.pixel_values))
+        )
+        return F.gelu(smooth + edges)
 
     def blobs(self, states: Tensor) -> Tensor:
         """A logit that falls with the distance from a place: [N, Q, h, w].
@@ -138,7 +163,7 @@ class Proposer(nn.Module):
         y0, x0 = torch.meshgrid(cells, cells, indexing="ij")
         x = x0.reshape(-1, 1, 1) + 0.25 * across.tanh()  # [N, Q, 1, 1]
         y = y0.reshape(-1, 1, 1) + 0.25 * down.tanh()
-        fine = (torch.arange(self.trunk.fine) + 0.5) / self.trunk.fine
+        fine = (torch.arange(self.fine) + 0.5) / self.fine
         square = (fine[None, :] - x) ** 2 + (fine[:, None] - y) ** 2
         spread = BLOB * width.clamp(-2, 2).exp()
         return (2 - square / (2 * spread**2)).clamp(min=-8)
@@ -152,6 +177,7 @@ class Proposer(nn.Module):
         for decoder in self.decoders:
             x = decoder(x, places, memory)
         states = self.norm(x)
+        features = self.sharpened(features, pictures)
         pixels = self.pixel_head(features)
         asked = torch.einsum(
             "nqd,ndhw->nqhw", self.mask_head(states), pixels
@@ -159,10 +185,36 @@ class Proposer(nn.Module):
         masks = self.sticker_head(features) + self.blobs(states) + asked
         vectors = None
         if self.name_head is not None:
-            vectors = F.normalize(self.name_head(states), dim=-1)
+            vectors = self.name_head(states)
+            if self.near:
+                inside = masks.detach().sigmoid()
+                vectors = vectors + mask_pool(pictures.dense, inside)
+            vectors = F.normalize(vectors, dim=-1)
         return Outputs(
             masks, self.object_head(states)[..., 0], states, vectors
         )
+
+
+def mirrored(pictures: DensePictures) -> DensePictures:
+    """The pictures, left and right swapped, and so what is kept of them.
+
+    CLIP's states are turned, not made anew: what they know of their place
+    stays wrong, which training bears.
+    """
+    turned = pictures[:]
+    for name in ("images", "pixel_values"):
+        axis = 2 if name == "images" else 3
+        turned.__dict__[name] = getattr(pictures, name).flip(axis)
+    turned.__dict__["dense"] = _mirrored_tokens(pictures.dense)
+    turned.__dict__["_hidden"] = {
+        layer: torch.cat([x[:, :1], _mirrored_tokens(x[:, 1:])], 1)
+        for layer, x in pictures._hidden.items()
+    }
+    return turned
+
+
+def _mirrored_tokens(tokens: Tensor) -> Tensor:
+    return as_tokens(as_map(tokens).flip(-1))
 
 
 def train_proposer(
@@ -176,6 +228,7 @@ def train_proposer(
     seed: int = 0,
     extra: Callable | None = None,
     modules: tuple[nn.Module, ...] = (),
+    mirror: bool = True,
     **sizes,
 ) -> Proposer:
     """Learn to group from class-agnostic regions.
@@ -186,7 +239,7 @@ def train_proposer(
     rows)`` is a loss to be added, whose parameters are in ``modules``.
     """
     proposer = Proposer(clip, named=names is not None, seed=seed, **sizes)
-    fine = proposer.trunk.fine
+    fine = proposer.fine
     most = max(int(data.regions.max()) + 1, 1)
     truth = instance_masks(data.regions, most)
     step = truth.shape[-1] // fine
@@ -209,10 +262,14 @@ def train_proposer(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
     )
-    for rows in batches(len(data), batch_size, steps, seed):
-        outputs = proposer(data.pictures[rows])
-        pairs = match(matching_costs(outputs, truth[rows]), exists[rows])
-        loss = group_loss(outputs, truth[rows], pairs)
+    order = batches(len(data), batch_size, steps, seed)
+    for step, rows in enumerate(order):
+        pictures, there = data.pictures[rows], truth[rows]
+        if mirror and step % 2:
+            pictures, there = mirrored(pictures), there.flip(-1)
+        outputs = proposer(pictures)
+        pairs = match(matching_costs(outputs, there), exists[rows])
+        loss = group_loss(outputs, there, pairs)
         if names is not None:
             loss = loss + name_loss(
                 outputs.vectors, pairs, labels[rows], W, nothing,

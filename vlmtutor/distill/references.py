@@ -17,6 +17,7 @@ from torch import Tensor
 from ..transfer.base import seeded
 from .blocks import interleave, shift_pixels
 from .data import IGNORE, Regions, batched
+from .fusion import background_map, combine
 from .info import predict_both
 from .protocol import Bench, label_maps, region_maps
 from .refine import upsample
@@ -144,21 +145,26 @@ def oracle_masks(bench: Bench) -> Answers:
 
 
 def oracle_names(bench: Bench) -> Answers:
-    """Regions of the shared proposer, each with its commonest true name."""
-    from .proposer import propose, shared_proposer
+    """Regions of the shared proposer, each with its commonest true name.
 
-    data = bench.data(Regions)
+    Laid out as the methods lay theirs out; a region of background is none.
+    """
+    from .proposer import propose, shared_proposer
+    from .two_stage import BACKGROUND
+
+    data, C = bench.data(Regions), len(bench.names)
     proposer = shared_proposer(bench.clip, data, bench.protocol.seed)
     found = propose(proposer, bench.test_pictures)
     names = region_labels(bench._truth, found.binary)
-    empty = (names == IGNORE) | (names == len(bench.names))
-    names = names.masked_fill(empty, 0)
-    order = found.objectness.masked_fill(empty, 0.0)
-    sure = order * (order > 0.5)
-    return (
-        paint(found.binary, names, len(bench.names), sure),
-        paint(found.binary, names, 0, order),
-    )
+    names = names.masked_fill(names == IGNORE, C)
+    parts = []
+    for rows in batched(len(names), 32):
+        masks, sure = found.masks[rows], found.objectness[rows]
+        p = F.one_hot(names[rows], C + 1)[..., :C].float()
+        ground = BACKGROUND * background_map(masks, sure)
+        maps = torch.cat([combine(p, masks, sure), ground], 1)
+        parts.append(_from_scores(maps))
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def full_supervision(bench: Bench) -> Answers:

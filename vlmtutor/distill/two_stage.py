@@ -21,7 +21,8 @@ from .proposer import Proposals, Proposer, propose
 from .regions import crop_encode
 from .texts import text_classifier
 
-UNLIKELY = 0.1  # regions below it are shown to nobody
+UNLIKELY = 0.2  # regions below it are shown to nobody
+BACKGROUND = 0.1  # weight of what no region claims: queries are modest
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class TwoStage:
     gamma: float = 0.0
     branch: str = "both"
     refuse: bool = False
-    background: float = 0.5
+    background: float = BACKGROUND
     prompts: object = None
     encode: Callable[[Tensor, Tensor], Tensor] | None = None
 

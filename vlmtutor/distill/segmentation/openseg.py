@@ -17,17 +17,23 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...transfer.base import minimise, seeded
-from ..blocks import as_tokens, grid_side
+from ..blocks import as_map, as_tokens, grid_side
 from ..data import Captioned, DensePictures, Regions
 from ..fusion import background_map, combine
 from ..info import Check, Info
-from ..proposer import Proposals, Proposer, propose, shared_proposer
+from ..proposer import (
+    STEPS,
+    Proposals,
+    Proposer,
+    propose,
+    shared_proposer,
+)
 from ..student import Student
 from ..texts import text_classifier
-from ..two_stage import UNLIKELY, count
+from ..two_stage import BACKGROUND, UNLIKELY, count
 
 KEEP = 0.5  # how likely a phrase is kept in a step
 PHRASES = 4  # a picture
@@ -39,7 +45,8 @@ INFO = Info(
     year=2022, arxiv="2112.12143", table="inductive",
     needs=(Regions, Captioned), frozen="CLIP",
     tuned="a proposer and a second map",
-    simplified="masks first, then words; phrases for words",
+    simplified="masks first, then words; phrases for words; "
+    "starts from CLIP's patches",
     knobs={"background": (0.3, 0.5)}, reading=("background",),
 )  # fmt: skip
 ROWS = (INFO,)
@@ -61,6 +68,26 @@ def caption_scores(
     return (heard * spoken).sum(-1) / some
 
 
+class NameMap(Student):
+    """The second map: CLIP's patches, and what training adds to them.
+
+    The paper's network starts from one that was trained with texts, too; a
+    few hundred captions are no match for that.
+    """
+
+    def __init__(self, clip, seed: int = 0):
+        super().__init__(clip, seed=seed)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, pictures: DensePictures) -> Tensor:
+        near = F.interpolate(
+            as_map(pictures.dense), size=(self.fine, self.fine),
+            mode="bilinear", align_corners=False,
+        )  # fmt: skip
+        return F.normalize(near + self.head(self.trunk(pictures)), dim=1)
+
+
 @dataclass(frozen=True)
 class OpenSeg:
     """``regions`` "masks" pools the second map in masks; "patches" is
@@ -68,9 +95,9 @@ class OpenSeg:
 
     clip: object
     proposer: Proposer
-    network: Student
+    network: NameMap
     regions: str = "masks"
-    background: float = 0.5
+    background: float = BACKGROUND
 
     @property
     def trained(self) -> int:
@@ -119,8 +146,8 @@ def spoken_words(clip, data: Captioned) -> tuple[Tensor, Tensor]:
 
 def fit(
     clip, data: tuple[Regions, Captioned], seed=0, *, names=(), novel=(),
-    regions="masks", keep=KEEP, grounding="words", background=0.5, steps=80,
-    batch_size=24, lr=2e-3, proposer_steps=150,
+    regions="masks", keep=KEEP, grounding="words", background=BACKGROUND,
+    steps=80, batch_size=24, lr=2e-3, proposer_steps=STEPS,
 ) -> OpenSeg:  # fmt: skip
     """Group on regions, then learn names from captions.
 
@@ -129,7 +156,7 @@ def fit(
     """
     shapes, captioned = data
     proposer = shared_proposer(clip, shapes, seed, steps=proposer_steps)
-    network = Student(clip, seed=seed)
+    network = NameMap(clip, seed)
     pictures = captioned.pictures.prepare("pixel_values")
     words, spoken = spoken_words(clip, captioned)
     found = propose(proposer, pictures)

@@ -26,7 +26,7 @@ from ...transfer.base import minimise
 from ..blocks import grid_side, run_block, vision_blocks
 from ..data import IGNORE, Captioned, Masked
 from ..info import Check, Info
-from ..proposer import Proposer, propose, shared_proposer
+from ..proposer import STEPS, Proposer, propose, shared_proposer
 from ..regions import (
     crop_encode,
     instance_masks,
@@ -34,7 +34,7 @@ from ..regions import (
     region_pixels,
 )
 from ..texts import text_classifier
-from ..two_stage import UNLIKELY, TwoStage, count
+from ..two_stage import BACKGROUND, UNLIKELY, TwoStage, count
 
 MODES = ("none", "mpt", "ft", "both")
 MOST = 600  # pairs to learn from
@@ -46,7 +46,8 @@ INFO = Info(
     year=2023, arxiv="2210.04150", table="inductive",
     needs=(Masked, Captioned), frozen="CLIP's text tower",
     tuned="a proposer; CLIP's last block; mask tokens",
-    simplified="last block only, two depths of tokens",
+    simplified="last block only, two depths of tokens; "
+    "starts from CLIP's patches",
     knobs={"lam": (0.5, 0.7)}, reading=("lam", "branch", "background"),
 )  # fmt: skip
 ROWS = (INFO,)
@@ -69,7 +70,9 @@ def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
     """Each phrase of a caption with the proposal that CLIP finds nearest."""
     found = propose(proposer, data.pictures)
     pixels, masks = data.pictures.pixel_values, found.binary
-    asked = (found.objectness > UNLIKELY) & masks.any(-1).any(-1)
+    asked = found.objectness > UNLIKELY
+    asked[:, 0] = True  # the likeliest in any case
+    asked &= masks.any(-1).any(-1)
     E = crop_encode(clip, pixels, masks, "mean", "cropmask", margin, asked)
     phrases = data.phrases()
     known = list(dict.fromkeys(p for row in phrases for p in row))
@@ -161,8 +164,8 @@ class MaskedTower(nn.Module):
 def fit(
     clip, data: tuple[Masked, Captioned], seed=0, *, names=(), novel=(),
     mode="both", pairs="captions", margin=1.5, lam=0.7, branch="both",
-    background=0.5, steps=40, batch_size=16, lr=1e-4, token_lr=5e-3,
-    proposer_steps=150,
+    background=BACKGROUND, steps=40, batch_size=16, lr=1e-4, token_lr=5e-3,
+    proposer_steps=STEPS,
 ) -> TwoStage:  # fmt: skip
     """Train the proposer on masks, then the tower on mined pairs.
 

@@ -2,15 +2,17 @@
 
 Ding et al. 2022, "Decoupling Zero-Shot Semantic Segmentation", arXiv
 2112.07910.  Frozen: both towers; trained: a proposer whose queries learn the
-base names in text space, with "no object" among them.  Simplified: 16
-queries; background is what no region claims.
+base names in text space, with "no object" among them.  What lies outside a
+mask is set to zero *after* CLIP's normalisation, so it is the mean pixel, not
+black.  Simplified: 16 queries; crops with a margin; background is what no
+region claims.
 
 What sets it apart from its relatives:
 
 =====================  ==============  ==============  ====================
 ..                     ZegFormer       ZSSeg           OVSeg
 =====================  ==============  ==============  ====================
-outside a mask         black           mean pixel      mean, learned tokens
+outside a mask         mean pixel      mean pixel      mean, learned tokens
 CLIP on seen names     their mean      as it is        as it is
 exponents              seen, novel     seen, novel     one for all
 offset on seen names   yes             none            none
@@ -23,29 +25,31 @@ from __future__ import annotations
 
 from ..data import Masked
 from ..info import Check, Info
-from ..proposer import shared_proposer
-from ..two_stage import TwoStage, count, per_pixel
+from ..proposer import STEPS, shared_proposer
+from ..two_stage import BACKGROUND, TwoStage, count, per_pixel
 
 INFO = Info(
     name="ZegFormer", paper="Decoupling Zero-Shot Semantic Segmentation",
     year=2022, arxiv="2112.07910", table="inductive", needs=Masked,
     frozen="CLIP", tuned="a proposer with names",
-    simplified="a small MaskFormer",
-    knobs={"lam": (0.5, 2 / 3), "gamma": (0.0, 0.1)},
+    simplified="a small MaskFormer; "
+    "starts from CLIP's patches",
+    knobs={"lam": (0.5, 2 / 3), "gamma": (0.0, 0.03, 0.1)},
     reading=("lam", "gamma", "branch", "mode", "background"), split=True,
 )  # fmt: skip
 ROWS = (INFO,)
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), lam=2 / 3, gamma=0.1,
-    branch="both", mode="cropmask", background=0.5, steps=150,
+    clip, data: Masked, seed=0, *, names=(), novel=(), lam=2 / 3, gamma=0.0,
+    branch="both", mode="cropmask", margin=1.5, background=BACKGROUND,
+    steps=STEPS,
 ) -> TwoStage:  # fmt: skip
     """Train the proposer on base masks."""
     proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
     return TwoStage(
-        clip, proposer, "zegformer", lam, count(proposer), fill="zero",
-        mode=mode, gamma=gamma, branch=branch, refuse=True,
+        clip, proposer, "zegformer", lam, count(proposer), mode=mode,
+        margin=margin, gamma=gamma, branch=branch, refuse=True,
         background=background,
     )  # fmt: skip
 

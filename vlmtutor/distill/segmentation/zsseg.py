@@ -16,9 +16,9 @@ import torch
 from ...transfer import coop
 from ..data import IGNORE, Masked
 from ..info import Check, Info
-from ..proposer import shared_proposer
+from ..proposer import STEPS, shared_proposer
 from ..regions import crop_encode, instance_masks, region_labels
-from ..two_stage import TwoStage, count, per_pixel
+from ..two_stage import BACKGROUND, TwoStage, count, per_pixel
 
 CROPS = 24  # a class, for the prompt
 
@@ -28,7 +28,8 @@ INFO = Info(
     "Pre-trained Vision-language Model",
     year=2021, arxiv="2112.14757", table="inductive", needs=Masked,
     frozen="CLIP", tuned="a proposer with names, a prompt",
-    simplified="a small MaskFormer; four words of context",
+    simplified="a small MaskFormer; four words of context; "
+    "starts from CLIP's patches",
     knobs={"lam": (0.6, 0.8), "margin": (1.0, 1.5)},
     reading=("lam", "margin", "branch", "background"), split=True,
 )  # fmt: skip
@@ -53,7 +54,7 @@ def base_crops(clip, data: Masked, fill: str, margin: float = 1.0):
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), prompt="learned",
-    lam=0.8, margin=1.5, branch="both", background=0.5, steps=150,
+    lam=0.6, margin=1.5, branch="both", background=BACKGROUND, steps=STEPS,
     prompt_steps=60,
 ) -> TwoStage:  # fmt: skip
     """Train the proposer and the prompt on base masks.
