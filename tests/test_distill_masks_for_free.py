@@ -65,7 +65,7 @@ def test_recos_references_come_from_pictures_fetched_by_name():
     model = made(context=False)
     rows = (archive.image_embeds @ W[0]).topk(3).indices
     looks = reco.features(archive, 1, model.mean)
-    weights = (reco.SHARP * archive.dense[rows] @ W[0]).sigmoid()
+    weights = reco.likely(archive.dense[rows] @ W[0], reco.MIDDLE)
     close(model.references[0], reco.coseg_reference(looks[rows], weights)[0])
     assert not torch.allclose(made().references, model.references)
 
@@ -80,10 +80,16 @@ def test_recos_map_is_likeness_times_the_text_map():
     model = made()
     W = reco.text_classifier(clip(), NAMES)
     likeness = (model.features(pictures) @ model.references.T).sigmoid()
-    words = (reco.SHARP * pictures.dense @ W.T).sigmoid()
+    words = reco.likely(pictures.dense @ W.T, reco.MIDDLE)
     for got, want in ((both, likeness * words), (text, words),
                       (visual, likeness)):  # fmt: skip
         close(got[:, :-1], reco.upsample(reco.as_map(want), side))
+
+
+def test_a_cosine_in_the_middle_may_be_either():
+    half = reco.likely(torch.tensor([0.2, 0.3, 0.9]), 0.3)
+    assert half[0] < half[1] < half[2] and half[1] == 0.5
+    close(reco.likely(torch.tensor([0.1]), 0.0), torch.tensor([1.0]).sigmoid())
 
 
 def test_reco_looks_in_other_features_than_those_of_the_text():
@@ -297,6 +303,15 @@ def test_maps_are_for_tagged_names_and_from_0_to_1():
     assert not maps[~bench().oracle_tags].any()
     assert not torch.equal(maps, es_maps(affinity=False))
     assert not torch.equal(maps, es_maps(rivals=False))
+
+
+def test_the_score_is_a_probability_in_which_places_have_one_vote():
+    texts, z = unit(1, 2, clip().embed_dim), unit(1, clip().embed_dim)
+    there = torch.ones(1, 2, dtype=torch.bool)
+    got = clip_es.Masks(clip(), scale=5.0).score(texts, there, 0)(z)
+    places = 5 * clip_es.background_classifier(clip()) @ z[0]
+    votes = torch.cat([5 * texts[0] @ z[0], places.exp().mean().log()[None]])
+    close(got[0], votes.softmax(0)[0])
 
 
 def test_unsure_pixels_are_left_out():

@@ -28,7 +28,7 @@ from ..refine import tta, upsample
 from ..texts import text_classifier
 
 PRESENT = 2.75 / 30  # share of names that a picture of this world shows
-MOST = 5  # names a picture
+MOST = 4  # names a picture
 LAST = 2  # blocks whose attention counts
 NEIGHBOURS = 3
 VIEWS = ("as is", "flip", "contrast")
