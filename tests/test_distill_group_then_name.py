@@ -27,7 +27,10 @@ MASKS_AND_WORDS = (Masked, Captioned)
 METHODS = {
     "ZSSeg": (zsseg, Masked, {"steps": 2, "prompt_steps": 2}),
     "ZegFormer": (zegformer, Masked, {"steps": 2}),
-    "OVSeg": (ovseg, MASKS_AND_WORDS, {"steps": 2, "proposer_steps": 2}),
+    "OVSeg": (
+        ovseg, MASKS_AND_WORDS,
+        {"steps": 2, "token_steps": 2, "proposer_steps": 2},
+    ),
     "FreeSeg": (freeseg, Masked, {"steps": 3, "prompt_steps": 2}),
     "OpenSeg": (
         openseg, (Regions, Captioned), {"steps": 2, "proposer_steps": 2}

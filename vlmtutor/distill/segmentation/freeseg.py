@@ -163,7 +163,7 @@ class FreeSeg:
     clip: object
     net: FreeNet
     words: Words
-    lam: float = 0.8
+    lam: float = 0.6
     background: float = BACKGROUND
     tuning: int = 0
     task: str = "semantic"
@@ -247,7 +247,7 @@ _KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), tasks=TASKS,
-    interact=True, task_words=True, lam=0.8, background=BACKGROUND, tuning=0,
+    interact=True, task_words=True, lam=0.6, background=BACKGROUND, tuning=0,
     **training,
 ) -> FreeSeg:  # fmt: skip
     """:func:`train`, once for both rows; the rest matters at test alone."""
@@ -266,7 +266,7 @@ def fit(
 
 def train(
     clip, data: Masked, seed, *, tasks, interact, task_words, steps=STEPS,
-    prompt_steps=60, batch_size=16, lr=2e-3,
+    prompt_steps=60, batch_size=16, lr=3e-3,
 ) -> FreeSeg:  # fmt: skip
     """The context of names on crops; then all else, one task a step."""
     E, labels = base_crops(clip, data, "mean", 1.5)

@@ -15,6 +15,8 @@ crops belong to it.
 from __future__ import annotations
 
 import copy
+import itertools
+import weakref
 from dataclasses import dataclass
 
 import torch
@@ -68,13 +70,16 @@ class Pairs:
 
 def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
     """Each phrase of a caption with the proposal that CLIP finds nearest."""
-    found = propose(proposer, data.pictures)
-    pixels, masks = data.pictures.pixel_values, found.binary
+    phrases = data.phrases()
+    spoken = itertools.accumulate(map(len, phrases))
+    needed = 1 + sum(total < MOST for total in spoken)  # pictures
+    phrases, pictures = phrases[:needed], data.pictures[:needed]
+    found = propose(proposer, pictures)
+    pixels, masks = pictures.pixel_values, found.binary
     asked = found.objectness > UNLIKELY
     asked[:, 0] = True  # the likeliest in any case
     asked &= masks.any(-1).any(-1)
     E = crop_encode(clip, pixels, masks, "mean", "cropmask", margin, asked)
-    phrases = data.phrases()
     known = list(dict.fromkeys(p for row in phrases for p in row))
     T = text_classifier(clip, known, ("{}",))
     rows, queries, labels = [], [], []
@@ -92,6 +97,18 @@ def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
     )
     labels = torch.tensor(labels[:MOST])
     return Pairs(shown, inside, T[labels], labels)
+
+
+_MINED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def mine_once(clip, proposer: Proposer, data: Captioned, margin: float):
+    """:func:`mine`, kept for other ways to learn from the same pairs."""
+    kept = _MINED.setdefault(proposer, {})
+    key = id(data.pictures), margin
+    if key not in kept:
+        kept[key] = mine(clip, proposer, data, margin)
+    return kept[key]
 
 
 def labelled_pairs(clip, data: Masked, margin: float) -> Pairs:
@@ -163,9 +180,9 @@ class MaskedTower(nn.Module):
 
 def fit(
     clip, data: tuple[Masked, Captioned], seed=0, *, names=(), novel=(),
-    mode="both", pairs="captions", margin=1.5, lam=0.7, branch="both",
-    background=BACKGROUND, steps=40, batch_size=16, lr=1e-4, token_lr=5e-3,
-    proposer_steps=STEPS,
+    mode="both", pairs="captions", margin=1.5, lam=0.5, branch="both",
+    background=BACKGROUND, steps=80, token_steps=20, batch_size=16, lr=3e-4,
+    token_lr=5e-3, proposer_steps=STEPS,
 ) -> TwoStage:  # fmt: skip
     """Train the proposer on masks, then the tower on mined pairs.
 
@@ -178,10 +195,13 @@ def fit(
     tower = MaskedTower(clip, mode)
     if mode != "none":
         if pairs == "captions":
-            learned = mine(clip, proposer, captioned, margin)
+            learned = mine_once(clip, proposer, captioned, margin)
         else:
             learned = labelled_pairs(clip, masked, margin)
-        _tune(clip, tower, learned, steps, batch_size, lr, token_lr, seed)
+        _tune(
+            clip, tower, learned, (token_steps, steps), batch_size,
+            (token_lr, lr), seed,
+        )  # fmt: skip
     tower.requires_grad_(False)
     return TwoStage(
         clip, proposer, "ovseg", lam, count(proposer, tower), margin=margin,
@@ -189,19 +209,18 @@ def fit(
     )  # fmt: skip
 
 
-def _tune(clip, tower, pairs, steps, batch_size, lr, token_lr, seed) -> None:
+def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
     """Pairs belong together, others not (text frozen): tokens, then weights.
 
-    Tokens take larger steps than weights, so each has its own round; with
-    both, half of the steps each.
+    Tokens take larger steps than weights, and each step costs more, so each
+    has its own round: ``steps`` and ``lrs`` are those of the two.
     """
-    rounds = []
+    tokens, weights = [], []
     if tower.tokens is not None:
-        rounds.append(([tower.tokens], token_lr))
+        tokens = [tower.tokens]
     if tower.last is not None:
         weights = [p for m in (tower.last, tower.norm, tower.project)
                    for p in m.parameters()]  # fmt: skip
-        rounds.append((weights, lr))
 
     def loss(rows: Tensor) -> Tensor:
         E = tower(pairs.shown[rows], pairs.inside[rows])
@@ -209,11 +228,14 @@ def _tune(clip, tower, pairs, steps, batch_size, lr, token_lr, seed) -> None:
             E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows]
         )
 
-    for parameters, size in rounds:
-        minimise(
-            clip, parameters, loss, len(pairs), steps=steps // len(rounds),
-            lr=size, batch_size=batch_size, seed=seed,
-        )  # fmt: skip
+    for parameters, turns, lr in zip(
+        (tokens, weights), steps, lrs, strict=True
+    ):
+        if parameters:
+            minimise(
+                clip, parameters, loss, len(pairs), steps=turns, lr=lr,
+                batch_size=batch_size, seed=seed,
+            )  # fmt: skip
 
 
 def checks(bench, seed: int) -> list[Check]:
