@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from clip_folders import TINY, write_clip
 
 import vlmtutor as vt
+from vlmtutor.distill import tower_exam as exams
+from vlmtutor.distill import tower_lessons as school
 from vlmtutor.distill import tower_losses as losses
 from vlmtutor.distill import tower_run as run
 from vlmtutor.distill.tower import (
@@ -30,7 +32,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scenes():
-    return run.scenes_of(6)
+    return school.lesson_scenes(6)
 
 
 def unit(*shape, seed=0):
@@ -166,38 +168,64 @@ def test_contrast_loss_of_blind_students_is_log_n():
 
 
 def test_lessons_are_kept_and_belong_to_a_teacher(teacher, scenes, tmp_path):
-    lessons = run.Lessons.ask(teacher, scenes)
+    lessons = school.Lessons.ask(teacher, scenes)
     path = lessons.save(4, tmp_path / "lessons.safetensors")
-    again = run.Lessons.cached(teacher, 10, path)
-    assert len(again) == 4
+    assert path.stat().st_size < 500  # a byte a number, and no pictures
+    again = school.Lessons.cached(teacher, 10, path)
+    assert len(again) == 8  # four scenes and their mirror images
     assert torch.equal(again.images, lessons.images[:4])
     cosine = (again.image_embeds * lessons.image_embeds[:4]).sum(1)
-    assert cosine.min() > 0.9999
+    assert cosine.min() > 0.9998
+    assert again.captions == lessons.captions[:4]
     other = small_clip(teacher)
     with pytest.raises(ValueError, match="another teacher"):
-        run.Lessons.cached(other, 4, path)
-    with pytest.raises(ValueError, match="6 scenes, 5 pictures"):
-        run.Lessons(
-            teacher, scenes, lessons.image_embeds[:5], lessons.text_embeds
-        )
+        school.Lessons.cached(other, 4, path)
+    with pytest.raises(ValueError, match="6 scenes, 5 answers"):
+        school.Lessons(teacher, scenes, lessons.image_embeds[:5])
+
+
+def test_every_other_lesson_shows_one_thing(scenes):
+    assert [len(s.objects) for s in scenes[::2]] == [1, 1, 1]
+    many = school.lesson_scenes(40)
+    assert max(len(s.objects) for s in many) > 2
+    assert [s.caption for s in many[:6]] == [s.caption for s in scenes]
+
+
+def test_the_stored_lessons_are_stickerclips():
+    clip = vt.load_clip()
+    lessons = school.Lessons.cached(clip, 8)
+    now = school.Lessons.ask(clip, school.lesson_scenes(8))
+    cosine = (lessons.image_embeds * now.image_embeds).sum(1)
+    assert cosine.min() > 0.999
+    assert school.CACHE.stat().st_size < 2.5e6
+
+
+def test_scenes_come_mirrored_with_the_same_answer(teacher, scenes):
+    lessons = school.Lessons.ask(teacher, scenes)
+    batch = lessons.batch(torch.tensor([1, 7]))
+    plain, mirrored = batch.pixel_values
+    assert torch.equal(mirrored, plain.flip(-1))
+    assert not torch.equal(mirrored, plain)
+    assert torch.equal(batch.image_embeds[0], batch.image_embeds[1])
+    assert batch.captions == [scenes[1].caption] * 2
 
 
 def test_pixels_are_prepared_as_the_model_has_it(scenes):
     clip = vt.load_clip()
-    lessons = run.Lessons(clip, scenes, unit(6, 192), unit(6, 192))
+    lessons = school.Lessons(clip, scenes, unit(6, 192))
     expected = clip.preprocess([scene.image for scene in scenes])
     values = lessons.batch(torch.arange(6)).pixel_values
     assert torch.allclose(values, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", run.LOSSES)
+@pytest.mark.parametrize("name", school.LOSSES)
 def test_each_loss_teaches(teacher, scenes, name):
     """A few steps on six scenes bring the student nearer to its teacher."""
-    lessons = run.Lessons.ask(teacher, scenes)
+    lessons = school.Lessons.ask(teacher, scenes)
     names = unit(5, 16)
     student = small_clip(teacher, (0,), inherit=False)
     text = student.model.text_projection.weight.clone()
-    history = run.train(
+    history = school.train(
         student, lessons, names, {name: 1.0}, steps=25, batch_size=6,
         lr=3e-3, warmup=2, progress=False,
     )  # fmt: skip
@@ -208,21 +236,21 @@ def test_each_loss_teaches(teacher, scenes, name):
 
 def test_unknown_losses_are_named(teacher):
     with pytest.raises(ValueError, match="magic"):
-        run.lesson_loss(teacher, unit(5, 16), {"magic": 1.0})
+        school.lesson_loss(teacher, unit(5, 16), {"magic": 1.0})
 
 
 def test_exam_marks_a_clip(teacher):
-    exam = run.Exam.draw("val", 4)
-    few = run.Exam(
+    exam = exams.Exam.draw("val", 4)
+    few = exams.Exam(
         exam.pictures, exam.labels, exam.portraits[:3], exam.lines[:6],
         exam.line_labels[:6],
     )  # fmt: skip
     marks = few.mark(teacher, unit(416, 16), unit(6, 16, seed=1))
     assert set(marks) == {"top1", "meme_r5"}
     assert marks["meme_r5"] == 1.0  # five of three
-    again = run.Exam.draw("val", 4)
+    again = exams.Exam.draw("val", 4)
     assert torch.equal(again.labels, exam.labels)
-    assert run.Exam.draw("val", 4, seed=1).pictures != exam.pictures
+    assert exams.Exam.draw("val", 4, seed=1).pictures != exam.pictures
 
 
 def test_a_saved_student_opens_like_any_clip(
@@ -243,5 +271,37 @@ def test_a_saved_student_opens_like_any_clip(
 
 
 def test_times_are_positive_and_one_a_clip(teacher):
-    times = run.milliseconds([teacher, teacher], batch=2, n=2, rounds=1)
+    times = exams.milliseconds([teacher, teacher], batch=2, n=2, rounds=1)
     assert len(times) == 2 and min(times) > 0
+
+
+@pytest.fixture
+def short_exam(monkeypatch):
+    """Exams of three questions, whatever is asked for."""
+    whole = exams.Exam.draw("val", 3)
+    short = exams.Exam(
+        whole.pictures, whole.labels, whole.portraits[:3], whole.lines[:6],
+        whole.line_labels[:6],
+    )  # fmt: skip
+    monkeypatch.setattr(exams.Exam, "draw", lambda *args, **kwargs: short)
+
+
+def test_every_way_of_teaching_is_compared(teacher, scenes, short_exam):
+    lessons, said = school.Lessons.ask(teacher, scenes), []
+    rows = run.compare(lessons, unit(416, 16), 1, [0, 1], said.append)
+    assert [row["arm"] for row in rows[::2]] == list(run.ARMS)
+    assert [row["seed"] for row in rows[:2]] == [0, 1]
+    assert all(0 <= row["top1"] <= 1 for row in rows)
+    assert len(said) == len(rows)
+
+
+def test_the_table_tells_what_is_kept_and_what_it_costs(teacher, short_exam):
+    student = small_clip(teacher, (0,))
+    clips = {"large": teacher, "small": student}
+    lines = unit(6, 16, seed=1)
+    large, small = run.table(clips, unit(416, 16), lines)
+    assert (large["name"], small["name"]) == ("large", "small")
+    assert small["tower_parameters"] < large["tower_parameters"]
+    mean, least, most = small["meme_r5"]
+    assert least <= mean <= most
+    assert small["ms_alone"] > 0 and small["ms_of_16"] > 0
