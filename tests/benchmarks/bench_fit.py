@@ -56,7 +56,7 @@ from vlmtutor.world.captions import bare_caption
 from vlmtutor.world.categories import DENSE_BASE, NOVEL_TO_RELATIVE
 
 NAMES = (*DENSE_BASE, *NOVEL_TO_RELATIVE)[:50]
-PLAIN_RATES = (5e-4, 1e-3, 2e-3)
+PLAIN_RATES = (5e-4, 1e-3)  # 2e-3 was at chance after 250 steps
 
 
 class Ended(Exception):
@@ -115,9 +115,7 @@ def contrast(
     model: TwoTower, batch: Batch, generator: torch.Generator
 ) -> Tensor:
     """CLIP's loss on crops; a caption that comes twice is encoded once."""
-    images = model.encode_images(
-        crops(batch.pixel_values, generator, 0.85, 0.05)
-    )
+    images = model.encode_images(crops(batch.pixel_values, generator, 0.7))
     ids, places = batch.input_ids.unique(dim=0, return_inverse=True)
     texts = model.encode_texts(ids)[places]
     with full_precision():  # also where the towers run in bfloat16
@@ -272,13 +270,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=20_000)
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--names", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--patience", type=float, default=2.5)
     parser.add_argument("--patch", type=int, default=12, help="pixels")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--goal", type=float, default=0.8)
-    parser.add_argument("--lr", type=float, default=3e-3, help="of ours")
+    parser.add_argument("--lr", type=float, default=4e-3, help="of ours")
     parser.add_argument("--rates", type=float, nargs="*", default=PLAIN_RATES)
     parser.add_argument("--split", default="test", help="val: to choose by")
     parser.add_argument(
