@@ -239,12 +239,17 @@ def test_unknown_losses_are_named(teacher):
         school.lesson_loss(teacher, unit(5, 16), {"magic": 1.0})
 
 
-def test_exam_marks_a_clip(teacher):
-    exam = exams.Exam.draw("val", 4)
-    few = exams.Exam(
+def with_three_portraits(exam):
+    """The same exam, but of the first three things only."""
+    return exams.Exam(
         exam.pictures, exam.labels, exam.portraits[:3], exam.lines[:6],
         exam.line_labels[:6],
     )  # fmt: skip
+
+
+def test_exam_marks_a_clip(teacher):
+    exam = exams.Exam.draw("val", 4)
+    few = with_three_portraits(exam)
     marks = few.mark(teacher, unit(416, 16), unit(6, 16, seed=1))
     assert set(marks) == {"top1", "meme_r5"}
     assert marks["meme_r5"] == 1.0  # five of three
@@ -278,11 +283,7 @@ def test_times_are_positive_and_one_a_clip(teacher):
 @pytest.fixture
 def short_exam(monkeypatch):
     """Exams of three questions, whatever is asked for."""
-    whole = exams.Exam.draw("val", 3)
-    short = exams.Exam(
-        whole.pictures, whole.labels, whole.portraits[:3], whole.lines[:6],
-        whole.line_labels[:6],
-    )  # fmt: skip
+    short = with_three_portraits(exams.Exam.draw("val", 3))
     monkeypatch.setattr(exams.Exam, "draw", lambda *args, **kwargs: short)
 
 
