@@ -16,6 +16,7 @@ from vlmtutor.distill.data import Masked, Unlabelled
 from vlmtutor.distill.evaluate import judge
 from vlmtutor.distill.info import Check, Info
 from vlmtutor.distill.protocol import Bench, Protocol
+from vlmtutor.distill.trial import Trial
 
 
 class Dull:
@@ -85,7 +86,7 @@ def test_fit_is_told_novel_names_only_where_the_table_allows(
         return Dull(value)
 
     bench = Bench(clip(), protocol(4))
-    trial = benchmark.Trial(bench, fit)
+    trial = Trial(bench, fit)
     row = info(table, needs)
     trial.result(row)
     want = bench.names if knows else bench.base
@@ -110,7 +111,7 @@ def test_knobs_are_chosen_by_h_and_used():
     said = []
     chosen = benchmark.choose(Module, bench, said.append)
     assert len(said) == 3 and chosen == {"dull": {"value": 4}}  # first best
-    trial = benchmark.Trial(bench, Module.fit, chosen)
+    trial = Trial(bench, Module.fit, chosen)
     assert trial.segmenter(Module.ROWS[0]).value == 4
 
 

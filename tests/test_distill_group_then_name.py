@@ -12,7 +12,7 @@ from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill.data import Captioned, Masked, Regions
 from vlmtutor.distill.info import predict
-from vlmtutor.distill.proposer import propose
+from vlmtutor.distill.proposals import propose
 from vlmtutor.distill.segmentation import (
     freeseg,
     openseg,

@@ -10,10 +10,11 @@ from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill import blocks, texts
-from vlmtutor.distill.benchmark import Trial, choose, run_method
+from vlmtutor.distill.benchmark import choose, run_method
 from vlmtutor.distill.data import Partial, Unlabelled
 from vlmtutor.distill.segmentation import maskclip
 from vlmtutor.distill.student import OPEN, Student, train_student
+from vlmtutor.distill.trial import Trial
 
 NAMES = bench().names
 

@@ -228,7 +228,7 @@ def test_only_present_names_get_pixels():
 
 
 def test_oracle_labels_are_read_from_pictures_that_have_them():
-    from vlmtutor.distill.benchmark import Trial
+    from vlmtutor.distill.trial import Trial
 
     model, pictures = ssiw_model(oracle=True), bench().test_pictures[:]
     pictures.tags = bench().oracle_tags

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import losses, matching, proposer
+from vlmtutor.distill import losses, matching, proposals, proposer
 from vlmtutor.distill.blocks import as_map
 from vlmtutor.distill.data import Masked, Regions
 from vlmtutor.distill.matching import Outputs
@@ -110,7 +110,7 @@ def test_repetitions_lose_their_objectness():
     masks = torch.zeros(1, 3, 4, 4, dtype=torch.bool)
     masks[0, :2, :2] = True
     masks[0, 2, 2:] = True
-    kept = proposer.without_repeats(
+    kept = proposals.without_repeats(
         torch.tensor([[0.6, 0.9, 0.3]]), masks, 0.7
     )
     close(kept, torch.tensor([[0.0, 0.9, 0.3]]))
@@ -147,13 +147,13 @@ def test_proposals_do_not_depend_on_names_and_come_likeliest_first():
         clip(), data, names=data.names, steps=2, width=32
     )
     assert made.queries == 16
-    found = proposer.propose(made, bench().test_pictures, most=5)
+    found = proposals.propose(made, bench().test_pictures, most=5)
     assert found.masks.shape == (6, 5, 32, 32)
     assert found.vectors.shape == (6, 5, 16)
     close(found.vectors.norm(dim=-1), torch.ones(6, 5))
     assert (found.objectness.diff(dim=1) <= 0).all()
     assert found.binary.dtype == torch.bool
-    whole = proposer.propose(made, bench().test_pictures, most=99)
+    whole = proposals.propose(made, bench().test_pictures, most=99)
     assert whole.masks.shape[1] == 16
     sure = found.objectness > 0  # repetitions, all 0, have no order
     assert sure.any()

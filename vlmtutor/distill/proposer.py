@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..precision import bf16_products
 from ..transfer.base import batches, seeded_weights
 from .blocks import as_map, as_tokens
 from .data import IGNORE, DensePictures, Masked, Regions
-from .info import batched
 from .matching import (
     Outputs,
     group_loss,
@@ -36,32 +35,12 @@ from .matching import (
     matching_costs,
     name_loss,
 )
-from .refine import upsample
 from .regions import instance_masks, mask_pool, region_labels
 from .student import Trunk
 from .texts import text_classifier
 
 STEPS = 150  # of training
 BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """Regions of N pictures, the most likely ones first.
-
-    ``masks`` [N, Q, S, S] and ``objectness`` [N, Q] are probabilities, the
-    others as in :class:`Outputs`.
-    """
-
-    masks: Tensor
-    objectness: Tensor
-    states: Tensor
-    vectors: Tensor | None
-
-    @property
-    def binary(self) -> Tensor:
-        """Masks cut at a half: bool [N, Q, S, S]."""
-        return self.masks > 0.5
 
 
 class Decoder(nn.Module):
@@ -146,9 +125,11 @@ class Proposer(nn.Module):
     def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
         """Features on twice the grid, with edges that pixels show."""
         size = (self.fine, self.fine)
+        with bf16_products():
+            edges = self.edges(pictures.pixel_values).float()
         smooth, edges = (
             F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            for x in (features, self.edges(pictures.pixel_values))
+            for x in (features, edges)
         )
         return F.gelu(smooth + edges)
 
@@ -301,60 +282,3 @@ def shared_proposer(
             clip, data, seed=seed, names=names, **settings
         )
     return kept[key]
-
-
-@torch.no_grad()
-def propose(
-    proposer: Proposer,
-    pictures: DensePictures,
-    most: int = 8,
-    overlap: float = 0.7,
-) -> Proposals:
-    """The ``most`` likely regions of each picture.
-
-    A region that overlaps a likelier one by more than ``overlap`` (IoU) is
-    a repetition: its objectness is 0.
-    """
-    pictures.prepare()
-    size = pictures.images.shape[1]
-    found = []
-    for rows in batched(len(pictures), 32):
-        out = proposer(pictures[rows])
-        objectness = without_repeats(
-            out.objects.sigmoid(), out.masks > 0, overlap
-        )
-        best = objectness.topk(min(most, proposer.queries), 1).indices
-
-        def take(x, best=best):
-            index = best.view(*best.shape, *(1,) * (x.ndim - 2))
-            return x.gather(1, index.expand(-1, -1, *x.shape[2:]))
-
-        found.append((
-            upsample(take(out.masks), size).sigmoid(),
-            take(objectness), take(out.states),
-            None if out.vectors is None else take(out.vectors),
-        ))  # fmt: skip
-    parts = [
-        None if part[0] is None else torch.cat(part)
-        for part in zip(*found, strict=True)
-    ]
-    return Proposals(*parts)
-
-
-def without_repeats(
-    objectness: Tensor, masks: Tensor, overlap: float
-) -> Tensor:
-    """Objectness [N, Q], 0 where a likelier mask [N, Q, h, w] is the same."""
-    flat = masks.flatten(2).float()
-    inter = flat @ flat.transpose(1, 2)
-    area = flat.sum(-1)
-    union = area[:, :, None] + area[:, None] - inter
-    same = inter > overlap * union
-    order = objectness.argsort(1, descending=True)
-    kept = objectness.clone()
-    for n in range(len(kept)):
-        for i, q in enumerate(order[n].tolist()):
-            better = order[n, :i]
-            if (same[n, q, better] & (kept[n, better] > 0)).any():
-                kept[n, q] = 0.0
-    return kept

@@ -149,7 +149,8 @@ def oracle_names(bench: Bench) -> Answers:
 
     Laid out as the methods lay theirs out; a region of background is none.
     """
-    from .proposer import propose, shared_proposer
+    from .proposals import propose
+    from .proposer import shared_proposer
     from .two_stage import BACKGROUND
 
     data, C = bench.data(Regions), len(bench.names)

@@ -66,9 +66,15 @@ def tta(
 
 
 def _box_mean(x: Tensor, radius: int) -> Tensor:
-    return F.avg_pool2d(
-        x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
-    )
+    side = 2 * radius + 1
+    for kernel, padding in (
+        ((side, 1), (radius, 0)),
+        ((1, side), (0, radius)),
+    ):
+        x = F.avg_pool2d(
+            x, kernel, stride=1, padding=padding, count_include_pad=False
+        )
+    return x
 
 
 def color_refine(

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..precision import bf16_products
 from ..transfer.base import seeded_weights
 from .blocks import as_map, as_tokens
 from .data import DensePictures, taps
@@ -50,15 +51,17 @@ class Trunk(nn.Module):
             F.layer_norm(h, h.shape[-1:])
             for h in (pictures.hidden(k)[:, 1:] for k in self.layers)
         ]
-        tokens = self.tokens(as_map(torch.cat(states, -1)))
+        tokens, pixels = as_map(torch.cat(states, -1)), pictures.pixel_values
         size = (self.fine, self.fine)
-        tokens = F.interpolate(
-            tokens, size=size, mode="bilinear", align_corners=False
-        )
-        pixels = self.pixels(pictures.pixel_values)
-        if pixels.shape[-2:] != size:
-            pixels = F.interpolate(pixels, size=size, mode="bilinear")
-        return self.mix(torch.cat([tokens, pixels], 1))
+        with bf16_products():  # a fifth of a step's time
+            tokens = F.interpolate(
+                self.tokens(tokens), size=size, mode="bilinear",
+                align_corners=False,
+            )  # fmt: skip
+            pixels = self.pixels(pixels)
+            if pixels.shape[-2:] != size:
+                pixels = F.interpolate(pixels, size=size, mode="bilinear")
+            return self.mix(torch.cat([tokens, pixels], 1)).float()
 
 
 class Student(nn.Module):

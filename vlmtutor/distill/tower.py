@@ -1,9 +1,10 @@
 """A smaller picture tower for a CLIP, beside its own text tower.
 
 The student is a CLIP like its teacher, so that everything that takes one
-takes the other.  It reads larger patches and has fewer layers.  *Weight
+takes the other.  It reads larger patches, and may have fewer layers.  *Weight
 inheritance* starts it from the teacher's own weights: TinyCLIP, Wu et al.
-2023, arXiv 2309.12314.
+2023, arXiv 2309.12314; :mod:`vlmtutor.distill.tower_prune` makes its MLPs
+narrower.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def small_clip(
 ) -> Clip:
     """A student: the teacher's text tower and a small picture tower.
 
-    It has one layer for each of the teacher's ``layers`` (by default
-    :func:`outer_layers`), and reads ``merge`` × ``merge`` of the teacher's
-    patches as one.  ``width`` is that of the tower (by
-    default the teacher's), a multiple of the width of the teacher's heads.
+    It has one layer for each of the teacher's ``layers`` (by default all),
+    and reads ``merge`` × ``merge`` of the teacher's patches as one.
+    ``width`` is that of the tower (by default the teacher's), a multiple of
+    the width of the teacher's heads.
     With ``inherit`` the tower starts from the teacher's weights, else from
     random ones drawn from ``seed``.  Only the picture tower and its
     projection have ``requires_grad``.  Raises ValueError where the sizes do
@@ -45,9 +46,7 @@ def small_clip(
     config = copy.deepcopy(teacher.model.config)
     vision = config.vision_config
     depth = vision.num_hidden_layers
-    if layers is None:
-        layers = outer_layers(depth)
-    layers = list(layers)
+    layers = list(range(depth) if layers is None else layers)
     if not layers or not all(0 <= k < depth for k in layers):
         raise ValueError(f"layers are some of 0 … {depth - 1}, not {layers}")
     vision.patch_size *= merge
@@ -78,17 +77,6 @@ def small_clip(
     for key, weight in model.named_parameters():
         weight.requires_grad_(_of_pictures(key))
     return Clip(model, teacher.tokenizer, teacher.image_settings, name)
-
-
-def outer_layers(depth: int) -> list[int]:
-    """Two in three layers, those in the middle left out: 6 → [0, 1, 4, 5].
-
-    On validation scenes StickerCLIP bears the loss of its middle layers
-    better than that of any others.
-    """
-    kept = -(-2 * depth // 3)
-    first = -(-kept // 2)
-    return [*range(first), *range(depth - kept + first, depth)]
 
 
 def _of_pictures(key: str) -> bool:

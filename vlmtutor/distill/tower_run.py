@@ -27,6 +27,7 @@ from ..zero_shot import text_classifier
 from .tower import save_clip, small_clip, tower_parameters
 from .tower_exam import Exam, milliseconds
 from .tower_lessons import CACHE, Lessons, lesson_scenes, train
+from .tower_prune import fewer_neurons
 
 FOLDER = stored.FOLDER.parent / "runs" / "stickerclip_student"
 
@@ -41,6 +42,17 @@ ARMS = {
     "inherited, feature + logit": (True, {"feature": 1.0, "logit": 1.0}),
 }
 SHIPPED = {"feature": 1.0, "logit": 1.0}  # the losses of the long run
+NEURONS = 1 / 2  # of each MLP: then six layers cost what four whole ones do
+
+
+def new_student(lessons: Lessons, inherit: bool = True, seed: int = 0) -> Clip:
+    """The course's student, before school."""
+    student = small_clip(lessons.clip, inherit=inherit, seed=seed)
+    there = student.model.config.vision_config.intermediate_size
+    few = torch.arange(min(256, len(lessons.images)))
+    return fewer_neurons(
+        student, round(NEURONS * there), lessons.batch(few).pixel_values
+    )
 
 
 def mean_and_range(marks: Sequence[dict]) -> dict:
@@ -71,7 +83,12 @@ def table(clips: dict[str, Clip], names: Tensor, lines: Tensor) -> list[dict]:
 
 
 def compare(
-    lessons: Lessons, names: Tensor, steps: int, seeds: Sequence[int], say
+    lessons: Lessons,
+    names: Tensor,
+    steps: int,
+    seeds: Sequence[int],
+    say,
+    lr: float = 4e-4,
 ) -> list[dict]:
     """Every arm for the same number of steps, marked on validation scenes."""
     exam = Exam.draw("val", 400)
@@ -79,9 +96,9 @@ def compare(
     rows = []
     for name, (inherit, weights) in ARMS.items():
         for seed in seeds:
-            student = small_clip(lessons.clip, inherit=inherit, seed=seed)
+            student = new_student(lessons, inherit, seed)
             history = train(
-                student, lessons, names, weights, steps, seed=seed,
+                student, lessons, names, weights, steps, lr=lr, seed=seed,
                 bf16=True, progress=False,
             )  # fmt: skip
             marks = exam.mark(student, names, lines)
@@ -103,11 +120,11 @@ def main(argv: list[str] | None = None) -> int:
         "parts", nargs="*", default=[], metavar="PART",
         help="lessons, student, figures, losses (all by default)",
     )  # fmt: skip
-    parser.add_argument("--scenes", type=int, default=12_000)
+    parser.add_argument("--scenes", type=int, default=16_000)
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--arm-steps", type=int, default=80)
     parser.add_argument("--arm-seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
@@ -140,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
         lessons = Lessons.cached(teacher, args.scenes)
         say(f"{len(lessons)} lessons of {args.scenes} scenes")
     if "student" in parts:
-        student = small_clip(teacher)
+        student = new_student(lessons)
         exam = Exam.draw("val", 400)
         lines = teacher.encode_texts(exam.lines)
 
@@ -170,10 +187,12 @@ def main(argv: list[str] | None = None) -> int:
     if "losses" in parts:
         notes["arms_setup"] = {
             "scenes": args.scenes, "mirrored": True, "optimizer": "AdamW",
-            "lr": 6e-4, "batch": 32, "steps": args.arm_steps,
+            "lr": args.lr, "batch": 32, "steps": args.arm_steps,
             "exam": "400 validation scenes",
         }  # fmt: skip
-        arms = compare(lessons, names, args.arm_steps, args.arm_seeds, say)
+        arms = compare(
+            lessons, names, args.arm_steps, args.arm_seeds, say, args.lr
+        )
         keep("arms", arms)
     return 0
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .data import DensePictures
 from .fusion import background_map, calibrate, combine, fuse
-from .proposer import Proposals, Proposer, propose
+from .proposals import Proposals, propose
+from .proposer import Proposer
 from .regions import crop_encode
 from .texts import text_classifier
 
@@ -116,8 +117,8 @@ def per_pixel(bench):
     LSeg's loss on CLIP's hidden states, without smoothing; fitted once a
     bench.
     """
-    from .benchmark import Trial
     from .segmentation import lseg
+    from .trial import Trial
 
     kept = bench.bench.__dict__.setdefault("_per_pixel", [])
     if not kept:

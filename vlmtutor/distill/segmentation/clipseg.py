@@ -7,7 +7,7 @@ by FiLM (scale and shift) with the prompt's embedding.  Each prompt is a
 yes-or-no question of its own, asked in vain now and then.  Simplified: three
 levels of width 48; prompts are names in templates for PhraseCut's phrases;
 embeddings keep their lengths, but are scaled so that their entries are about
-1, or 150 steps would hardly hear them; no visual supports from other pictures
+1, or 120 steps would hardly hear them; no visual supports from other pictures
 than the training scenes.
 """
 
@@ -198,7 +198,7 @@ def untrained(clip, seed: int):
 def fit(
     clip, data: Masked, seed=0, *, names=(), novel=(), negatives=0.2,
     levels=3, interpolate=True, backbone="clip", background=SURE,
-    prompt="text", width=48, questions=3, steps=150, batch_size=16, lr=2e-3,
+    prompt="text", width=48, questions=3, steps=120, batch_size=16, lr=2e-3,
 ) -> CLIPSeg:  # fmt: skip
     """Train the decoder on base masks, a few questions a picture.
 

@@ -24,13 +24,8 @@ from ..blocks import as_map, as_tokens, grid_side
 from ..data import Captioned, DensePictures, Regions
 from ..fusion import background_map, combine
 from ..info import Check, Info
-from ..proposer import (
-    STEPS,
-    Proposals,
-    Proposer,
-    propose,
-    shared_proposer,
-)
+from ..proposals import Proposals, propose
+from ..proposer import STEPS, Proposer, shared_proposer
 from ..student import Student
 from ..texts import text_classifier
 from ..two_stage import BACKGROUND, UNLIKELY, count
@@ -147,7 +142,7 @@ def spoken_words(clip, data: Captioned) -> tuple[Tensor, Tensor]:
 def fit(
     clip, data: tuple[Regions, Captioned], seed=0, *, names=(), novel=(),
     regions="masks", keep=KEEP, grounding="words", background=BACKGROUND,
-    steps=80, batch_size=24, lr=2e-3, proposer_steps=STEPS,
+    steps=50, batch_size=20, lr=2e-3, proposer_steps=STEPS,
 ) -> OpenSeg:  # fmt: skip
     """Group on regions, then learn names from captions.
 

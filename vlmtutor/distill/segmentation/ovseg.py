@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from ...objectives.labels import unicl_loss
 from ...transfer.base import minimise
 from ..blocks import grid_side, run_block, vision_blocks
-from ..data import IGNORE, Captioned, Masked
+from ..data import IGNORE, Captioned, Masked, batched
 from ..info import Check, Info
-from ..proposer import STEPS, Proposer, propose, shared_proposer
+from ..proposals import propose
+from ..proposer import STEPS, Proposer, shared_proposer
 from ..regions import (
     crop_encode,
     instance_masks,
@@ -39,7 +40,7 @@ from ..texts import text_classifier
 from ..two_stage import BACKGROUND, UNLIKELY, TwoStage, count
 
 MODES = ("none", "mpt", "ft", "both")
-MOST = 600  # pairs to learn from
+MOST = 400  # pairs to learn from
 DEPTH = 2  # blocks before which tokens are replaced
 
 INFO = Info(
@@ -158,30 +159,44 @@ class MaskedTower(nn.Module):
         some = F.max_pool2d(inside[:, None], self.patch)  # [R, 1, g, g]
         return (some <= 0).flatten(1)[..., None]
 
-    def forward(self, shown: Tensor, inside: Tensor) -> Tensor:
+    def before(self, shown: Tensor, inside: Tensor) -> Tensor:
+        """What the last block reads, with learned tokens: [R, 1 + T, W]."""
         clip = self.clip[0]
         vision = clip.model.vision_model
         hidden = vision.pre_layrnorm(vision.embeddings(shown))
         empty = self.empty(inside)
         grid_side(empty.shape[1])  # the crop has the size that CLIP takes
-        blocks = vision_blocks(clip)
-        if self.last is not None:
-            blocks = [*blocks[:-1], self.last]
+        *blocks, _ = vision_blocks(clip)
         for k, block in enumerate(blocks):
-            if self.tokens is not None and k < DEPTH:
-                patches = torch.where(empty, self.tokens[k], hidden[:, 1:])
-                hidden = torch.cat([hidden[:, :1], patches], 1)
-            hidden = run_block(block, hidden)
-        norm, project = self.norm, self.project
-        if norm is None:
-            norm, project = vision.post_layernorm, clip.model.visual_projection
+            hidden = run_block(block, self.replaced(k, hidden, empty))
+        return self.replaced(len(blocks), hidden, empty)
+
+    def replaced(self, k: int, hidden: Tensor, empty: Tensor) -> Tensor:
+        """Tokens before block ``k``: learned ones where there is nothing."""
+        if self.tokens is None or k >= DEPTH:
+            return hidden
+        patches = torch.where(empty, self.tokens[k], hidden[:, 1:])
+        return torch.cat([hidden[:, :1], patches], 1)
+
+    def after(self, hidden: Tensor) -> Tensor:
+        """The last block and what follows: [R, D], L2-normalised."""
+        model = self.clip[0].model
+        last, norm, project = self.last, self.norm, self.project
+        if last is None:
+            last = vision_blocks(self.clip[0])[-1]
+            norm = model.vision_model.post_layernorm
+            project = model.visual_projection
+        hidden = run_block(last, hidden)
         return F.normalize(project(norm(hidden[:, 0])), dim=-1)
+
+    def forward(self, shown: Tensor, inside: Tensor) -> Tensor:
+        return self.after(self.before(shown, inside))
 
 
 def fit(
     clip, data: tuple[Masked, Captioned], seed=0, *, names=(), novel=(),
     mode="both", pairs="captions", margin=1.5, lam=0.5, branch="both",
-    background=BACKGROUND, steps=80, token_steps=20, batch_size=16, lr=3e-4,
+    background=BACKGROUND, steps=80, token_steps=10, batch_size=16, lr=3e-4,
     token_lr=5e-3, proposer_steps=STEPS,
 ) -> TwoStage:  # fmt: skip
     """Train the proposer on masks, then the tower on mined pairs.
@@ -215,27 +230,34 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
     Tokens take larger steps than weights, and each step costs more, so each
     has its own round: ``steps`` and ``lrs`` are those of the two.
     """
-    tokens, weights = [], []
-    if tower.tokens is not None:
-        tokens = [tower.tokens]
-    if tower.last is not None:
-        weights = [p for m in (tower.last, tower.norm, tower.project)
-                   for p in m.parameters()]  # fmt: skip
 
-    def loss(rows: Tensor) -> Tensor:
-        E = tower(pairs.shown[rows], pairs.inside[rows])
+    def contrast(E: Tensor, rows: Tensor) -> Tensor:
         return unicl_loss(
             E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows]
         )
 
-    for parameters, turns, lr in zip(
-        (tokens, weights), steps, lrs, strict=True
-    ):
-        if parameters:
-            minimise(
-                clip, parameters, loss, len(pairs), steps=turns, lr=lr,
-                batch_size=batch_size, seed=seed,
-            )  # fmt: skip
+    def learn(parameters, embed, turns: int, lr: float) -> None:
+        minimise(
+            clip, parameters, lambda rows: contrast(embed(rows), rows),
+            len(pairs), steps=turns, lr=lr, batch_size=batch_size, seed=seed,
+        )  # fmt: skip
+
+    if tower.tokens is not None:
+        learn(
+            [tower.tokens],
+            lambda rows: tower(pairs.shown[rows], pairs.inside[rows]),
+            steps[0], lrs[0],
+        )  # fmt: skip
+    if tower.last is not None:
+        with torch.no_grad():  # nothing before the last block moves now
+            states = torch.cat([
+                tower.before(pairs.shown[rows], pairs.inside[rows])
+                for rows in batched(len(pairs), batch_size)
+            ])  # fmt: skip
+        weights = [p for m in (tower.last, tower.norm, tower.project)
+                   for p in m.parameters()]  # fmt: skip
+        learn(weights, lambda rows: tower.after(states[rows]),
+              steps[1], lrs[1])  # fmt: skip
 
 
 def checks(bench, seed: int) -> list[Check]:

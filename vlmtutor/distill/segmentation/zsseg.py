@@ -20,7 +20,7 @@ from ..proposer import STEPS, shared_proposer
 from ..regions import crop_encode, instance_masks, region_labels
 from ..two_stage import BACKGROUND, TwoStage, count, per_pixel
 
-CROPS = 24  # a class, for the prompt
+CROPS = 16  # a class, for the prompt
 
 INFO = Info(
     name="ZSSeg",
