@@ -7,7 +7,7 @@ distillation costs what a plain step costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +41,14 @@ def lesson_scenes(n: int) -> list[Scene]:
     Five in six show a single sticker, the rest are the course's usual mix of
     one to four.
     """
-    world, numbers = StickerWorld(96), seeds("train", n, START)
-    return [
-        world.scene(s, n=None if k % 6 == 5 else 1)
-        for k, s in enumerate(numbers)
-    ]
+    return list(_drawn(n))
+
+
+def _drawn(n: int) -> Iterator[Scene]:
+    """The same, one at a time, for those who need not keep them."""
+    world = StickerWorld(96)
+    for k, number in enumerate(seeds("train", n, START)):
+        yield world.scene(number, n=None if k % 6 == 5 else 1)
 
 
 @dataclass
@@ -70,14 +73,21 @@ class Lessons:
     """
 
     def __init__(
-        self, teacher: Clip, scenes: Sequence[Scene], image_embeds: Tensor
+        self, teacher: Clip, scenes: Iterable[Scene], image_embeds: Tensor
     ):
-        if len(scenes) != len(image_embeds):
+        self.clip, self.captions = teacher, []
+        self.images = to_images([])
+        for k, scene in enumerate(scenes):
+            if k == 0:  # one piece for all: a list of them needs it twice
+                shape = len(image_embeds), 3, scene.size, scene.size
+                self.images = torch.empty(shape, dtype=torch.uint8)
+            if k < len(image_embeds):
+                self.images[k] = to_images([scene])[0]
+            self.captions.append(scene.caption)
+        if len(self.captions) != len(image_embeds):
             raise ValueError(
-                f"{len(scenes)} scenes, {len(image_embeds)} answers"
+                f"{len(self.captions)} scenes, {len(image_embeds)} answers"
             )
-        self.clip, self.images = teacher, to_images(scenes)
-        self.captions = [scene.caption for scene in scenes]
         self.image_embeds = F.normalize(image_embeds.float(), dim=-1)
 
     @classmethod
@@ -97,7 +107,7 @@ class Lessons:
             if file.metadata()["teacher"] != stored.fingerprint(teacher):
                 raise ValueError(f"{path.name} is of another teacher")
             answers = file.get_slice("image_embeds")[:n]
-        return cls(teacher, lesson_scenes(len(answers)), answers)
+        return cls(teacher, _drawn(len(answers)), answers)
 
     def save(self, n: int, path: Path = CACHE) -> Path:
         """Store the first ``n`` answers, without the pictures.
