@@ -7,7 +7,7 @@ import functools
 import pytest
 import torch
 
-from vlmtutor.distill import gates, proposer
+from vlmtutor.distill import gates, proposals, proposer
 from vlmtutor.distill.data import Masked
 from vlmtutor.distill.protocol import Bench, Bounds, Protocol
 from vlmtutor.distill.references import true_masks
@@ -39,14 +39,14 @@ def test_proposer_finds_stickers_of_new_pictures(names):
         b.clip, data, names=data.names if names else None, steps=50,
         batch_size=8,
     )  # fmt: skip
-    found = proposer.propose(made, b.test_pictures).binary
+    found = proposals.propose(made, b.test_pictures).binary
     truth = true_masks(b)
     a, t = found.flatten(2).float(), truth.flatten(2).float()
     inter = a @ t.transpose(1, 2)
     union = a.sum(-1)[..., None] + t.sum(-1)[:, None] - inter
     best = (inter / union.clamp(min=1)).max(1).values
     best = best[truth.flatten(2).any(2)]
-    print("kept", proposer.propose(made, b.test_pictures).objectness.gt(0.5)
+    print("kept", proposals.propose(made, b.test_pictures).objectness.gt(0.5)
           .sum(1).float().mean(), "true", truth.flatten(2).any(2).sum(1)
           .float().mean())  # fmt: skip
     share = (best > 0.5).float().mean()
