@@ -3,8 +3,9 @@
 ``python -m vlmtutor.distill.tower_run`` makes everything again: the cached
 answers of the teacher that notebook 11 learns from, a student that learned
 for longer, which the studio finds in ``runs``, and the comparison of losses
-in ``notebooks/11_distil_a_student.json``.  The tries in that file, by which
-the settings were found, are single runs; the command keeps them as they are.
+in ``notebooks/11_distil_a_student.json``.  The tries, shapes and schools in
+that file, by which the settings were found, are single runs; the command
+keeps them as they are.
 """
 
 from __future__ import annotations
