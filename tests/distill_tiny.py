@@ -6,7 +6,7 @@ import functools
 
 from transfer_tiny import clip
 
-from vlmtutor.distill.protocol import Bench, Bounds, Protocol
+from vlmtutor.distill.bench.protocol import Bench, Bounds, Protocol
 
 SIZES = Bounds(masks=6, captions=8, test=6)
 

@@ -36,8 +36,8 @@ from vlmtutor.memes import (
 from vlmtutor.memes.captions import unique_captions
 from vlmtutor.memes.letters import clean_text
 from vlmtutor.memes.names import safe_stem
-from vlmtutor.memes.studio_files import save_meme, save_zip
-from vlmtutor.memes.studio_state import StudioState
+from vlmtutor.memes.studio.files import save_meme, save_zip
+from vlmtutor.memes.studio.state import StudioState
 from vlmtutor.models import ModelNotFound, load_clip
 from vlmtutor.models import pictures as pictures_module
 

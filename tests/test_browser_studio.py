@@ -24,7 +24,7 @@ from playwright.sync_api import expect
 
 import vlmtutor as vt
 from vlmtutor.memes.explain import explain, overlay
-from vlmtutor.memes.studio_files import preview
+from vlmtutor.memes.studio.files import preview
 
 NOTEBOOK = "notebooks/20_meme_studio.ipynb"
 STUDIO = ".vt-studio"

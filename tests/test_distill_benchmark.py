@@ -11,12 +11,14 @@ import torch
 from distill_tiny import protocol
 from transfer_tiny import clip
 
-from vlmtutor.distill import METHODS, benchmark, data, get_method
-from vlmtutor.distill.data import Masked, Unlabelled
-from vlmtutor.distill.evaluate import judge
-from vlmtutor.distill.info import Check, Info
-from vlmtutor.distill.protocol import Bench, Protocol
-from vlmtutor.distill.trial import Trial
+from vlmtutor.distill import METHODS, get_method
+from vlmtutor.distill import supervision as data
+from vlmtutor.distill.bench.protocol import Bench, Protocol
+from vlmtutor.distill.bench.score import judge
+from vlmtutor.distill.bench.trial import Trial
+from vlmtutor.distill.methods import Check, Info
+from vlmtutor.distill.supervision import Masked, Unlabelled
+from vlmtutor.experiments import dense as benchmark
 
 
 class Dull:
@@ -201,7 +203,7 @@ def test_checks_may_be_made_on_fewer_seeds(small, tmp_path):
 
 
 def test_a_closed_gate_says_so(monkeypatch):
-    from vlmtutor.distill.gates import LIMITS, TOLD
+    from vlmtutor.distill.bench.gates import LIMITS, TOLD
 
     figures = dict.fromkeys((*LIMITS, *TOLD), 0.0)
     monkeypatch.setattr(benchmark, "measure", lambda bench: figures)

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import losses, refine, texts
-from vlmtutor.distill.data import Masked
-from vlmtutor.distill.info import Info, predict, predict_both
-from vlmtutor.zero_shot import text_classifier
+from vlmtutor.distill.methods import Info, predict, predict_both
+from vlmtutor.distill.parts import losses, refine, texts
+from vlmtutor.distill.supervision import Masked
+from vlmtutor.naming import text_classifier
 
 
 def test_text_classifier_is_the_ensemble_in_any_order():
@@ -120,7 +120,7 @@ class Perfect:
 
 def test_predict_and_judge_agree_on_a_perfect_segmenter(monkeypatch):
     b = bench()
-    monkeypatch.setattr("vlmtutor.distill.info.PIXELS", 2 * 6 * 32 * 32)
+    monkeypatch.setattr("vlmtutor.distill.methods.PIXELS", 2 * 6 * 32 * 32)
     answers = predict_both(Perfect(b._truth), b.test_pictures, b.names)
     assert torch.equal(answers[0].long(), b._truth)
     scores = b.judge(*answers).scores()

@@ -9,8 +9,15 @@ import torch
 from distill_tiny import bench, protocol
 from transfer_tiny import clip, close
 
-from vlmtutor.distill import blocks
-from vlmtutor.distill.data import (
+from vlmtutor.distill.bench.protocol import (
+    BASE,
+    NOVEL,
+    PSEUDO_NOVEL,
+    STARTS,
+    Bench,
+    Protocol,
+)
+from vlmtutor.distill.supervision import (
     IGNORE,
     Captioned,
     DensePictures,
@@ -21,38 +28,31 @@ from vlmtutor.distill.data import (
     Unlabelled,
     taps,
 )
-from vlmtutor.distill.protocol import (
-    BASE,
-    NOVEL,
-    PSEUDO_NOVEL,
-    STARTS,
-    Bench,
-    Protocol,
-)
+from vlmtutor.models import inside
 from vlmtutor.transfer import tasks
 from vlmtutor.world import find_category
 
 
 def test_value_path_is_the_last_block_with_the_identity_for_attention():
     pictures = bench().test_pictures
-    states = blocks.hidden_states(clip(), pictures.pixel_values)
-    block, hidden = blocks.vision_blocks(clip())[-1], states[-2]
+    states = inside.hidden_states(clip(), pictures.pixel_values)
+    block, hidden = inside.vision_blocks(clip())[-1], states[-2]
     eye = torch.eye(hidden.shape[1])
-    value = blocks.value_path(block, hidden)
-    close(value, blocks.run_block(block, hidden, eye))
-    close(pictures.dense, blocks.read_out(clip(), value)[:, 1:])
+    value = inside.value_path(block, hidden)
+    close(value, inside.run_block(block, hidden, eye))
+    close(pictures.dense, inside.read_out(clip(), value)[:, 1:])
     theirs = clip().patch_features(pictures.pixel_values).flatten(1, 2)
     close(pictures.dense, theirs.detach())
 
 
 def test_blocks_are_those_of_transformers():
     pixels = bench().test_pictures.pixel_values
-    states = blocks.hidden_states(clip(), pixels)
-    for k, block in enumerate(blocks.vision_blocks(clip())):
-        close(blocks.run_block(block, states[k]), states[k + 1])
-    close(blocks.run_from(clip(), states[1], 1), states[-1])
+    states = inside.hidden_states(clip(), pixels)
+    for k, block in enumerate(inside.vision_blocks(clip())):
+        close(inside.run_block(block, states[k]), states[k + 1])
+    close(inside.run_from(clip(), states[1], 1), states[-1])
     theirs = clip().patch_features(pixels, path="attention").flatten(1, 2)
-    close(blocks.read_out(clip(), states[-1])[:, 1:], theirs)
+    close(inside.read_out(clip(), states[-1])[:, 1:], theirs)
 
 
 def test_features_are_right_and_made_once():
@@ -65,7 +65,7 @@ def test_features_are_right_and_made_once():
     L, T = 4, 1 + 16
     assert pictures.attention.shape == (6, L, T, T)
     close(pictures.attention.float().sum(-1), torch.ones(6, L, T), atol=5e-3)
-    states = blocks.hidden_states(clip(), pictures.pixel_values)
+    states = inside.hidden_states(clip(), pictures.pixel_values)
     for layer in (0, 1, *taps(clip()), 4):
         close(pictures.hidden(layer), states[layer].detach(), atol=5e-3)
     assert pictures.keys.shape == (6, 16, 32)
@@ -97,11 +97,11 @@ def test_shifted_grid_lies_on_the_pixels():
     # pass (i, j) holds the rows 2 r + i and the columns 2 c + j
     g, D = 3, 1
     passes = torch.arange(4.0).view(1, 2, 2, 1, 1, D).expand(1, 2, 2, g, g, D)
-    fine = blocks.interleave(passes)[0, ..., 0]
+    fine = inside.interleave(passes)[0, ..., 0]
     assert fine.shape == (6, 6)
     assert fine[:2, :2].tolist() == [[0, 1], [2, 3]]
     pixels = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 1, 8, 8)
-    moved = blocks.shift_pixels(pixels, 0, -2)[0, 0, 0]
+    moved = inside.shift_pixels(pixels, 0, -2)[0, 0, 0]
     assert moved.tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
     shifted = bench().test_pictures.shifted
     assert shifted.shape == (6, 4 * 16, 16)

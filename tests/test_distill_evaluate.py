@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlmtutor.distill.evaluate import (
+from vlmtutor.distill.bench.score import (
     Difference,
     bootstrap_difference,
     judge,

@@ -6,13 +6,14 @@ import torch
 from distill_tiny import bench
 from transfer_tiny import clip, close
 
-from vlmtutor.distill import blocks, explain
+from vlmtutor.distill.parts import explain
 from vlmtutor.memes import explain as studio
+from vlmtutor.models import inside
 
 
 def hidden(layer):
     pixels = bench().test_pictures.pixel_values
-    return blocks.hidden_states(clip(), pixels)[layer].detach()
+    return inside.hidden_states(clip(), pixels)[layer].detach()
 
 
 def texts(*names):
@@ -32,10 +33,10 @@ def test_relevance_can_start_at_the_last_block():
     t = texts("a cat")
     last = explain.relevance(clip(), hidden(3), lambda z: z @ t[0], start=3)
     assert last.shape == (6, 16) and (last >= 0).all()
-    block = blocks.vision_blocks(clip())[-1]
-    attention = blocks.attention_weights(block, hidden(3)).requires_grad_()
-    out = blocks.run_block(block, hidden(3), attention)
-    score = (blocks.read_out(clip(), out[:, 0]) @ t[0]).sum()
+    block = inside.vision_blocks(clip())[-1]
+    attention = inside.attention_weights(block, hidden(3)).requires_grad_()
+    out = inside.run_block(block, hidden(3), attention)
+    score = (inside.read_out(clip(), out[:, 0]) @ t[0]).sum()
     (gradient,) = torch.autograd.grad(score, attention)
     close(last, (gradient * attention).relu().mean(1)[:, 0, 1:])
 

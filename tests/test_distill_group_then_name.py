@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill.data import Captioned, Masked, Regions
-from vlmtutor.distill.info import predict
-from vlmtutor.distill.proposals import propose
+from vlmtutor.distill.methods import predict
+from vlmtutor.distill.parts.proposals import propose
+from vlmtutor.distill.parts.two_stage import TwoStage
 from vlmtutor.distill.segmentation import (
     freeseg,
     openseg,
@@ -20,7 +20,7 @@ from vlmtutor.distill.segmentation import (
     zegformer,
     zsseg,
 )
-from vlmtutor.distill.two_stage import TwoStage
+from vlmtutor.distill.supervision import Captioned, Masked, Regions
 
 NAMES, BASE, SEEN = bench().names, bench().base, bench().seen
 MASKS_AND_WORDS = (Masked, Captioned)
@@ -66,7 +66,7 @@ def test_proposals_do_not_depend_on_the_vocabulary(name):
 
 def shown(monkeypatch, name):
     """What CLIP was asked to look at: arguments of crop_encode."""
-    import vlmtutor.distill.two_stage as two_stage
+    import vlmtutor.distill.parts.two_stage as two_stage
 
     calls, real = [], two_stage.crop_encode
 

@@ -9,12 +9,17 @@ import torch
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import blocks, texts
-from vlmtutor.distill.benchmark import choose, run_method
-from vlmtutor.distill.data import Partial, Unlabelled
+from vlmtutor.distill.bench.trial import Trial
+from vlmtutor.distill.parts import texts
+from vlmtutor.distill.parts.dense_student import (
+    OPEN,
+    Student,
+    train_student,
+)
 from vlmtutor.distill.segmentation import maskclip
-from vlmtutor.distill.student import OPEN, Student, train_student
-from vlmtutor.distill.trial import Trial
+from vlmtutor.distill.supervision import Partial, Unlabelled
+from vlmtutor.experiments.dense import choose, run_method
+from vlmtutor.models import inside
 
 NAMES = bench().names
 
@@ -79,7 +84,7 @@ def test_student_learns_and_its_classifier_is_the_frozen_text():
         not torch.equal(a, b) for a, b in
         zip(made.student.parameters(), fresh.parameters(), strict=True)
     )  # fmt: skip
-    vectors = blocks.as_tokens(made.student(data.pictures[:2]))
+    vectors = inside.as_tokens(made.student(data.pictures[:2]))
     W = texts.text_classifier(clip(), NAMES)
     scores = made.scores(data.pictures[:2], NAMES)
     assert scores.shape == (2, len(NAMES) + 1, 32, 32)
@@ -124,7 +129,7 @@ def test_guidance_is_novel_names_only_and_is_handed_over(monkeypatch):
 def test_open_pixels_are_the_students_own_after_the_hand_over(
     monkeypatch, hand_over, guided
 ):
-    from vlmtutor.distill import student
+    from vlmtutor.distill.parts import dense_student as student
 
     targets = []
     monkeypatch.setattr(

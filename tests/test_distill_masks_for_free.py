@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import blocks, explain
-from vlmtutor.distill.data import IGNORE, Tagged, Unlabelled
-from vlmtutor.distill.info import predict
+from vlmtutor.distill.methods import predict
+from vlmtutor.distill.parts import explain
 from vlmtutor.distill.segmentation import clims, clip_es, reco, ssiw
+from vlmtutor.distill.supervision import IGNORE, Tagged, Unlabelled
+from vlmtutor.models import inside
 
 NAMES = bench().names
 
@@ -191,7 +192,7 @@ def test_clip_stays_as_it_was():
 
 
 def test_recall_precision_and_area_by_hand():
-    from vlmtutor.distill.evaluate import judge
+    from vlmtutor.distill.bench.score import judge
 
     truth = torch.tensor([[[0, 0], [2, 2]]])
     labels = torch.tensor([[[0, 1], [0, 2]]])
@@ -228,7 +229,7 @@ def test_only_present_names_get_pixels():
 
 
 def test_oracle_labels_are_read_from_pictures_that_have_them():
-    from vlmtutor.distill.trial import Trial
+    from vlmtutor.distill.bench.trial import Trial
 
     model, pictures = ssiw_model(oracle=True), bench().test_pictures[:]
     pictures.tags = bench().oracle_tags
@@ -246,7 +247,7 @@ def test_views_are_averaged_relevance_of_each_name():
     asked = torch.zeros(len(pictures), 1, dtype=torch.long)
     one = model.maps(pictures, NAMES, asked)
     t = ssiw.text_classifier(clip(), NAMES)[0]
-    states = blocks.hidden_states(clip(), pictures.pixel_values)[2].detach()
+    states = inside.hidden_states(clip(), pictures.pixel_values)[2].detach()
     heat = explain.relevance(clip(), states, lambda z: z @ t, start=2)
     heat = explain.min_max(heat).view(-1, 1, 4, 4)
     close(one, ssiw.upsample(heat, pictures.images.shape[1]), atol=1e-4)

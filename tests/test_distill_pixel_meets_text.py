@@ -9,11 +9,11 @@ import torch
 from distill_tiny import bench
 from transfer_tiny import clip, close
 
-from vlmtutor.distill import texts
-from vlmtutor.distill.blocks import vision_blocks
-from vlmtutor.distill.data import IGNORE, Masked, Partial
-from vlmtutor.distill.info import predict
+from vlmtutor.distill.methods import predict
+from vlmtutor.distill.parts import texts
 from vlmtutor.distill.segmentation import clipseg, fusioner, lseg, zegclip
+from vlmtutor.distill.supervision import IGNORE, Masked, Partial
+from vlmtutor.models.inside import vision_blocks
 
 NAMES = bench().names
 BASE = bench().base

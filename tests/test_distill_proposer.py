@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import losses, matching, proposals, proposer
-from vlmtutor.distill.blocks import as_map
-from vlmtutor.distill.data import Masked, Regions
-from vlmtutor.distill.matching import Outputs
-from vlmtutor.distill.regions import mask_pool
+from vlmtutor.distill.parts import losses, matching, proposals, proposer
+from vlmtutor.distill.parts.matching import Outputs
+from vlmtutor.distill.parts.regions import mask_pool
+from vlmtutor.distill.supervision import Masked, Regions
+from vlmtutor.models.inside import as_map
 
 
 def outputs(masks, objects=None, vectors=None):

@@ -7,8 +7,8 @@ import torch
 from distill_tiny import bench
 from transfer_tiny import close
 
-from vlmtutor.distill import gates, references
-from vlmtutor.distill.evaluate import Result
+from vlmtutor.distill.bench import gates, references
+from vlmtutor.distill.bench.score import Result
 
 
 def test_fractions_of_a_patch():
@@ -51,7 +51,7 @@ def test_true_masks_with_true_names_would_be_perfect():
 
 
 def test_every_reference_gives_a_row(monkeypatch):
-    from vlmtutor.distill import proposer
+    from vlmtutor.distill.parts import proposer
 
     monkeypatch.setattr(references, "STUDENT_STEPS", 1)
     train = proposer.train_proposer

@@ -7,8 +7,8 @@ import torch
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill import fusion, regions
-from vlmtutor.distill.data import Masked
+from vlmtutor.distill.parts import fusion, regions
+from vlmtutor.distill.supervision import Masked
 from vlmtutor.transfer.pictures import encode_pixels
 
 

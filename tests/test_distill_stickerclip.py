@@ -7,10 +7,11 @@ import functools
 import pytest
 import torch
 
-from vlmtutor.distill import gates, proposals, proposer
-from vlmtutor.distill.data import Masked
-from vlmtutor.distill.protocol import Bench, Bounds, Protocol
-from vlmtutor.distill.references import true_masks
+from vlmtutor.distill.bench import gates
+from vlmtutor.distill.bench.protocol import Bench, Bounds, Protocol
+from vlmtutor.distill.bench.references import true_masks
+from vlmtutor.distill.parts import proposals, proposer
+from vlmtutor.distill.supervision import Masked
 from vlmtutor.models.hub import load_clip
 
 # Validation scenes, never those of the tables.

@@ -8,18 +8,18 @@ import torch.nn.functional as F
 from clip_folders import TINY, write_clip
 
 import vlmtutor as vt
-from vlmtutor.distill import tower_exam as exams
-from vlmtutor.distill import tower_lessons as school
-from vlmtutor.distill import tower_losses as losses
-from vlmtutor.distill import tower_run as run
-from vlmtutor.distill.tower import (
+from vlmtutor.distill.student import exam as exams
+from vlmtutor.distill.student import lessons as school
+from vlmtutor.distill.student import losses as losses
+from vlmtutor.distill.student.prune import fewer_neurons
+from vlmtutor.distill.student.small_clip import (
     fewer_positions,
     save_clip,
     small_clip,
     tower_parameters,
     wider_patches,
 )
-from vlmtutor.distill.tower_prune import fewer_neurons
+from vlmtutor.experiments import student as run
 from vlmtutor.transfer.base import seeded
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from vlmtutor.lessons import across_processes
 from vlmtutor.objectives.contrastive import clip_loss, siglip_loss
 from vlmtutor.objectives.distributed import (
     gather,
     gathered_clip_loss,
     ring_siglip_loss,
 )
-from vlmtutor.studies import across_processes
 
 SECONDS = 90  # the most that a start of processes may take
 
@@ -38,7 +38,7 @@ def start(processes: int, pairs: int) -> dict:
         [sys.executable, "-m", "torch.distributed.run",
          "--nproc-per-node", str(processes), "--master-addr", "127.0.0.1",
          "--master-port", str(free_port()),
-         "-m", "vlmtutor.studies.across_processes", "--pairs", str(pairs)],
+         "-m", "vlmtutor.lessons.across_processes", "--pairs", str(pairs)],
         env=env, capture_output=True, text=True, timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlmtutor.__main__ import main
+from vlmtutor.experiments import evaluate as ev
 from vlmtutor.metrics import mean_iou
-from vlmtutor.pretrain import evaluate as ev
+from vlmtutor.naming import TEMPLATES
 from vlmtutor.world import (
     DOMAINS,
     Layout,
@@ -24,7 +25,6 @@ from vlmtutor.world import (
     load_categories,
     seeds,
 )
-from vlmtutor.zero_shot import TEMPLATES
 
 D = 192
 TABLE = load_categories()

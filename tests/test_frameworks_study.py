@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
+from vlmtutor.lessons import frameworks as study
 from vlmtutor.models.blocks import count_parameters
 from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
-from vlmtutor.studies import frameworks as study
 
 ALL = (TwoTower, TwoLeg, OneTower)
 

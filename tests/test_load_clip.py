@@ -570,8 +570,8 @@ def test_shipped_model_is_a_plain_transformers_folder(sticker_clip):
 
 @shipped
 def test_shipped_model_tells_stickers_apart(sticker_clip):
+    from vlmtutor.naming import zero_shot
     from vlmtutor.world import StickerWorld
-    from vlmtutor.zero_shot import zero_shot
 
     names = ["dog", "pizza", "bicycle", "rocket", "tree", "umbrella"]
     world = StickerWorld(size=96)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vlmtutor.memes import UnreadablePicture, read_picture, render
-from vlmtutor.memes.pictures import as_seen, decode_picture
+from vlmtutor.models.pictures import as_seen, decode_picture
 
 RNG = np.random.default_rng(0)
 

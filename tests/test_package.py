@@ -13,7 +13,7 @@ import pytest
 import vlmtutor as vt
 from vlmtutor import notebooks
 from vlmtutor.__main__ import COMMANDS, main
-from vlmtutor.check import in_range
+from vlmtutor.selfcheck import in_range
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,22 +43,6 @@ def test_every_name_is_there(name):
     assert value is not None
     assert name in dir(vt)
     assert getattr(vt, name) is value
-
-
-@pytest.mark.parametrize("name", ["show", "check", "zero_shot"])
-def test_functions_win_over_modules_of_their_name(name):
-    whole = f"vlmtutor.{name}"
-    for code in (
-        f"import vlmtutor; f = vlmtutor.{name}",
-        f"import vlmtutor, {whole}; f = vlmtutor.{name}",
-        f"import vlmtutor; vlmtutor.{name}; import {whole}; "
-        f"f = vlmtutor.{name}",
-        f"from vlmtutor import {name} as f",
-        f"from {whole} import {name}; from vlmtutor import {name} as f",
-        f"import importlib, vlmtutor; importlib.import_module('{whole}'); "
-        f"f = vlmtutor.{name}",
-    ):
-        assert python(code + "; print(type(f).__name__)") == "function", code
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmtutor import ranking
+from vlmtutor.lessons import ranking
 from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
 

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 
 import vlmtutor as vt
+from vlmtutor.experiments.evaluate import Evaluation, top1
 from vlmtutor.models.hub import STICKERCLIP
-from vlmtutor.pretrain.evaluate import Evaluation, top1
 from vlmtutor.world import StickerWorld, load_categories, seeds
 
 FILES = {

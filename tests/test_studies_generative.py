@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vlmtutor.lessons import generative as study
 from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import TwoLeg
 from vlmtutor.models.words import to_ids
 from vlmtutor.objectives.masked import masked_image_loss, patchify
-from vlmtutor.studies import generative as study
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from vlmtutor.studies import pretraining as study
+from vlmtutor.lessons import pretraining as study
 from vlmtutor.world import find_category
 
 

@@ -10,8 +10,13 @@ from fake_clip import ColourClip, TinyClip, plain
 from PIL import Image
 
 from vlmtutor.memes import UnreadablePicture, render
-from vlmtutor.memes.studio_files import png_bytes, preview, save_meme, save_zip
-from vlmtutor.memes.studio_state import StudioState, place
+from vlmtutor.memes.studio.files import (
+    png_bytes,
+    preview,
+    save_meme,
+    save_zip,
+)
+from vlmtutor.memes.studio.state import StudioState, place
 
 CAPTIONS = ["red lips", "green peas", "blue moon", "yellow fever"]
 NAMES = ("blue", "green", "red")  # in the order of their files

@@ -14,17 +14,19 @@ from fake_clip import ColourClip, TinyClip, plain
 from test_studio_state import BEST, CAPTIONS, as_png
 
 import vlmtutor as vt
-from vlmtutor.memes import caption_folder, studio_models, studio_view
-from vlmtutor.memes.studio_files import png_bytes, preview
-from vlmtutor.memes.studio_html import (
+from vlmtutor.memes import caption_folder
+from vlmtutor.memes.studio import models as studio_models
+from vlmtutor.memes.studio import view as studio_view
+from vlmtutor.memes.studio.files import png_bytes, preview
+from vlmtutor.memes.studio.html import (
     chart_html,
     duration,
     progress_html,
     shorten,
     skipped_html,
 )
-from vlmtutor.memes.studio_pictures import find_folder
-from vlmtutor.memes.studio_state import Bar
+from vlmtutor.memes.studio.pictures import find_folder
+from vlmtutor.memes.studio.state import Bar
 from vlmtutor.models import hub
 
 

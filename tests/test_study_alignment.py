@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from vlmtutor.lessons import alignment as study
 from vlmtutor.objectives.grounding import pool_regions
-from vlmtutor.studies import alignment as study
 from vlmtutor.training import evaluating
 
 

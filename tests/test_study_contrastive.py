@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from vlmtutor.lessons import contrastive as study
 from vlmtutor.pairs import scene_pairs
-from vlmtutor.studies import contrastive as study
 from vlmtutor.training import evaluating
 from vlmtutor.world.captions import bare_caption
 

@@ -18,6 +18,7 @@ from transfer_tiny import (
     unit,
 )
 
+from vlmtutor.naming import text_classifier
 from vlmtutor.transfer import denseclip, dualcoop, tai_dpt
 from vlmtutor.transfer.multi_label import (
     asymmetric_loss,
@@ -25,7 +26,6 @@ from vlmtutor.transfer.multi_label import (
     mean_average_precision,
 )
 from vlmtutor.transfer.pictures import Pictures
-from vlmtutor.zero_shot import text_classifier
 
 IMAGES, LABELS = colours(2)
 ONE_HOT = torch.eye(3)[LABELS]

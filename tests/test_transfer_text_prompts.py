@@ -19,6 +19,7 @@ from transfer_tiny import (
     zero_shot_logits,
 )
 
+from vlmtutor.naming import TEMPLATES, text_classifier, zero_shot
 from vlmtutor.transfer import cocoop, coop, kgcoop, prograd, tpt
 from vlmtutor.transfer.base import fit_hand_prompt, fit_zero_shot
 from vlmtutor.transfer.pictures import Pictures
@@ -28,7 +29,6 @@ from vlmtutor.transfer.prompts import (
     prompt_tokens,
     start_context,
 )
-from vlmtutor.zero_shot import TEMPLATES, text_classifier, zero_shot
 
 IMAGES, LABELS = colours(3)
 

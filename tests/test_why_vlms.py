@@ -11,7 +11,7 @@ import torch
 from transfer_tiny import clip
 
 from vlmtutor import stored
-from vlmtutor.studies import why_vlms as study
+from vlmtutor.lessons import why_vlms as study
 from vlmtutor.training import History
 
 C = len(study.CLASSES)

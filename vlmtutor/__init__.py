@@ -5,8 +5,6 @@ module when it is first used (PEP 562).
 """
 
 import importlib
-import sys
-import types
 
 __version__ = "0.1.0"
 
@@ -15,12 +13,12 @@ _HOMES = {
     "ClaimFailed": "claims:ClaimFailed",
     "Clip": "models.clip:Clip",
     "ExerciseFailed": "claims:ExerciseFailed",
-    "MemeStudio": "memes.studio:MemeStudio",
+    "MemeStudio": "memes.studio.widget:MemeStudio",
     "ModelNotFound": "models.hub:ModelNotFound",
-    "PALETTE": "show:PALETTE",
+    "PALETTE": "figures:PALETTE",
     "StickerWorld": "world:StickerWorld",
-    "TEMPLATES": "zero_shot:TEMPLATES",
-    "check": "check:check",
+    "TEMPLATES": "naming:TEMPLATES",
+    "check": "selfcheck:check",
     "check_exercise": "claims:check_exercise",
     "check_shape": "claims:check_shape",
     "claim": "claims:claim",
@@ -30,30 +28,12 @@ _HOMES = {
     "models": "models",
     "objectives": "objectives",
     "seeds": "world:seeds",
-    "show": "show:show",
-    "style": "show:style",
+    "show": "figures:show",
+    "style": "figures:style",
     "world": "world",
-    "zero_shot": "zero_shot:zero_shot",
+    "zero_shot": "naming:zero_shot",
 }
 __all__ = sorted(_HOMES)
-
-
-class _Package(types.ModuleType):
-    """This package, where functions win over modules of the same name.
-
-    After ``import vlmtutor.show`` Python binds the module to the package's
-    attribute ``show``; here that attribute stays the function.
-    """
-
-    def __setattr__(self, name, value):
-        if isinstance(value, types.ModuleType) and name in _HOMES:
-            attribute = _HOMES[name].partition(":")[2]
-            if attribute:
-                value = getattr(value, attribute)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name):

@@ -9,13 +9,13 @@ import sys
 # Only the module of the chosen command is imported, so that ``check`` can
 # tell what is wrong even where torch does not load.
 COMMANDS = {
-    "check": ("check", "does this computer have what the course needs?"),
+    "check": ("selfcheck", "does this computer have what the course needs?"),
     "memes": ("memes.cli", "caption a folder of pictures"),
     "download": ("models.cli", "fetch OpenAI's CLIP, say before a class"),
     "notebooks": ("notebooks", "run the notebooks: store or check outputs"),
     "pretrain": ("pretrain.cli", "train StickerCLIP again"),
-    "bench": ("distill.benchmark", "the dense methods, on one protocol"),
-    "evaluate": ("pretrain.evaluate", "what a model can do, in figures"),
+    "bench": ("experiments.dense", "the dense methods, on one protocol"),
+    "evaluate": ("experiments.evaluate", "what a model can do, in figures"),
 }
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .figures import PALETTE
 from .models.blocks import count_parameters
 from .models.frameworks import Framework, OneTower, TwoLeg
 from .models.towers import ConvNet
-from .show import PALETTE
 
 LEFT, RIGHT, MIDDLE = 0.0, 2.0, 1.0  # columns: pictures, texts, both
 COLOURS = {

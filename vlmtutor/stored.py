@@ -1,6 +1,6 @@
 """Results of runs that take too long for a notebook.
 
-A command in the repository makes them and writes ``notebooks/NAME.json`` with
+A command in the repository makes them and writes ``notebooks/results/NAME.json`` with
 the date, the machine and the minutes; the notebook of that name shows them
 beside a smaller run of its own.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
 
 
 def machine() -> dict:
@@ -47,7 +47,7 @@ def heading() -> dict:
 
 
 def save(results: dict, name: str, out: Path | None = None) -> Path:
-    """Write ``notebooks/NAME.json``, or ``out``; the path written."""
+    """Write ``notebooks/results/NAME.json``, or ``out``; the path written."""
     path = Path(out or FOLDER / f"{name}.json")
     text = json.dumps(results, indent=1, ensure_ascii=False)
     # innermost objects on one line each: a run is a row

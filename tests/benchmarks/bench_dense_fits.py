@@ -20,12 +20,12 @@ import torch
 
 from vlmtutor import load_clip, stored
 from vlmtutor.distill import METHODS, get_method
-from vlmtutor.distill.benchmark import FILE
-from vlmtutor.distill.data import Masked, Regions
-from vlmtutor.distill.proposer import shared_proposer
-from vlmtutor.distill.protocol import Bench, Protocol
-from vlmtutor.distill.references import full_supervision
-from vlmtutor.distill.trial import Trial
+from vlmtutor.distill.bench.protocol import Bench, Protocol
+from vlmtutor.distill.bench.references import full_supervision
+from vlmtutor.distill.bench.trial import Trial
+from vlmtutor.distill.parts.proposer import shared_proposer
+from vlmtutor.distill.supervision import Masked, Regions
+from vlmtutor.experiments.dense import FILE
 
 AIM = 20.0  # seconds on two cores
 

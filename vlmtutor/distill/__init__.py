@@ -3,7 +3,7 @@
 A method is a module of :mod:`vlmtutor.distill.segmentation` with ``ROWS``
 (what it is, and what it is handed), ``fit`` (which returns a segmenter) and
 ``checks`` (what its paper says, to be measured); see
-:mod:`vlmtutor.distill.info`.
+:mod:`vlmtutor.distill.methods`.
 """
 
 import importlib

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 
+from ..models.pictures import UnreadablePicture, read_picture
 from .captions import read_captions
 from .match import (
     Choice,
@@ -15,7 +16,6 @@ from .match import (
     match,
     match_embeddings,
 )
-from .pictures import UnreadablePicture, read_picture
 from .render import STYLES, render
 
 _LAZY = {

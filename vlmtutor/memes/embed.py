@@ -20,10 +20,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ..models.pictures import (
+    UnreadablePicture,
+    as_seen,
+    decode_picture,
+    read_bytes,
+)
 from ..precision import FloatAttention, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
-from .pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
 
 PRECISIONS = ("fp32", "bf16", "auto")
 

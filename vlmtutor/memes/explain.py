@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..models.pictures import as_seen
 from ..models.relevance import gather_relevance
-from .pictures import as_seen
 
 # From dark to bright, so that the map reads without colour too.
 _RAMP = np.array(

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from ..models.pictures import UnreadablePicture, decode_picture, read_bytes
 from . import gallery
 from .cache import EmbeddingCache
 from .captions import read_captions, unique_captions
@@ -19,7 +20,6 @@ from .letters import choose_face
 from .match import ASSIGNMENTS, Matches, match_embeddings
 from .names import safe_stem
 from .outbox import HIDDEN, Outbox
-from .pictures import UnreadablePicture, decode_picture, read_bytes
 from .render import STYLES, render
 from .report import Meme, Report, Skipped
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from .pictures import UnreadablePicture
+from ..models.pictures import UnreadablePicture
 
 if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     import torch

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..models.pictures import as_seen
 from .fitting import MOST_CHARACTERS, Block, fit
 from .letters import Face, choose_face, clean_text, is_right_to_left
-from .pictures import as_seen
 
 STYLES = ("classic", "top", "bottom", "above", "below")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word

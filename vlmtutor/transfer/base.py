@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..zero_shot import TEMPLATES, text_classifier
+from ..naming import TEMPLATES, text_classifier
 from .pictures import Pictures
 
 

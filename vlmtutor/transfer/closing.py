@@ -2,7 +2,7 @@
 
 ``python -m vlmtutor.transfer.closing`` reads the stored studies of notebooks
 08, 09 and 10, measures what those of 08 did not (``kept``), and writes the
-table into ``notebooks/10_adapters.json`` under "closing".
+table into ``notebooks/results/10_adapters.json`` under "closing".
 
 Figures are means over seeds on the task that all three studies share.  The
 studies use different numbers of test pictures, so gains are counted from

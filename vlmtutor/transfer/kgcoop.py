@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..zero_shot import TEMPLATES, text_classifier
+from ..naming import TEMPLATES, text_classifier
 from .base import tune
 from .coop import CoOp
 from .pictures import Pictures

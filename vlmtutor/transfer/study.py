@@ -1,7 +1,7 @@
 """What takes too long for a notebook: three seeds, five numbers of shots.
 
 ``python -m vlmtutor.transfer.study 08_prompt_tuning`` chooses the settings of
-each method, runs everything and writes ``notebooks/08_prompt_tuning.json``,
+each method, runs everything and writes ``notebooks/results/08_prompt_tuning.json``,
 with seeds, date, machine and a digest of the model.  Run it again whenever the
 model or the domains change.
 

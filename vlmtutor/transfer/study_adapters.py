@@ -2,7 +2,7 @@
 
 Few-shot tables of the adapters, WiSE-FT's two-way bargain, and scenes of
 several stickers: multi-label recognition and dense prediction.  About ten
-minutes on one core; writes ``notebooks/10_adapters.json``.  Settings are
+minutes on one core; writes ``notebooks/results/10_adapters.json``.  Settings are
 chosen on validation pictures of other classes, or, for scenes, on validation
 scenes.
 """
@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 
 from ..metrics import mean_iou
+from ..naming import text_classifier
 from ..world import StickerWorld, seeds
-from ..zero_shot import text_classifier
 from . import denseclip, dualcoop, tai_dpt, wise_ft
 from . import plans_adapters as plan
 from .few_shot import accuracy

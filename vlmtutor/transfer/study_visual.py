@@ -2,7 +2,7 @@
 
 Prompts in pixels, in patches and in both encoders, beside CoOp and zero-shot.
 About eighteen minutes on one core; writes
-``notebooks/09_visual_and_unified_prompts.json``.
+``notebooks/results/09_visual_and_unified_prompts.json``.
 """
 
 from __future__ import annotations

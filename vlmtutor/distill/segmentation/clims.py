@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import as_map
 from ...transfer.base import minimise, seeded
-from ..blocks import as_map
-from ..data import DensePictures, Tagged, taps
-from ..info import Check, Info
-from ..refine import shrink_labels, upsample
-from ..student import Student, train_student
-from ..texts import background_classifier, text_classifier
+from ..methods import Check, Info
+from ..parts.dense_student import Student, train_student
+from ..parts.refine import shrink_labels, upsample
+from ..parts.texts import background_classifier, text_classifier
+from ..supervision import DensePictures, Tagged, taps
 
 # Of the four losses, as in the released code but for the area's 0.2: the
 # logarithms of chances are far steeper here than those of raw cosines there,

@@ -23,19 +23,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..blocks import as_map, vision_blocks
-from ..data import IGNORE, DensePictures, Tagged
-from ..explain import (
+from ...models.inside import as_map, vision_blocks
+from ..methods import Check, Info
+from ..parts.dense_student import Student, train_student
+from ..parts.explain import (
     attention_affinity,
     box_mask,
     grad_cam,
     min_max,
     spread_cam,
 )
-from ..info import Check, Info
-from ..refine import color_refine, shrink_labels, upsample
-from ..student import Student, train_student
-from ..texts import background_classifier, text_classifier
+from ..parts.refine import color_refine, shrink_labels, upsample
+from ..parts.texts import background_classifier, text_classifier
+from ..supervision import IGNORE, DensePictures, Tagged
 
 # All chosen on pseudo-novel classes of validation scenes.
 UNSURE = 0.1  # share of a picture's pixels that teach nothing

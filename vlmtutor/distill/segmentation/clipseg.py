@@ -22,12 +22,12 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from ...models.blocks import Block
+from ...models.inside import as_map
+from ...naming import TEMPLATES
 from ...transfer.base import minimise, seeded, seeded_weights
 from ...world import StickerWorld
-from ...zero_shot import TEMPLATES
-from ..blocks import as_map
-from ..data import DensePictures, Masked, taps
-from ..info import Check, Info
+from ..methods import Check, Info
+from ..supervision import DensePictures, Masked, taps
 
 DARK = 0.1  # brightness of what surrounds a visual prompt
 SUPPORTS = 4  # visual prompts a class

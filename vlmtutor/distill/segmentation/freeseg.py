@@ -21,21 +21,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import as_map, as_tokens
 from ...precision import bf16_products
 from ...transfer import coop
 from ...transfer.base import batches, frozen, seeded, seeded_weights
 from ...transfer.prompts import encode_prompts, prompt_tokens
-from ..blocks import as_map, as_tokens
-from ..data import IGNORE, Masked
-from ..fusion import background_map, combine, fuse
-from ..info import Check, Info
-from ..matching import group_loss, match, matching_costs, name_loss
-from ..proposals import propose
-from ..proposer import Proposer, mirrored
-from ..refine import shrink_labels
-from ..regions import crop_encode, instance_masks, region_labels
-from ..texts import background_classifier
-from ..two_stage import BACKGROUND, UNLIKELY, count
+from ..methods import Check, Info
+from ..parts.fusion import background_map, combine, fuse
+from ..parts.matching import (
+    group_loss,
+    match,
+    matching_costs,
+    name_loss,
+)
+from ..parts.proposals import propose
+from ..parts.proposer import Proposer, mirrored
+from ..parts.refine import shrink_labels
+from ..parts.regions import crop_encode, instance_masks, region_labels
+from ..parts.texts import background_classifier
+from ..parts.two_stage import BACKGROUND, UNLIKELY, count
+from ..supervision import IGNORE, Masked
 from .zsseg import base_crops
 
 TASKS = ("semantic", "instance", "panoptic")

@@ -22,14 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.blocks import Transformer
+from ...models.inside import as_map
 from ...transfer.base import minimise, seeded, seeded_weights
 from ...world import find_category
-from ..blocks import as_map
-from ..data import DensePictures, Masked, tags_of
-from ..info import Check, Info
-from ..losses import bce_ignore
-from ..refine import shrink_labels, upsample
-from ..texts import text_classifier
+from ..methods import Check, Info
+from ..parts.losses import bce_ignore
+from ..parts.refine import shrink_labels, upsample
+from ..parts.texts import text_classifier
+from ..supervision import DensePictures, Masked, tags_of
 
 TEMPERATURE = 0.07
 ASKED = 12  # names a step

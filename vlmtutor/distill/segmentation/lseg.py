@@ -17,13 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import as_map, as_tokens
 from ...transfer.base import minimise, seeded_weights
-from ..blocks import as_map, as_tokens
-from ..data import DensePictures, Masked, taps
-from ..info import Check, Info
-from ..losses import softmax_ce_ignore
-from ..refine import shrink_labels, upsample
-from ..texts import background_classifier, class_scores, text_classifier
+from ..methods import Check, Info
+from ..parts.losses import softmax_ce_ignore
+from ..parts.refine import shrink_labels, upsample
+from ..parts.texts import (
+    background_classifier,
+    class_scores,
+    text_classifier,
+)
+from ..supervision import DensePictures, Masked, taps
 
 TEMPERATURE = 0.07  # fixed: the released code never updates it
 FINE = 2  # cells of the encoder a patch of CLIP

@@ -17,13 +17,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...models.inside import as_map, as_tokens
 from ...world import load_categories
-from ..blocks import as_map, as_tokens
-from ..data import IGNORE, DensePictures, Partial, Unlabelled
-from ..info import Check, Info, predict_both
-from ..refine import upsample
-from ..student import OPEN, Student, pseudo_labels, train_student
-from ..texts import BIAS, background_classifier, class_scores, text_classifier
+from ..methods import Check, Info, predict_both
+from ..parts.dense_student import (
+    OPEN,
+    Student,
+    pseudo_labels,
+    train_student,
+)
+from ..parts.refine import upsample
+from ..parts.texts import (
+    BIAS,
+    background_classifier,
+    class_scores,
+    text_classifier,
+)
+from ..supervision import IGNORE, DensePictures, Partial, Unlabelled
 
 ABSENT = -100.0  # the logit of a class that is not in the picture
 

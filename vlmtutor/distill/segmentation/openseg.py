@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import as_map, as_tokens, grid_side
 from ...transfer.base import minimise, seeded
-from ..blocks import as_map, as_tokens, grid_side
-from ..data import Captioned, DensePictures, Regions
-from ..fusion import background_map, combine
-from ..info import Check, Info
-from ..proposals import Proposals, propose
-from ..proposer import STEPS, Proposer, shared_proposer
-from ..student import Student
-from ..texts import text_classifier
-from ..two_stage import BACKGROUND, UNLIKELY, count
+from ..methods import Check, Info
+from ..parts.dense_student import Student
+from ..parts.fusion import background_map, combine
+from ..parts.proposals import Proposals, propose
+from ..parts.proposer import STEPS, Proposer, shared_proposer
+from ..parts.texts import text_classifier
+from ..parts.two_stage import BACKGROUND, UNLIKELY, count
+from ..supervision import Captioned, DensePictures, Regions
 
 KEEP = 0.5  # how likely a phrase is kept in a step
 PHRASES = 4  # a picture

@@ -23,21 +23,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import grid_side, run_block, vision_blocks
 from ...objectives.labels import unicl_loss
 from ...transfer.base import minimise
-from ..blocks import grid_side, run_block, vision_blocks
-from ..data import IGNORE, Captioned, Masked, batched
-from ..info import Check, Info
-from ..proposals import propose
-from ..proposer import STEPS, Proposer, shared_proposer
-from ..regions import (
+from ..methods import Check, Info
+from ..parts.proposals import propose
+from ..parts.proposer import STEPS, Proposer, shared_proposer
+from ..parts.regions import (
     crop_encode,
     instance_masks,
     region_labels,
     region_pixels,
 )
-from ..texts import text_classifier
-from ..two_stage import BACKGROUND, UNLIKELY, TwoStage, count
+from ..parts.texts import text_classifier
+from ..parts.two_stage import BACKGROUND, UNLIKELY, TwoStage, count
+from ..supervision import IGNORE, Captioned, Masked, batched
 
 MODES = ("none", "mpt", "ft", "both")
 MOST = 400  # pairs to learn from

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blocks import as_map
-from ..data import DensePictures, Unlabelled
-from ..info import Check, Info
-from ..refine import upsample
-from ..student import Student, pseudo_labels, train_student
-from ..texts import BIAS, background_classifier, text_classifier
+from ...models.inside import as_map
+from ..methods import Check, Info
+from ..parts.dense_student import Student, pseudo_labels, train_student
+from ..parts.refine import upsample
+from ..parts.texts import BIAS, background_classifier, text_classifier
+from ..supervision import DensePictures, Unlabelled
 
 SHARP = 10.0  # of the dense map's sigmoid, as published
 # The cosine at which it is a half.  The paper has 0; this CLIP's patches reach

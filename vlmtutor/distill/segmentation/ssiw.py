@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ..blocks import as_map, hidden_states
-from ..data import DensePictures, Unlabelled
-from ..explain import min_max, relevance
-from ..info import Check, Info
-from ..refine import tta, upsample
-from ..texts import text_classifier
+from ...models.inside import as_map, hidden_states
+from ..methods import Check, Info
+from ..parts.explain import min_max, relevance
+from ..parts.refine import tta, upsample
+from ..parts.texts import text_classifier
+from ..supervision import DensePictures, Unlabelled
 
 PRESENT = 2.75 / 30  # share of names that a picture of this world shows
 MOST = 4  # names a picture

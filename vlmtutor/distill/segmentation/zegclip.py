@@ -19,13 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.inside import as_map, read_out, run_block, vision_blocks
 from ...transfer.base import minimise, seeded_weights
-from ..blocks import as_map, read_out, run_block, vision_blocks
-from ..data import IGNORE, DensePictures, Masked, Partial
-from ..info import Check, Info
-from ..losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
-from ..refine import shrink_labels, upsample
-from ..texts import text_classifier
+from ..methods import Check, Info
+from ..parts.losses import (
+    binary_targets,
+    dice,
+    sigmoid_focal,
+    softmax_ce_ignore,
+)
+from ..parts.refine import shrink_labels, upsample
+from ..parts.texts import text_classifier
+from ..supervision import IGNORE, DensePictures, Masked, Partial
 
 DEEP = 2  # blocks that have prompts
 FOCAL = 100.0  # the paper's weight against dice 1

@@ -23,10 +23,10 @@ CLIP itself            frozen          frozen          adapted
 
 from __future__ import annotations
 
-from ..data import Masked
-from ..info import Check, Info
-from ..proposer import STEPS, shared_proposer
-from ..two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..methods import Check, Info
+from ..parts.proposer import STEPS, shared_proposer
+from ..parts.two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..supervision import Masked
 
 INFO = Info(
     name="ZegFormer", paper="Decoupling Zero-Shot Semantic Segmentation",

@@ -14,11 +14,11 @@ from __future__ import annotations
 import torch
 
 from ...transfer import coop
-from ..data import IGNORE, Masked
-from ..info import Check, Info
-from ..proposer import STEPS, shared_proposer
-from ..regions import crop_encode, instance_masks, region_labels
-from ..two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..methods import Check, Info
+from ..parts.proposer import STEPS, shared_proposer
+from ..parts.regions import crop_encode, instance_masks, region_labels
+from ..parts.two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..supervision import IGNORE, Masked
 
 CROPS = 16  # a class, for the prompt
 

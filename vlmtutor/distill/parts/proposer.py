@@ -1,0 +1,284 @@
+"""Masks without names: a small MaskFormer that groups pixels into regions.
+
+A few queries, each starting from its own place of the picture, look at a
+feature map and answer with a mask and whether it is an object at all; truth
+and queries are matched one to one.  With names, each query also gives a vector
+that is compared with frozen text embeddings, trained together with the masks.
+Cheng, Schwing and Kirillov 2021, "Per-Pixel Classification is Not All You Need
+for Semantic Segmentation", arXiv 2107.06278; matching after Carion et al.
+2020, arXiv 2005.12872.  Simplified, so that a few hundred pictures and a
+hundred steps are enough: the features are those of the student, sharpened by
+edges of the pixels; queries start from a grid of places; a mask is the sum of
+what all share (sticker or not), of a blob that the query moves and stretches,
+and of what the query asks of each pixel; every other step looks at mirrored
+pictures.  A query's vector starts as CLIP's mean patch in its mask, and
+training adds to it: learned from chance on twenty names, it finds no others.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...models.inside import as_map, as_tokens
+from ...precision import bf16_products
+from ...transfer.base import batches, seeded_weights
+from ..supervision import IGNORE, DensePictures, Masked, Regions
+from .dense_student import Trunk
+from .matching import (
+    Outputs,
+    group_loss,
+    match,
+    matching_costs,
+    name_loss,
+)
+from .regions import instance_masks, mask_pool, region_labels
+from .texts import text_classifier
+
+STEPS = 150  # of training
+BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
+
+
+class Decoder(nn.Module):
+    """One round: queries look at the map, at each other, and think."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.look = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.talk = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.think = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+
+    def forward(self, x: Tensor, places: Tensor, memory: Tensor) -> Tensor:
+        a, b, c = self.norms
+        y = a(x) + places
+        x = x + self.look(y, memory, memory, need_weights=False)[0]
+        y = b(x) + places
+        x = x + self.talk(y, y, b(x), need_weights=False)[0]
+        return x + self.think(c(x))
+
+
+class Proposer(nn.Module):
+    """``proposer(pictures)`` are :class:`Outputs`; CLIP is no submodule."""
+
+    def __init__(
+        self,
+        clip,
+        side: int = 4,
+        width: int = 64,
+        layers: int = 2,
+        named: bool = False,
+        near: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.side = side
+        with seeded_weights(seed):
+            self.trunk = Trunk(clip, width)
+            self.edges = nn.Sequential(
+                nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(),
+                nn.Conv2d(16, width, 3, padding=1),
+            )  # fmt: skip
+            self.where = nn.Parameter(
+                0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
+            )
+            self.decoders = nn.ModuleList(
+                Decoder(width) for _ in range(layers)
+            )
+            self.norm = nn.LayerNorm(width)
+            self.mask_head = nn.Sequential(
+                nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+            )
+            self.pixel_head = nn.Conv2d(width, width, 1)
+            self.sticker_head = nn.Conv2d(width, 1, 1)
+            self.blob_head = nn.Linear(width, 3)
+            nn.init.zeros_(self.blob_head.weight)
+            nn.init.zeros_(self.blob_head.bias)
+            self.object_head = nn.Linear(width, 1)
+            self.name_head = None
+            if named:
+                self.name_head = nn.Linear(width, clip.embed_dim)
+                if near:
+                    nn.init.zeros_(self.name_head.weight)
+                    nn.init.zeros_(self.name_head.bias)
+            self.near = near
+
+    @property
+    def queries(self) -> int:
+        return self.side**2
+
+    @property
+    def fine(self) -> int:
+        """The side of a mask: twice the trunk's."""
+        return 2 * self.trunk.fine
+
+    def features(self, pictures: DensePictures) -> Tensor:
+        """What the queries look at: [N, d, h, w]."""
+        return self.trunk(pictures) + self.where
+
+    def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
+        """Features on twice the grid, with edges that pixels show."""
+        size = (self.fine, self.fine)
+        with bf16_products():
+            edges = self.edges(pictures.pixel_values).float()
+        smooth, edges = (
+            F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            for x in (features, edges)
+        )
+        return F.gelu(smooth + edges)
+
+    def blobs(self, states: Tensor) -> Tensor:
+        """A logit that falls with the distance from a place: [N, Q, h, w].
+
+        Each query says how far its place lies from its cell of the grid, and
+        how wide the blob is.
+        """
+        across, down, width = self.blob_head(states)[..., None, None].unbind(2)
+        cells = (torch.arange(self.side) + 0.5) / self.side
+        y0, x0 = torch.meshgrid(cells, cells, indexing="ij")
+        x = x0.reshape(-1, 1, 1) + 0.25 * across.tanh()  # [N, Q, 1, 1]
+        y = y0.reshape(-1, 1, 1) + 0.25 * down.tanh()
+        fine = (torch.arange(self.fine) + 0.5) / self.fine
+        square = (fine[None, :] - x) ** 2 + (fine[:, None] - y) ** 2
+        spread = BLOB * width.clamp(-2, 2).exp()
+        return (2 - square / (2 * spread**2)).clamp(min=-8)
+
+    def forward(self, pictures: DensePictures) -> Outputs:
+        features = self.features(pictures)
+        coarse = F.avg_pool2d(features, 2)
+        memory = as_tokens(coarse)
+        x = as_tokens(F.adaptive_avg_pool2d(features, self.side))  # [N, Q, d]
+        places = as_tokens(F.adaptive_avg_pool2d(self.where, self.side))
+        for decoder in self.decoders:
+            x = decoder(x, places, memory)
+        states = self.norm(x)
+        features = self.sharpened(features, pictures)
+        pixels = self.pixel_head(features)
+        asked = torch.einsum(
+            "nqd,ndhw->nqhw", self.mask_head(states), pixels
+        ) / pixels.shape[1] ** 0.5  # fmt: skip
+        masks = self.sticker_head(features) + self.blobs(states) + asked
+        vectors = None
+        if self.name_head is not None:
+            vectors = self.name_head(states)
+            if self.near:
+                inside = masks.detach().sigmoid()
+                vectors = vectors + mask_pool(pictures.dense, inside)
+            vectors = F.normalize(vectors, dim=-1)
+        return Outputs(
+            masks, self.object_head(states)[..., 0], states, vectors
+        )
+
+
+def mirrored(pictures: DensePictures) -> DensePictures:
+    """The pictures, left and right swapped, and so what is kept of them.
+
+    CLIP's states are turned, not made anew: what they know of their place
+    stays wrong, which training bears.
+    """
+    turned = pictures[:]
+    for name in ("images", "pixel_values"):
+        axis = 2 if name == "images" else 3
+        turned.__dict__[name] = getattr(pictures, name).flip(axis)
+    turned.__dict__["dense"] = _mirrored_tokens(pictures.dense)
+    turned.__dict__["_hidden"] = {
+        layer: torch.cat([x[:, :1], _mirrored_tokens(x[:, 1:])], 1)
+        for layer, x in pictures._hidden.items()
+    }
+    return turned
+
+
+def _mirrored_tokens(tokens: Tensor) -> Tensor:
+    return as_tokens(as_map(tokens).flip(-1))
+
+
+def train_proposer(
+    clip,
+    data: Regions | Masked,
+    *,
+    names: list[str] | None = None,
+    steps: int = STEPS,
+    batch_size: int = 16,
+    lr: float = 3e-3,
+    seed: int = 0,
+    extra: Callable | None = None,
+    modules: tuple[nn.Module, ...] = (),
+    mirror: bool = True,
+    **sizes,
+) -> Proposer:
+    """Learn to group from class-agnostic regions.
+
+    With ``names`` (the data being :class:`Masked`, whose names they are) the
+    queries' vectors learn them too: cosines with the names' texts, and with a
+    learned vector for no object, times CLIP's scale.  ``extra(outputs, pairs,
+    rows)`` is a loss to be added, whose parameters are in ``modules``.
+    """
+    proposer = Proposer(clip, named=names is not None, seed=seed, **sizes)
+    fine = proposer.fine
+    most = max(int(data.regions.max()) + 1, 1)
+    truth = instance_masks(data.regions, most)
+    step = truth.shape[-1] // fine
+    truth = truth[..., step // 2 :: step, step // 2 :: step]  # [N, R, h, w]
+    exists = truth.flatten(2).any(2)
+    labels = W = None
+    nothing = nn.Parameter(torch.zeros(clip.embed_dim))
+    if names is not None:
+        labels = region_labels(data.labels, instance_masks(data.regions, most))
+        labels = labels.masked_fill(labels >= len(names), IGNORE)
+        W = text_classifier(clip, names)
+        with seeded_weights(seed):
+            nn.init.normal_(nothing, std=0.1)
+    data.pictures.prepare("pixel_values")
+    parameters = [
+        *proposer.parameters(), nothing,
+        *(p for module in modules for p in module.parameters()),
+    ]  # fmt: skip
+    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
+    )
+    order = batches(len(data), batch_size, steps, seed)
+    for step, rows in enumerate(order):
+        pictures, there = data.pictures[rows], truth[rows]
+        if mirror and step % 2:
+            pictures, there = mirrored(pictures), there.flip(-1)
+        outputs = proposer(pictures)
+        pairs = match(matching_costs(outputs, there), exists[rows])
+        loss = group_loss(outputs, there, pairs)
+        if names is not None:
+            loss = loss + name_loss(
+                outputs.vectors, pairs, labels[rows], W, nothing,
+                clip.logit_scale,
+            )  # fmt: skip
+        if extra is not None:
+            loss = loss + extra(outputs, pairs, rows)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+    proposer.nothing = nothing.detach()
+    return proposer.requires_grad_(False)
+
+
+_SHARED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def shared_proposer(
+    clip, data: Regions | Masked, seed: int = 0, *, names=None, **settings
+) -> Proposer:
+    """:func:`train_proposer`, once for the same pictures and settings."""
+    settings = {"steps": STEPS, **settings}
+    kept = _SHARED.setdefault(data.pictures, {})
+    key = seed, names and tuple(names), repr(sorted(settings.items()))
+    if key not in kept:
+        kept[key] = train_proposer(
+            clip, data, seed=seed, names=names, **settings
+        )
+    return kept[key]

@@ -1,0 +1,1 @@
+"""A small CLIP that learns from a large one (notebook 11)."""

@@ -1,0 +1,408 @@
+"""``python -m vlmtutor evaluate``: what a CLIP can do in Sticker World.
+
+All figures are measured on unseen scenes, over three evaluation seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..world import (
+    DOMAINS,
+    Layout,
+    Scene,
+    StickerWorld,
+    complete_caption,
+    load_categories,
+    seeds,
+)
+from ..world.backgrounds import PHRASES
+
+SEED_STRIDE = 1_000_000  # scenes of different evaluation seeds never meet
+PART_STRIDE = 100_000  # nor do those of different figures
+BATCH = 16  # pictures: on one core small batches stay in the cache
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where the scenes come from: a split, a seed and how many.
+
+    ``names`` restricts the categories (all by default).
+    """
+
+    split: str = "test"
+    seed: int = 0
+    n: int = 1000
+    size: int = 96
+    names: tuple[str, ...] = ()
+
+    def labels(self) -> list[str]:
+        return list(self.names) or [c.name for c in load_categories()]
+
+    def scenes(
+        self,
+        n: int,
+        offset: int = 0,
+        n_stickers: int | None = None,
+        keep: Callable[[Layout], bool] | None = None,
+        **kwargs,
+    ) -> list[Scene]:
+        """``n`` scenes; with ``keep``, those of whose layout it is true.
+
+        Raises ValueError where a figure's own seeds hold too few of them.
+        """
+        world = StickerWorld(self.size)
+        start = self.seed * SEED_STRIDE + offset
+        kwargs.setdefault("categories", self.labels())
+        found: list[Scene] = []
+        for seed in seeds(self.split, PART_STRIDE, start):
+            if len(found) == n:
+                break
+            scene = world.scene(seed, n=n_stickers, **kwargs)
+            if keep is None or keep(scene.layout):
+                found.append(scene)
+        if len(found) < n:
+            raise ValueError(
+                f"{len(found)} of {n} scenes found among {PART_STRIDE} seeds"
+            )
+        return found
+
+
+class _Remembering:
+    """A CLIP that encodes a text once: the names come back in most figures."""
+
+    def __init__(self, clip):
+        self.clip = clip
+        self.preprocess = clip.preprocess
+        self.patch_features = clip.patch_features
+        self.texts: dict[str, Tensor] = {}
+
+    def encode_images(self, images) -> Tensor:
+        return self.clip.encode_images(images, batch_size=BATCH)
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        new = list(dict.fromkeys(t for t in texts if t not in self.texts))
+        self.texts |= zip(new, self.clip.encode_texts(new), strict=True)
+        return torch.stack([self.texts[t] for t in texts])
+
+
+def _classifier(clip, names: list[str]) -> Tensor:
+    """Prompt ensemble: [C, D], one row a name."""
+    from ..naming import text_classifier
+
+    return text_classifier(clip, names)
+
+
+def top1(clip, e: Evaluation, domain: str = "sticker") -> float:
+    """Zero-shot accuracy over all categories, one sticker a scene."""
+    scenes = e.scenes(n=e.n, n_stickers=1, domain=domain)
+    embeds = clip.encode_images([s.image for s in scenes])
+    names = e.labels()
+    predicted = (embeds @ _classifier(clip, names).T).argmax(-1)
+    truth = torch.tensor([names.index(s.objects[0].name) for s in scenes])
+    return float((predicted == truth).float().mean())
+
+
+def _two_kinds(layout: Layout) -> bool:
+    a, b = layout.placements
+    return a.category != b.category
+
+
+def retrieval(clip, e: Evaluation) -> dict[str, float]:
+    """R@1 among 500 two-sticker scenes, both directions.
+
+    No two of them have the same caption, so that one answer is right.
+    """
+    captions = set()
+
+    def new(layout: Layout) -> bool:
+        before = len(captions)
+        captions.add(complete_caption(layout).text)
+        return len(captions) > before
+
+    scenes = e.scenes(n=500, offset=200_000, n_stickers=2, keep=new)
+    images = clip.encode_images([s.image for s in scenes])
+    texts = clip.encode_texts([s.caption for s in scenes])
+    similarity = images @ texts.T
+    truth = torch.arange(len(scenes))
+    return {
+        "image_to_text_r1": _share(similarity.argmax(1) == truth),
+        "text_to_image_r1": _share(similarity.argmax(0) == truth),
+    }
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.float().mean())
+
+
+def _choice(clip, scenes: list[Scene], wrong: Callable[[Layout], Layout]):
+    """How often a scene prefers its caption to that of a changed layout."""
+    right = [complete_caption(s.layout).text for s in scenes]
+    other = [complete_caption(wrong(s.layout)).text for s in scenes]
+    images = clip.encode_images([s.image for s in scenes])
+    good = (images * clip.encode_texts(right)).sum(-1)
+    bad = (images * clip.encode_texts(other)).sum(-1)
+    return _share(good > bad)
+
+
+def binding(clip, e: Evaluation) -> dict[str, float]:
+    """The right caption against one with colours, or sides, exchanged."""
+
+    def coloured(layout: Layout) -> bool:
+        a, b = layout.placements
+        return _two_kinds(layout) and a.colour != b.colour
+
+    def side_by_side(layout: Layout) -> bool:
+        a, b = layout.placements
+        return _two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
+
+    discs = e.scenes(
+        n=500, offset=300_000, n_stickers=2, keep=coloured, discs=1.0
+    )
+    sides = e.scenes(n=500, offset=400_000, n_stickers=2, keep=side_by_side)
+    return {
+        "binding_colours": _choice(clip, discs, Layout.swap_colours),
+        "binding_sides": _choice(clip, sides, Layout.swap_stickers),
+    }
+
+
+def meme_recall(clip, e: Evaluation) -> dict[str, float]:
+    """Held-out meme lines against one picture of every category."""
+    world = StickerWorld(e.size)
+    table = load_categories()
+    start = e.seed * SEED_STRIDE + 500_000
+    pictures = [
+        world.scene(seed, n=1, categories=[c.name]).image
+        for seed, c in zip(
+            seeds(e.split, len(table), start), table, strict=True
+        )
+    ]
+    images = clip.encode_images(pictures)
+    lines = [line for c in table for line in c.held_out_memes]
+    truth = torch.arange(len(table)).repeat_interleave(2)
+    order = (clip.encode_texts(lines) @ images.T).argsort(-1, descending=True)
+    rank = (order == truth[:, None]).float().argmax(-1)
+    return {
+        "meme_r1": _share(rank < 1),
+        "meme_r5": _share(rank < 5),
+        "meme_r5_named": _share(rank[0::2] < 5),
+        "meme_r5_hinted": _share(rank[1::2] < 5),
+    }
+
+
+def _dense_names() -> tuple[list[str], Tensor]:
+    """The 65 names of the dense tasks; which of them are base."""
+    dense = [c for c in load_categories() if c.dense]
+    return [c.name for c in dense], torch.tensor([c.base for c in dense])
+
+
+def square_crop(
+    image: Image.Image, box: tuple[int, int, int, int], factor: float = 1.0
+) -> Image.Image:
+    """A square around a box, ``factor`` times its longer side, kept inside."""
+    x0, y0, x1, y1 = box
+    side = min(round(max(x1 - x0, y1 - y0) * factor), *image.size)
+    left = min(max(round((x0 + x1 - side) / 2), 0), image.width - side)
+    top = min(max(round((y0 + y1 - side) / 2), 0), image.height - side)
+    return image.crop((left, top, left + side, top + side))
+
+
+def crops(clip, e: Evaluation) -> dict[str, float]:
+    """Accuracy on ground-truth crops among the 65 dense-task names."""
+    names, base = _dense_names()
+    scenes = e.scenes(n=500, offset=600_000, n_stickers=2, categories=names)
+    weights = _classifier(clip, names)
+    truth = torch.tensor(
+        [names.index(o.name) for s in scenes for o in s.objects]
+    )
+    figures = {}
+    for factor, label in ((1.0, "box"), (1.5, "box_x1.5")):
+        images = [
+            square_crop(s.image, o.box, factor)
+            for s in scenes
+            for o in s.objects
+        ]
+        hit = (clip.encode_images(images) @ weights.T).argmax(-1) == truth
+        figures[f"crop_{label}_base"] = _share(hit[base[truth]])
+        figures[f"crop_{label}_novel"] = _share(hit[~base[truth]])
+    return figures
+
+
+def _patch_features(clip, scenes: list[Scene]) -> Tensor:
+    """Value-path patch features [N, h, w, D] of scenes."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(scenes), BATCH):
+            images = [s.image for s in scenes[start : start + BATCH]]
+            parts.append(clip.patch_features(clip.preprocess(images)))
+    return torch.cat(parts)
+
+
+def _upsampled(features: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Scores [h, w, D] · [C, D] brought to pixels: [C, size, size]."""
+    scores = (features @ weights.T).permute(2, 0, 1)[None]
+    return F.interpolate(
+        scores, size=(size, size), mode="bilinear", align_corners=False
+    )[0]
+
+
+def dense(clip, e: Evaluation) -> dict[str, float]:
+    """MaskCLIP read-out on two-sticker scenes of the dense-task names.
+
+    ``miou_stickers`` names sticker pixels only; ``miou_scene`` must also tell
+    them from the background, which the background phrases stand for.
+    """
+    names, _ = _dense_names()
+    scenes = e.scenes(n=300, offset=700_000, n_stickers=2, categories=names)
+    weights = _classifier(clip, names)
+    places = clip.encode_texts(list(PHRASES.values()))
+    features = _patch_features(clip, scenes)
+    C = len(names)
+    stickers = torch.zeros(C, C, dtype=torch.long)
+    everything = torch.zeros(C + 1, C + 1, dtype=torch.long)
+    for scene, feature in zip(scenes, features, strict=True):
+        truth = _label_map(scene, names)
+        scores = _upsampled(feature, weights, e.size)
+        _count(stickers, truth[truth < C], scores.argmax(0)[truth < C])
+        bg = _upsampled(feature, places, e.size).max(0, keepdim=True).values
+        predicted = torch.cat([scores, bg]).argmax(0)
+        _count(everything, truth.flatten(), predicted.flatten())
+    return {
+        "miou_stickers": _miou(stickers),
+        "miou_scene": _miou(everything),
+    }
+
+
+def _label_map(scene: Scene, names: list[str]) -> Tensor:
+    """Index into ``names`` per pixel [H, W]; len(names) is background."""
+    lookup = [names.index(o.name) for o in scene.objects] + [len(names)]
+    owners = torch.from_numpy(scene.owners).long()
+    return torch.tensor(lookup)[owners]  # owner -1 takes the last entry
+
+
+def _count(matrix: Tensor, truth: Tensor, predicted: Tensor) -> None:
+    """Add to a confusion matrix [C, C] in place."""
+    C = len(matrix)
+    pairs = torch.bincount(truth * C + predicted, minlength=C * C)
+    matrix += pairs.view(C, C)
+
+
+def _miou(matrix: Tensor) -> float:
+    """Mean IoU over the classes that occur."""
+    hit = matrix.diag().double()
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diag()
+    present = matrix.sum(1) > 0
+    return float((hit / union.clamp(min=1))[present].mean())
+
+
+def local_naming(clip, e: Evaluation) -> dict[str, float]:
+    """Share of sticker pixels whose patch gives them the right name."""
+    scenes = e.scenes(n=300, offset=800_000, n_stickers=2, keep=_two_kinds)
+    names = e.labels()
+    weights = _classifier(clip, names)
+    features = _patch_features(clip, scenes)  # [N, h, w, D]
+    of_two, of_all, pixels = 0, 0, 0
+    # the patch that each row or column of pixels lies in
+    cell = torch.arange(e.size) * features.shape[1] // e.size
+    for scene, feature in zip(scenes, features, strict=True):
+        owners = torch.from_numpy(scene.owners).long()
+        scores = feature @ weights.T  # [h, w, C]
+        present = [names.index(o.name) for o in scene.objects]
+        pair = torch.tensor(present)[scores[..., present].argmax(-1)]
+        best = scores.argmax(-1)
+        pair, best = (m[cell][:, cell] for m in (pair, best))
+        on = owners >= 0
+        truth = torch.tensor(present)[owners[on]]
+        of_two += int((pair[on] == truth).sum())
+        of_all += int((best[on] == truth).sum())
+        pixels += int(on.sum())
+    return {
+        "local_of_two": of_two / pixels,
+        "local_of_all": of_all / pixels,
+    }
+
+
+def domains(clip, e: Evaluation) -> dict[str, float]:
+    """Zero-shot top-1 in each domain."""
+    return {f"top1_{name}": top1(clip, e, name) for name in DOMAINS}
+
+
+PARTS = (domains, retrieval, binding, meme_recall, crops, dense, local_naming)
+
+
+def evaluate(clip, e: Evaluation) -> dict[str, float]:
+    """All figures for one evaluation seed."""
+    if not isinstance(clip, _Remembering):
+        clip = _Remembering(clip)
+    figures: dict[str, float] = {}
+    for part in PARTS:
+        figures.update(part(clip, e))
+    return figures
+
+
+def evaluate_seeds(
+    clip, n: int = 1000, split: str = "test"
+) -> dict[str, dict]:
+    """Mean, minimum and maximum of every figure over three seeds."""
+    clip = _Remembering(clip)
+    runs = [
+        evaluate(clip, Evaluation(split=split, seed=seed, n=n))
+        for seed in range(3)
+    ]
+    return {
+        name: {
+            "mean": round(statistics.mean(r[name] for r in runs), 4),
+            "min": round(min(r[name] for r in runs), 4),
+            "max": round(max(r[name] for r in runs), 4),
+        }
+        for name in runs[0]
+    }
+
+
+def markdown_table(figures: dict[str, dict]) -> str:
+    rows = ["| figure | mean | min | max |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {name} | {100 * f['mean']:.1f} % | {100 * f['min']:.1f} % "
+        f"| {100 * f['max']:.1f} % |"
+        for name, f in figures.items()
+    ]
+    return "\n".join(rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="folder or hub id")
+    parser.add_argument("--n", type=int, default=1000, help="single scenes")
+    parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--json", help="also write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..models.hub import ModelNotFound, load_clip
+
+    # found out now, and not after minutes
+    try:
+        if not 1 <= args.n <= PART_STRIDE:
+            raise ValueError(f"--n is 1 to {PART_STRIDE}, not {args.n}")
+        if args.json and not Path(args.json).absolute().parent.is_dir():
+            raise ValueError(f"--json: no folder for {args.json}")
+        clip = load_clip(args.model)
+    except (OSError, ValueError, ModelNotFound) as error:
+        print(f"[FAIL] {error}", file=sys.stderr)
+        return 1
+    figures = evaluate_seeds(clip, args.n, args.split)
+    print(markdown_table(figures))
+    if args.json:
+        text = json.dumps(figures, indent=1) + "\n"
+        Path(args.json).write_text(text, encoding="utf-8")
+    return 0

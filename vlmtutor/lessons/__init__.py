@@ -1,0 +1,1 @@
+"""Data, models and questions of notebooks 01 to 06."""

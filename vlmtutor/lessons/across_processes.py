@@ -1,0 +1,156 @@
+"""One batch in several processes: are loss and gradient those of one?
+
+    python -m torch.distributed.run --standalone --nproc-per-node 2 \\
+        -m vlmtutor.lessons.across_processes [--batch FILE] [--pairs N]
+
+Every process holds the same untrained two-tower model and its own part of
+the batch, and talks to the others through gloo on this machine.
+DistributedDataParallel averages their gradients.  The first process also
+computes the whole batch alone, and prints one JSON object: for each way to
+share the loss its value, the value of one process, and how far the gradients
+lie apart.  ``--batch`` is a safetensors file with ``pixel_values``
+[B, 3, S, S] and ``input_ids`` [B, L]; without it the batch is random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..models.config import FrameworkConfig
+from ..models.frameworks import TwoTower
+from ..objectives.contrastive import clip_loss, siglip_loss
+from ..objectives.distributed import gathered_clip_loss, ring_siglip_loss
+
+# name → the loss of one process, and that of each of several
+WAYS = {
+    "CLIP, gathered": (
+        lambda i, t, m: clip_loss(i, t, m.scale()),
+        lambda i, t, m: gathered_clip_loss(i, t, m.scale()),
+    ),
+    "CLIP, gathered without gradient": (
+        lambda i, t, m: clip_loss(i, t, m.scale()),
+        lambda i, t, m: gathered_clip_loss(i, t, m.scale(), False),
+    ),
+    "CLIP, each for itself": (
+        lambda i, t, m: clip_loss(i, t, m.scale()),
+        lambda i, t, m: clip_loss(i, t, m.scale()),
+    ),
+    "SigLIP, around the ring": (
+        lambda i, t, m: siglip_loss(i, t, m.scale(), m.logit_bias),
+        lambda i, t, m: ring_siglip_loss(i, t, m.scale(), m.logit_bias),
+    ),
+}
+
+
+class Trained(nn.Module):
+    """A model and its loss as one forward pass, as DDP asks for."""
+
+    def __init__(self, config: FrameworkConfig, pairs: int, loss):
+        super().__init__()
+        self.model, self.loss = TwoTower(config), loss
+        # SigLIP's start: one pair in ``pairs`` is a right one
+        start = torch.tensor(-math.log(max(1, pairs - 1)))
+        self.model.logit_bias = nn.Parameter(start)
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        images = self.model.encode_images(pixel_values)
+        texts = self.model.encode_texts(input_ids)
+        return self.loss(images, texts, self.model)
+
+
+def random_batch(pairs: int, seed: int = 0) -> dict[str, Tensor]:
+    """``pixel_values`` [B, 3, 24, 24] and ``input_ids`` [B, 6] of nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 20, (pairs, 6), generator=generator)
+    pixels = torch.randn(pairs, 3, 24, 24, generator=generator)
+    return {"pixel_values": pixels, "input_ids": ids}
+
+
+def gradient(module: nn.Module, batch: dict[str, Tensor]) -> tuple:
+    """(loss, gradient of all weights in one row [P])."""
+    loss = module(**batch)
+    loss.backward()
+    rows = [
+        torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten()
+        for p in module.parameters()
+    ]
+    return loss.detach(), torch.cat(rows)
+
+
+def compare(batch: dict[str, Tensor], seed: int = 0) -> list[dict]:
+    """A row for each of WAYS; call it in every process of the group."""
+    pairs, length = batch["input_ids"].shape
+    size = dist.get_world_size()
+    if pairs % size:
+        raise ValueError(f"{pairs} pairs do not fill {size} processes alike")
+    config = FrameworkConfig(
+        int(batch["input_ids"].max()) + 1, text_length=length,
+        image_size=batch["pixel_values"].shape[-1], width=64, image_layers=2,
+        text_layers=1, embed_dim=64, seed=seed,
+    )  # fmt: skip
+    own = {key: x.chunk(size)[dist.get_rank()] for key, x in batch.items()}
+    rows = []
+    for name, (of_one, of_many) in WAYS.items():
+        # SigLIP's bias has no gradient in CLIP's loss
+        shared = DistributedDataParallel(
+            Trained(config, pairs, of_many), find_unused_parameters=True
+        )
+        share, many = gradient(shared, own)
+        dist.all_reduce(share)
+        loss, one = gradient(Trained(config, pairs, of_one), batch)
+        rows.append({
+            "way": name,
+            "loss": (share / size).item(),
+            "loss of one process": loss.item(),
+            "largest gradient": one.abs().max().item(),
+            "largest difference": (many - one).abs().max().item(),
+            "cosine": torch.cosine_similarity(many, one, dim=0).item(),
+        })  # fmt: skip
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--batch", type=Path, metavar="FILE")
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    # this machine alone: no name of a host has to be looked up
+    local = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    if local:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", local)
+    batch = (
+        load_file(args.batch) if args.batch
+        else random_batch(args.pairs, args.seed)
+    )  # fmt: skip
+    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
+    try:
+        rows = compare(batch, args.seed)
+        if dist.get_rank() == 0:
+            size = dist.get_world_size()
+            pairs = len(batch["input_ids"])
+            notes = {"processes": size, "pairs": pairs, "rows": rows}
+            print(json.dumps(notes), flush=True)
+    finally:
+        dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

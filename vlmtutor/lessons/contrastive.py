@@ -1,0 +1,332 @@
+"""Five contrastive objectives on one budget: what does each buy?
+
+``python -m vlmtutor.lessons.contrastive`` trains the same model five times on
+the same scenes, about a minute of one core each, and writes
+``notebooks/results/03_contrastive.json``.  The notebook does the same with fewer
+steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .. import stored
+from ..metrics import accuracy, recall_at_k
+from ..models.config import FrameworkConfig
+from ..models.frameworks import TwoTower
+from ..models.towers import last_word
+from ..models.words import MASK, to_ids
+from ..objectives.contrastive import clip_loss, siglip_loss
+from ..objectives.image_only import nt_xent
+from ..objectives.labels import unicl_loss
+from ..objectives.late_interaction import filip_loss, token_similarity
+from ..pairs import Batch, Pairs, scene_pairs
+from ..training import History, evaluating, fit
+from ..views import crops, recolour
+from ..world import find_category
+from ..world.captions import CaptionMix, bare_caption, random_caption
+from ..world.categories import DENSE_BASE
+
+NAMES = DENSE_BASE[:12]
+# People say the same in many ways: a name, a synonym, how it looks.
+WORDS = CaptionMix(meme=0, description=0, synonym=0.6, size=0.3, place=0)
+BATCH = 64
+STEPS = 500
+
+
+class Model(TwoTower):
+    """Two towers, and what some of the objectives need besides."""
+
+    def build(self) -> None:
+        super().build()
+        # the share of right answers among those of a batch: SigLIP's start
+        self.logit_bias = nn.Parameter(torch.tensor(-math.log(BATCH - 1)))
+        self.generator = torch.Generator().manual_seed(self.config.seed)
+
+
+# The five: (model, batch) → loss
+
+
+def clip(model: Model, batch: Batch) -> Tensor:
+    images = model.encode_images(batch.pixel_values)
+    texts = model.encode_texts(batch.input_ids)
+    return clip_loss(images, texts, model.scale())
+
+
+def siglip(model: Model, batch: Batch) -> Tensor:
+    images = model.encode_images(batch.pixel_values)
+    texts = model.encode_texts(batch.input_ids)
+    return siglip_loss(images, texts, model.scale(), model.logit_bias)
+
+
+def simclr(model: Model, batch: Batch) -> Tensor:
+    first = view(batch.pixel_values, model.generator)
+    second = view(batch.pixel_values, model.generator)
+    return nt_xent(model.encode_images(first), model.encode_images(second))
+
+
+def unicl(model: Model, batch: Batch) -> Tensor:
+    images = model.encode_images(batch.pixel_values)
+    texts = model.encode_texts(batch.input_ids)
+    return unicl_loss(images, texts, model.scale(), batch.labels)
+
+
+def filip(model: Model, batch: Batch) -> Tensor:
+    patches = model.patch_embeds(model.image_tokens(batch.pixel_values))
+    words = model.word_embeds(model.text_tokens(batch.input_ids))
+    return filip_loss(patches, words, model.scale(), is_word(batch.input_ids))
+
+
+OBJECTIVES: dict[str, Callable[[Model, Batch], Tensor]] = {
+    "CLIP": clip,
+    "SigLIP": siglip,
+    "SimCLR": simclr,
+    "UniCL": unicl,
+    "FILIP": filip,
+}
+
+
+def view(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
+    """The pictures cropped, mirrored and tinted at random: same shape."""
+    return recolour(crops(pixel_values, generator, least=0.5), generator)
+
+
+def is_word(input_ids: Tensor) -> Tensor:
+    """[M, L] bool: True on words, False on start, end and padding."""
+    return input_ids > MASK
+
+
+@dataclass
+class Data:
+    """``train``: one or two stickers; ``ones`` and ``twos``: tests.
+
+    ``labelled`` are training scenes with one sticker.  In ``train`` a scene
+    with two stickers has the label -1: no single class is right.
+    """
+
+    train: Pairs
+    labelled: Pairs
+    ones: Pairs
+    twos: Pairs
+
+
+def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
+    """``n`` training scenes and ``n_test`` of each test; seeds never meet."""
+    rng = random.Random(seed)
+    scenes = {"categories": NAMES, "discs": 0.0}
+    train = scene_pairs(
+        n, "train", seed * n, stickers=(1, 2), **scenes,
+        caption=lambda layout: random_caption(rng, layout, WORDS),
+    )  # fmt: skip
+    counts = torch.tensor([len(scene.objects) for scene in train.scenes])
+    labelled = train.subset((counts == 1).nonzero()[:400, 0].tolist())
+    train.labels[counts > 1] = -1
+    ones, twos = (
+        scene_pairs(n_test, "test", (2 * seed + k) * n_test, stickers=k + 1,
+                    caption=bare_caption, tokenizer=train.tokenizer,
+                    repeats=0.0, **scenes)
+        for k in (0, 1)
+    )  # fmt: skip
+    return Data(train, labelled, ones, twos)
+
+
+def new_model(name: str, data: Data, seed: int = 0) -> Model:
+    """An untrained model, with the start that its objective asks for."""
+    model = Model(
+        FrameworkConfig(len(data.train.tokenizer), text_length=40, seed=seed)
+    )
+    if name == "SigLIP":
+        model.logit_scale.data.fill_(math.log(10))
+    return model
+
+
+def train(
+    name: str, data: Data, steps: int, seed: int = 0
+) -> tuple[Model, History]:
+    """A model trained with one of OBJECTIVES, and how it went."""
+    model = new_model(name, data, seed)
+    history = fit(
+        model, OBJECTIVES[name], data.train, steps, BATCH, seed=seed,
+        name=name, progress=False,
+    )  # fmt: skip
+    return model, history
+
+
+# What was bought
+
+
+def similarities(
+    model: Model, pixel_values: Tensor, input_ids: Tensor, by_token: bool
+) -> tuple[Tensor, Tensor]:
+    """Pictures by texts, twice [N, M]: as a picture and as a text sees it.
+
+    The two differ only ``by_token``, as FILIP compares.
+    """
+    images = model.image_tokens(pixel_values)
+    texts = model.text_tokens(input_ids)
+    if by_token:
+        patches, words = model.patch_embeds(images), model.word_embeds(texts)
+        return token_similarity(patches, words, is_word(input_ids))
+    texts = model.text_embeds(texts, input_ids)
+    cosines = model.image_embeds(images) @ texts.T
+    return cosines, cosines
+
+
+def name_accuracy(model: Model, ones: Pairs, by_token: bool) -> float:
+    """Zero-shot: which of NAMES fits a picture best?"""
+    ids = to_ids(ones.tokenizer, [find_category(n).one for n in NAMES])
+    scores, _ = similarities(model, ones.pixel_values, ids, by_token)
+    return accuracy(scores, ones.labels)
+
+
+def caption_recall(model: Model, twos: Pairs, by_token: bool) -> float:
+    """Recall@1: each caption looks for its picture among all.
+
+    Any picture with the same two stickers is right.
+    """
+    _, scores = similarities(
+        model, twos.pixel_values, twos.input_ids, by_token
+    )
+    sets = [{thing.name for thing in scene.objects} for scene in twos.scenes]
+    right = torch.tensor([[a == b for b in sets] for a in sets])
+    return recall_at_k(scores.T, right)
+
+
+def features(model: Model, pairs: Pairs) -> Tensor:
+    """The mean of a picture's tokens, before any projection: [N, W]."""
+    return model.image_tokens(pairs.pixel_values).mean(1)
+
+
+def probe(
+    features: Tensor, labels: Tensor, test: Tensor, penalty: float = 1.0
+) -> Tensor:
+    """A linear probe by least squares: scores [M, C] of the ``test`` rows.
+
+    ``features`` [N, W] with ``labels`` [N] from 0 to C - 1 and ``test``
+    [M, W] are brought to mean 0 and spread 1; ``penalty`` a picture.
+    """
+    mean, std = features.mean(0), features.std(0) + 1e-6
+    x = (features - mean) / std
+    y = torch.eye(int(labels.max()) + 1)[labels]  # [N, C]
+    gram = x.T @ x + penalty * len(x) ** 0.5 * torch.eye(x.shape[1])
+    weights = torch.linalg.solve(gram, x.T @ (y - y.mean(0)))
+    return (test - mean) / std @ weights + y.mean(0)
+
+
+def probe_accuracy(model: Model, data: Data) -> float:
+    """How many one-sticker scenes a probe of the pictures names."""
+    scores = probe(
+        features(model, data.labelled), data.labelled.labels,
+        features(model, data.ones),
+    )  # fmt: skip
+    return accuracy(scores, data.ones.labels)
+
+
+def noun_heat(model: Model, pairs: Pairs, by_token: bool) -> Tensor:
+    """Where each of NAMES is: cosines with every patch, [N, C, T].
+
+    The name alone is the text: its last word ``by_token``, else the whole.
+    """
+    ids = to_ids(pairs.tokenizer, [find_category(n).one for n in NAMES])
+    patches = model.patch_embeds(model.image_tokens(pairs.pixel_values))
+    texts = model.text_tokens(ids)
+    if by_token:
+        nouns = last_word(ids) - 1  # the place before the end
+        named = model.word_embeds(texts)[torch.arange(len(ids)), nouns]
+    else:
+        named = model.text_embeds(texts, ids)
+    return torch.einsum("ntd,cd->nct", patches, named)
+
+
+def centres_in(boxes: Tensor, side: int) -> Tensor:
+    """Which patches have their centre in a box: [..., 4] → [..., side²]."""
+    at = (torch.arange(side) + 0.5) / side
+    across = (at >= boxes[..., 0:1]) & (at < boxes[..., 2:3])  # [..., side]
+    down = (at >= boxes[..., 1:2]) & (at < boxes[..., 3:4])
+    return (down[..., :, None] & across[..., None, :]).flatten(-2)
+
+
+def pointing(heat: Tensor, pairs: Pairs) -> tuple[float, float]:
+    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): hits, chance.
+
+    A sticker is hit if the warmest patch of its name has its centre in the
+    sticker's box.  Stickers that hold no centre, or stand there twice, do not
+    count.  ``heat`` [N, C, T]; chance is the share of patches that are hits.
+    """
+    side = round(heat.shape[-1] ** 0.5)
+    inside = centres_in(pairs.boxes, side)  # [N, R, T]
+    hits, chances = [], []
+    for i, scene in enumerate(pairs.scenes):
+        names = [thing.name for thing in scene.objects]
+        for k, name in enumerate(names):
+            if names.count(name) == 1 and inside[i, k].any():
+                warmest = heat[i, NAMES.index(name)].argmax()
+                hits.append(float(inside[i, k, warmest]))
+                chances.append(float(inside[i, k].float().mean()))
+    return sum(hits) / len(hits), sum(chances) / len(chances)
+
+
+def score(model: Model, data: Data, by_token: bool) -> dict[str, float]:
+    """What a model can do: "names", "recall", "probe" and "pointing"."""
+    with evaluating(model):
+        heat = noun_heat(model, data.twos, by_token)
+        return {
+            "names": name_accuracy(model, data.ones, by_token),
+            "recall": caption_recall(model, data.twos, by_token),
+            "probe": probe_accuracy(model, data),
+            "pointing": pointing(heat, data.twos)[0],
+        }
+
+
+def run(
+    steps: int = STEPS, n: int = 8192, seed: int = 0, say=lambda text: None
+) -> dict:
+    """Train and score all five, and score what is untrained."""
+    data = make_data(n, seed=seed)
+    untrained = score(new_model("CLIP", data, seed), data, False)
+    rows = [{"objective": "untrained", "seconds": 0.0, **_short(untrained)}]
+    for name in OBJECTIVES:
+        model, history = train(name, data, steps, seed)
+        found = _short(score(model, data, name == "FILIP"))
+        seconds = round(history.seconds, 1)
+        rows.append({"objective": name, "seconds": seconds, **found})
+        say(str(rows[-1]))
+    return {**stored.heading(), "steps": steps, "batch": BATCH, "scenes": n,
+            "seed": seed, "rows": rows}  # fmt: skip
+
+
+def _short(found: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 3) for key, value in found.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m vlmtutor.lessons.contrastive", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    start = time.perf_counter()
+    notes = run(args.steps, seed=args.seed, say=print)
+    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    print(f"{stored.save(notes, '03_contrastive', args.out)} written after "
+          f"{notes['minutes']} minutes")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

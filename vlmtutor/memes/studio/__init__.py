@@ -1,0 +1,1 @@
+"""The widgets of the meme studio: a thin skin over :mod:`vlmtutor.memes`."""

@@ -1,0 +1,121 @@
+"""What the studio writes: a meme as PNG, all memes as one zip."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..names import safe_stem, unused
+from ..outbox import Outbox
+
+if TYPE_CHECKING:
+    from .pictures import Progress
+    from .state import StudioState
+
+
+def save_meme(state: StudioState, i: int) -> Path:
+    """Write the meme of picture ``i`` as PNG into ``state.out``; its path.
+
+    Another meme of the same picture gets a numbered name; the same meme is
+    not written twice, and no file of anybody else is replaced. Raises
+    ValueError if ``state.out`` is the folder of the pictures, OSError if it
+    cannot be written.
+    """
+    box = _outbox(state)
+    name = state.pictures[i].name
+    data = png_bytes(state.meme(i))
+    key = hashlib.sha256(data).hexdigest()
+    path, _ = box.write(
+        f"studio {name} {key}", safe_stem(name), ".png", key,
+        lambda part: part.write_bytes(data),
+    )  # fmt: skip
+    return path
+
+
+def save_zip(state: StudioState, progress: Progress | None = None) -> Path:
+    """Write all memes, and ``memes.json`` with the captions, into one zip.
+
+    The rules for names and the errors are those of :func:`save_meme`. A
+    picture that can no longer be read is named in ``memes.json`` with the
+    reason. One picture is held at a time.
+    """
+    box = _outbox(state)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "memes.zip")
+        _write_zip(whole, state, progress)
+        with whole.open("rb") as file:
+            key = hashlib.file_digest(file, "sha256").hexdigest()
+        path, _ = box.write(
+            f"studio zip {key}", "memes", ".zip", key,
+            lambda part: shutil.copyfile(whole, part),
+        )  # fmt: skip
+    return path
+
+
+def _write_zip(
+    path: Path, state: StudioState, progress: Progress | None
+) -> None:
+    taken: set[str] = set()
+    rows = []
+    with zipfile.ZipFile(path, "w") as file:
+        for i, picture in enumerate(state.pictures):
+            row = {"picture": picture.name, "caption": state.caption(i)}
+            try:
+                data = png_bytes(state.meme(i))
+            except ValueError as reason:
+                row["skipped"] = str(reason)
+            else:
+                name = unused(safe_stem(picture.name), ".png", taken)
+                taken.add(name.casefold())
+                file.writestr(_entry(name), data)
+                row["meme"] = name
+            rows.append(row)
+            if progress:
+                progress(i + 1, len(state.pictures))
+        text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+        file.writestr(_entry("memes.json"), text)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A file in a zip, always of one date: the same memes, the same bytes."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = 0o644 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+def _outbox(state: StudioState) -> Outbox:
+    folders = {
+        os.path.realpath(picture.source.parent)
+        for picture in state.pictures
+        if not picture.is_upload
+    }
+    if os.path.realpath(state.out) in folders:
+        raise ValueError(
+            f"the memes cannot go into {state.out} itself, next to the "
+            "pictures: name another folder"
+        )
+    return Outbox(state.out)
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def preview(image: Image.Image, longest: int = 640) -> bytes:
+    """The same, reduced to what fits on a page: at most ``longest`` px."""
+    image = image.copy()
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return png_bytes(image)

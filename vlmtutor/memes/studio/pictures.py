@@ -1,0 +1,127 @@
+"""The studio's pictures: files of a folder, and uploads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ...models.pictures import UnreadablePicture, decode_picture, read_picture
+from ..embed import Embedder
+from ..names import safe_stem, unused
+from ..render import SMALLEST_SIDE
+from ..report import Skipped, printable
+
+# Called with how many pictures are done, and of how many.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture by name (unique in a studio): a file, or uploaded bytes."""
+
+    name: str
+    source: Path | bytes
+
+    @property
+    def is_upload(self) -> bool:
+        return isinstance(self.source, bytes)
+
+    def read(self) -> Image.Image:
+        """RGB, upright; UnreadablePicture if the file is gone or damaged."""
+        if isinstance(self.source, bytes):
+            return decode_picture(self.source)
+        return read_picture(self.source)
+
+
+def find_folder(folder: str | Path) -> Path:
+    """A folder named from here, from one up, or from the project.
+
+    So "images" is found from ``notebooks/`` too. If it is nowhere, the path
+    as it was given.
+    """
+    folder = Path(folder).expanduser()
+    project = Path(__file__).resolve().parents[2]
+    for root in (Path(), Path(".."), project):
+        if (root / folder).is_dir():
+            return root / folder
+    return folder
+
+
+def list_folder(
+    folder: str | Path, taken: Collection[str] = ()
+) -> list[Picture]:
+    """The files of a folder, by name, each perhaps a picture.
+
+    Hidden files, folders and ``captions.txt`` are left out; ``taken`` holds
+    names, casefolded, that are in use. Raises FileNotFoundError or
+    NotADirectoryError.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"not a folder: {folder}")
+    names = set(taken)
+    pictures = []
+    for path in sorted(folder.iterdir()):
+        is_other = path.name == "captions.txt" or path.is_dir()
+        if is_other or path.name.startswith("."):
+            continue
+        name = unused(printable(path.stem), printable(path.suffix), names)
+        names.add(name.casefold())
+        pictures.append(Picture(name, path))
+    return pictures
+
+
+def open_upload(
+    name: str, data: bytes, taken: Collection[str] = ()
+) -> Picture:
+    """A picture from its bytes, under a safe name that is not ``taken``.
+
+    Raises UnreadablePicture, with the reason, if the bytes are none.
+    """
+    check_side(decode_picture(bytes(data)))
+    suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
+    name = unused(safe_stem(name), suffix[0] if suffix else "", taken)
+    return Picture(name, bytes(data))
+
+
+def embed_pictures(
+    pictures: list[Picture],
+    embedder: Embedder,
+    progress: Progress | None = None,
+) -> tuple[list[Picture], list[torch.Tensor], list[Skipped]]:
+    """The readable pictures, their embeddings [D], and the others."""
+    kept, rows, skipped = [], [], []
+    sources = (p.read() if p.is_upload else p.source for p in pictures)
+    embeds = embedder.images(sources)
+    for picture, row in zip(pictures, embeds, strict=True):
+        try:
+            if isinstance(row, UnreadablePicture):
+                raise row
+            if not picture.is_upload:
+                with Image.open(picture.source) as header:
+                    check_side(header)
+        except (OSError, ValueError) as reason:
+            skipped.append(Skipped(picture.name, str(reason)))
+        else:
+            kept.append(picture)
+            rows.append(row)
+        if progress:
+            progress(len(kept) + len(skipped), len(pictures))
+    return kept, rows, skipped
+
+
+def check_side(image: Image.Image) -> None:
+    """Raise UnreadablePicture for a picture too small to write on."""
+    if min(image.size) < SMALLEST_SIDE:
+        width, height = image.size
+        raise UnreadablePicture(
+            f"too small to write on: {width} x {height} pixels, "
+            f"at least {SMALLEST_SIDE} a side are needed"
+        )

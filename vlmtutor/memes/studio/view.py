@@ -1,0 +1,168 @@
+"""What the meme studio shows: a StudioState drawn into its widgets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+
+from ...models.pictures import UnreadablePicture
+from .controls import COLDEST, HOTTEST, Controls, show
+from .files import preview
+from .html import (
+    chart_html,
+    picture_html,
+    progress_html,
+    shorten,
+    skipped_html,
+    status_html,
+)
+from .models import download_size, ready_models
+from .state import StudioState
+
+EVERY = 0.5  # seconds between two looks at a progress bar
+
+
+class StudioView(widgets.VBox):
+    """The studio's page: ``state`` and the widgets ``ui`` that show it.
+
+    Nothing here changes the state. ``models`` holds what was opened, by the
+    name that ``load_clip`` takes; ``model`` is the name of the one in use.
+    """
+
+    def __init__(self, state: StudioState, folder: str):
+        self.state = state
+        self.ui = Controls()
+        super().__init__(self.ui.rows())
+        self.add_class("vt-studio")
+        self.model = str(getattr(state.clip, "name", "this model"))
+        self.models = {self.model: state.clip}
+        self._is_filling = False
+        self._working = threading.RLock()  # held while something changes
+        self._started = self._said = 0.0  # seconds, of a progress bar
+        with self._filling():
+            self.ui.folder.value = folder
+            self.ui.captions.value = "\n".join(state.captions)
+        self._list_models()
+        self._fill_temperature()
+
+    def __repr__(self) -> str:
+        return f"MemeStudio: {self.state.summary()}"
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """While the program, not a person, sets the values of widgets."""
+        before, self._is_filling = self._is_filling, True
+        try:
+            yield
+        finally:
+            self._is_filling = before
+
+    def _say(self, text: str, is_problem: bool = False) -> None:
+        self.ui.status.value = status_html(text, is_problem)
+
+    def _progress(self, done: int, total: int) -> None:
+        """A bar with the time left, in the place of the status."""
+        now = time.monotonic()
+        if done <= 1:
+            self._started = self._said = now
+        elif now - self._said >= EVERY:
+            self._said = now
+            self.ui.status.value = progress_html(
+                done, total, now - self._started
+            )
+
+    def _about(self) -> str:
+        """The picture on show in words."""
+        i = self.ui.picture.value
+        if i is None:
+            return "No pictures yet: load a folder, or upload some."
+        name = self.state.pictures[i].name
+        count = f"Picture {i + 1} of {len(self.state.pictures)}"
+        caption = self.state.caption(i) or "no caption"
+        return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}"
+
+    def _tell(self) -> None:
+        """Say what there is, and which picture is on show."""
+        text = f"{self.state.summary()}. {self._about()}"
+        if not self.state.captions:
+            text += " Write captions into the last field, one a line."
+        self._say(text)
+
+    def _list_pictures(self, shown: int = 0) -> None:
+        pictures = self.state.pictures
+        with self._filling():
+            self.ui.picture.options = [
+                (f"{i + 1} of {len(pictures)}: {shorten(p.name, 60)}", i)
+                for i, p in enumerate(pictures)
+            ]
+            if pictures:
+                self.ui.picture.value = min(shown, len(pictures) - 1)
+        self.ui.skipped.value = skipped_html(self.state.skipped)
+        self._draw()
+
+    def _list_models(self) -> None:
+        labels = {name: name for name in self.models}
+        labels |= {name: label for label, name in ready_models().items()}
+        with self._filling():
+            self.ui.model.options = [(v, k) for k, v in labels.items()]
+            self.ui.model.value = self.model
+        megabytes = download_size()
+        self.ui.download.description = (
+            f"Download OpenAI's CLIP ({megabytes} MB)"
+        )
+        show(self.ui.download, megabytes > 0)
+
+    def _draw(self) -> None:
+        """Show the meme and all that belongs to it."""
+        ui, i = self.ui, self.ui.picture.value
+        with self._filling():
+            ui.words.value = "" if i is None else self.state.caption(i)
+            ui.keep.value = i is not None and self.state.is_kept(i)
+        for widget in (ui.image, ui.words, ui.keep, ui.save, ui.save_all,
+                       ui.why, ui.why_words):  # fmt: skip
+            show(widget, i is not None)
+        self._draw_meme()
+        self._draw_scores()
+        self._draw_heat()
+
+    def _draw_scores(self) -> None:
+        """The alternatives to click on, and the chart."""
+        i = self.ui.picture.value
+        bars = [] if i is None else self.state.alternatives(i)
+        for k, button in enumerate(self.ui.choices):
+            show(button, k < len(bars))
+            if k < len(bars):
+                share = f"{100 * bars[k].probability:.0f} %"
+                caption = shorten(bars[k].caption, 120)
+                button.description = f"{caption} ({share})"
+        bars = [] if i is None else self.state.chart(i)
+        self.ui.chart.value = chart_html(bars)
+
+    def _draw_meme(self) -> None:
+        i = self.ui.picture.value
+        if i is None:
+            return
+        try:
+            png = preview(self.state.meme(i))
+        except UnreadablePicture as reason:  # changed since it was loaded
+            text = f"{self.state.pictures[i].name} cannot be shown: {reason}"
+            self.ui.image.value = status_html(text, is_problem=True)
+        else:
+            self.ui.image.value = picture_html(png, f"Meme. {self._about()}")
+
+    def _draw_heat(self, image=None, text: str = "") -> None:
+        """A heat map with a line about it; none without a picture."""
+        self.ui.heat_note.value = status_html(text) if text else ""
+        show(self.ui.heat, image is not None)
+        if image is not None:
+            png = preview(image, 420)
+            self.ui.heat.value = picture_html(png, f"Heat map. {text}")
+
+    def _fill_temperature(self) -> None:
+        with self._filling():
+            value = min(max(self.state.temperature, COLDEST), HOTTEST)
+            self.ui.temperature.value = round(value, 4)

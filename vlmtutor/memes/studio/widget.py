@@ -1,0 +1,258 @@
+"""The meme studio as a widget: a thin skin over ``studio_state``.
+
+Callbacks change the value of HTML widgets and print nothing, since
+what a callback prints has no cell to appear under. JupyterLab may run them
+in threads beside that of the cells, so only one works at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...models.pictures import UnreadablePicture
+from ..cache import EmbeddingCache
+from ..captions import read_captions
+from ..folder import stored_embeddings
+from .files import save_meme, save_zip
+from .html import shorten
+from .models import download_openai, download_size
+from .pictures import find_folder
+from .state import StudioState, place
+from .view import StudioView
+
+
+def _told(action):
+    """One callback at a time; tell its error in the status line."""
+
+    @functools.wraps(action)
+    def wrapper(self, *args):
+        with self._working:
+            try:
+                action(self, *args)
+            except KeyboardInterrupt:  # Interrupt Kernel, in the menu
+                self._say("Stopped. Do it again to go on from there.")
+            except Exception as error:  # nobody else would see it
+                self._say(str(error) or type(error).__name__, is_problem=True)
+
+    return wrapper
+
+
+def _by_person(action):
+    """Heed a change only if a person made it, not this program."""
+
+    @functools.wraps(action)
+    def wrapper(self, *args):
+        with self._working:  # else it might be another thread that fills
+            if not self._is_filling:
+                _told(action)(self, *args)
+
+    return wrapper
+
+
+class MemeStudio(StudioView):
+    """Match pictures with captions; choose, change, explain and save.
+
+    ``folder`` is where the pictures are, ``captions`` a list of texts or the
+    path of a file (by default ``captions.txt`` in the folder), ``clip`` what
+    ``load_clip`` returns, or a name for it (by default StickerCLIP). Memes
+    are saved to ``out``, by default ``memes`` beside the folder; pictures
+    that ``caption_folder`` has encoded for ``out`` are not encoded again.
+    Raises what ``load_clip`` and ``read_captions`` raise; a folder that is
+    not there or empty is told in the status line, as pictures can be
+    uploaded.
+
+    ``state`` is the StudioState that all of it acts on, ``ui`` the widgets.
+    Tab walks through them; Enter or Space presses a button.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path = "images",
+        captions: Sequence[str] | str | Path | None = None,
+        clip=None,
+        out: str | Path | None = None,
+    ):
+        if clip is None or isinstance(clip, (str, Path)):
+            from ...models import load_clip
+
+            clip = load_clip(clip)
+        folder = find_folder(folder)
+        if captions is None:
+            file = folder / "captions.txt"
+            captions = read_captions(file) if file.is_file() else []
+        elif isinstance(captions, (str, Path)):
+            captions = read_captions(captions)
+        if out is None:
+            out = folder.parent / "memes" if folder.is_dir() else "memes"
+        stored = stored_embeddings(out)
+        cache = EmbeddingCache(stored) if stored.is_dir() else None
+        state = StudioState(clip, captions, out, cache)
+        super().__init__(state, str(folder))
+        self._listen()
+        self._list_pictures()
+        self._load()
+
+    def _listen(self) -> None:
+        ui = self.ui
+        ui.previous.on_click(lambda _: self._turn(-1))
+        ui.next.on_click(lambda _: self._turn(1))
+        for k, button in enumerate(ui.choices):
+            button.on_click(lambda _, k=k: self._pick(k))
+        for button, action in (
+            (ui.shuffle, self._shuffle), (ui.best, self._unshuffle),
+            (ui.why, self._why), (ui.save, self._save),
+            (ui.save_all, self._save_all), (ui.load, self._load),
+            (ui.download, self._download),
+        ):  # fmt: skip
+            button.on_click(lambda _, action=action: action())
+        for control, action in (
+            (ui.picture, self._show), (ui.words, self._write),
+            (ui.keep, self._keep), (ui.style, self._set_style),
+            (ui.assign, self._set_assign), (ui.model, self._set_model),
+            (ui.temperature, self._set_temperature),
+            (ui.captions, self._set_captions), (ui.upload, self._add),
+            (ui.why_words, self._why),
+        ):  # fmt: skip
+            control.observe(lambda _, action=action: action(), "value")
+
+    @_by_person
+    def _show(self) -> None:
+        self._draw()
+        self._say(self._about())
+
+    @_told
+    def _turn(self, step: int) -> None:
+        count = len(self.state.pictures)
+        if count:
+            self.ui.picture.value = (self.ui.picture.value + step) % count
+
+    @_by_person
+    def _write(self) -> None:
+        self.state.write(self.ui.picture.value, self.ui.words.value)
+        self._draw()
+        self._say(f"Your caption. {self._about()}")
+
+    @_told
+    def _pick(self, k: int) -> None:
+        i = self.ui.picture.value
+        self.state.write(i, self.state.alternatives(i)[k].caption)
+        self._draw()
+        self._say(f"Taken. {self._about()}")
+
+    @_by_person
+    def _keep(self) -> None:
+        i, on = self.ui.picture.value, self.ui.keep.value
+        self.state.keep(i, on)
+        self._draw()
+        done = "This caption stays." if on else "The model chooses again."
+        self._say(f"{done} {self._about()}")
+
+    @_told
+    def _shuffle(self) -> None:
+        self.state.shuffle()
+        self._draw()
+        self._say(f"Shuffled; kept captions stayed. {self._about()}")
+
+    @_told
+    def _unshuffle(self) -> None:
+        self.state.unshuffle()
+        self._draw()
+        self._say(f"The best captions again. {self._about()}")
+
+    @_told
+    def _why(self) -> None:
+        i = self.ui.picture.value
+        words = self.ui.why_words.value.strip() or self.state.caption(i)
+        image, heat = self.state.why(i, words)
+        text = f"“{shorten(words, 120)}”: brightest {place(heat)}."
+        self._draw_heat(image, text)
+
+    @_by_person
+    def _set_style(self) -> None:
+        self.state.set_style(self.ui.style.value)
+        self._draw_meme()
+        self._say(f"Style: {self.ui.style.label}.")
+
+    @_by_person
+    def _set_assign(self) -> None:
+        self.state.set_assign(self.ui.assign.value)
+        self._draw()
+        self._tell()
+
+    @_by_person
+    def _set_temperature(self) -> None:
+        value = self.ui.temperature.value
+        self.state.set_temperature(value)
+        self._draw_scores()
+        self._say(f"Temperature {value:.3g}: see the scores.")
+
+    @_by_person
+    def _set_captions(self) -> None:
+        self.state.set_captions(self.ui.captions.value)
+        self._draw()
+        self._tell()
+
+    @_by_person
+    def _set_model(self) -> None:
+        from ...models import load_clip
+
+        name, shown = self.ui.model.value, self.ui.picture.value
+        self._say(f"Opening {self.ui.model.label} …")
+        try:
+            if name not in self.models:
+                self.models[name] = load_clip(name)
+            self.state.set_clip(self.models[name], self._progress)
+            self.model = name
+        finally:
+            self._list_models()
+            self._fill_temperature()
+            self._list_pictures(shown or 0)
+        self._tell()
+
+    @_told
+    def _download(self) -> None:
+        self._say("Asking the hub …")
+        size = download_size()
+        download_openai(
+            lambda done: self._say(f"{done:,.0f} of {size} MB are here …")
+        )
+        self._list_models()
+        self._say("OpenAI's CLIP is here: choose it under Model.")
+
+    @_told
+    def _load(self) -> None:
+        folder = find_folder(self.ui.folder.value)
+        self._say(f"Looking at {folder} …")
+        self.state.load_folder(folder, self._progress)
+        self._list_pictures()
+        self._tell()
+
+    @_by_person
+    def _add(self) -> None:
+        files = self.ui.upload.value
+        with self._filling():
+            self.ui.upload.value = ()  # so that one can be sent again
+        added, problems = [], []
+        for file in files:
+            name = shorten(str(file["name"]), 60)
+            try:
+                data = bytes(file["content"])
+                added.append(self.state.add_upload(file["name"], data).name)
+            except UnreadablePicture as reason:
+                problems.append(f"{name}: {reason}")
+        if added:
+            self._list_pictures(len(self.state.pictures) - 1)
+        told = [f"Added {', '.join(added)}. {self._about()}"] if added else []
+        self._say(" ".join(told + problems), is_problem=bool(problems))
+
+    @_told
+    def _save(self) -> None:
+        path = save_meme(self.state, self.ui.picture.value)
+        self._say(f"Saved: {path.resolve()}")
+
+    @_told
+    def _save_all(self) -> None:
+        path = save_zip(self.state, self._progress)
+        self._say(f"Saved: {path.resolve()}")

@@ -1,1 +1,0 @@
-"""Runs that take too long for a notebook, each a command."""
