@@ -71,10 +71,13 @@ def write_tokenizer(folder: Path, vocab_size: int, length: int) -> None:
     vocab = {token: i for i, token in enumerate([*tokens, start, end])}
     lines = "\n".join(["#version: 0.2", *merges]) + "\n"
     config = {
-        "tokenizer_class": "CLIPTokenizer", "model_max_length": length,
-        "bos_token": start, "eos_token": end, "unk_token": end,
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": length,
+        "bos_token": start,
+        "eos_token": end,
+        "unk_token": end,
         "pad_token": end,
-    }  # fmt: skip
+    }
     (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     (folder / "merges.txt").write_text(lines, encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
@@ -93,11 +96,15 @@ def write_clip(folder: Path, config: dict = TINY, seed: int = 0) -> Path:
     size = config["vision_config"]["image_size"]
     processor = {
         "feature_extractor_type": "CLIPFeatureExtractor",
-        "do_resize": True, "size": size, "resample": 3,
-        "do_center_crop": True, "crop_size": size, "do_normalize": True,
+        "do_resize": True,
+        "size": size,
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": size,
+        "do_normalize": True,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
-    }  # fmt: skip
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
 
@@ -154,10 +161,14 @@ class FakeHub:
                     self.reply(json.dumps(info).encode())
                 elif path == f"{api}tree/{commit}":
                     rows = [
-                        {"type": "file", "path": f, "size": len(data),
-                         "oid": f"{i:040x}"}
+                        {
+                            "type": "file",
+                            "path": f,
+                            "size": len(data),
+                            "oid": f"{i:040x}",
+                        }
                         for i, (f, data) in enumerate(files.items())
-                    ]  # fmt: skip
+                    ]
                     self.reply(json.dumps(rows).encode())
                 elif path.startswith(f"{resolve}{commit}/"):
                     file = path.rsplit("/", 1)[1]

@@ -13,9 +13,8 @@ SIZES = Bounds(masks=6, captions=8, test=6)
 
 def protocol(seed: int = 0) -> Protocol:
     return Protocol(
-        seed, base=("lion", "cat", "apple"), novel=("tiger", "bee"),
-        sizes=SIZES,
-    )  # fmt: skip
+        seed, base=("lion", "cat", "apple"), novel=("tiger", "bee"), sizes=SIZES
+    )
 
 
 @functools.cache

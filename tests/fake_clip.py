@@ -12,10 +12,15 @@ from transformers import CLIPConfig, CLIPModel
 from vlmtutor.models import Clip, ImageSettings
 
 COLOURS = {
-    "red": (220, 40, 40), "green": (40, 170, 60), "blue": (40, 80, 220),
-    "yellow": (240, 220, 60), "white": (250, 250, 250), "black": (20, 20, 20),
-    "purple": (130, 60, 180), "orange": (245, 150, 40),
-}  # fmt: skip
+    "red": (220, 40, 40),
+    "green": (40, 170, 60),
+    "blue": (40, 80, 220),
+    "yellow": (240, 220, 60),
+    "white": (250, 250, 250),
+    "black": (20, 20, 20),
+    "purple": (130, 60, 180),
+    "orange": (245, 150, 40),
+}
 
 
 class ColourClip:
@@ -33,9 +38,7 @@ class ColourClip:
         self.texts: list[str] = []
 
     def encode_images(self, images) -> torch.Tensor:
-        images = [
-            i if isinstance(i, Image.Image) else Image.open(i) for i in images
-        ]
+        images = [i if isinstance(i, Image.Image) else Image.open(i) for i in images]
         self.images += [i.size for i in images]
         palette = np.array(list(COLOURS.values()), np.float32)
         rows = []
@@ -67,18 +70,23 @@ class TinyClip(Clip):
 
     def __init__(self, seed: int = 0):
         layers = {
-            "hidden_size": 16, "intermediate_size": 32,
-            "num_hidden_layers": 2, "num_attention_heads": 2,
-        }  # fmt: skip
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        }
         config = CLIPConfig(
             text_config={
-                **layers, "vocab_size": 130, "max_position_embeddings": 24,
-                "bos_token_id": 128, "eos_token_id": 129,
+                **layers,
+                "vocab_size": 130,
+                "max_position_embeddings": 24,
+                "bos_token_id": 128,
+                "eos_token_id": 129,
                 "pad_token_id": 129,
             },
             vision_config={**layers, "image_size": 32, "patch_size": 8},
             projection_dim=12,
-        )  # fmt: skip
+        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = CLIPModel(config)

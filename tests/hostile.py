@@ -65,9 +65,11 @@ def bomb(width: int, height: int) -> bytes:
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 9999)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 9999))
+        + chunk(b"IEND", b"")
+    )
 
 
 @st.composite
@@ -89,9 +91,8 @@ def file_contents() -> st.SearchStrategy[bytes]:
     started = st.tuples(st.sampled_from(SIGNATURES), st.binary(max_size=300))
     sides = st.sampled_from([1, 2, 3, 31, 32, 33, 200])
     modes = st.sampled_from(
-        ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK",
-         "YCbCr", "LAB"]
-    )  # fmt: skip
+        ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK", "YCbCr", "LAB"]
+    )
     return st.one_of(
         st.binary(max_size=500),
         started.map(b"".join),
@@ -99,10 +100,9 @@ def file_contents() -> st.SearchStrategy[bytes]:
         damaged_pictures(),
         st.sampled_from(FORMATS).map(real_picture),
         st.builds(odd_picture, modes, sides, sides),
-        st.builds(bomb, st.integers(5_000, 2**31 - 1),
-                  st.integers(5_000, 2**31 - 1)),
+        st.builds(bomb, st.integers(5_000, 2**31 - 1), st.integers(5_000, 2**31 - 1)),
         st.text(max_size=200).map(lambda t: t.encode("utf-8")),
-    )  # fmt: skip
+    )
 
 
 def plain_names() -> st.SearchStrategy[str]:
@@ -114,26 +114,26 @@ def upload_names() -> st.SearchStrategy[str]:
     """What a browser may say a file is called: any text, paths as well."""
     paths = st.lists(
         st.sampled_from(["..", ".", "", "etc", "C:", "x.png", "~", "\0"]),
-        min_size=1, max_size=6,
-    )  # fmt: skip
-    joined = st.builds(str.join, st.sampled_from(["/", "\\", "%2f"]), paths)
-    return st.one_of(
-        joined, st.text(max_size=300), st.sampled_from(NASTY_NAMES)
+        min_size=1,
+        max_size=6,
     )
+    joined = st.builds(str.join, st.sampled_from(["/", "\\", "%2f"]), paths)
+    return st.one_of(joined, st.text(max_size=300), st.sampled_from(NASTY_NAMES))
 
 
 def file_names() -> st.SearchStrategy[str]:
     """Names that Linux accepts for a file, undecodable ones included."""
-    characters = st.characters(
-        exclude_characters="/\0", exclude_categories=["Cs"]
-    )
+    characters = st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
     texts = st.text(characters, min_size=1, max_size=60)
     ends = st.sampled_from([".png", ".jpg", ".gif", "", ".PNG", ".tar.gz"])
     made = st.tuples(texts, ends).map("".join)
     raw = st.binary(min_size=1, max_size=20).map(
-        lambda b: b.replace(b"/", b"_").replace(b"\0", b"_")
-        .decode("utf-8", "surrogateescape")
-    )  # fmt: skip
+        lambda b: (
+            b.replace(b"/", b"_")
+            .replace(b"\0", b"_")
+            .decode("utf-8", "surrogateescape")
+        )
+    )
     return st.one_of(made, raw, st.sampled_from(NASTY_NAMES)).filter(
         lambda name: (
             name not in (".", "..")

@@ -38,9 +38,8 @@ def headings(nb):
 def section(nb, title):
     """The Markdown between a heading and the next."""
     found = re.search(
-        rf"^## +{re.escape(title)} *$(.*?)(?=^## |\Z)", prose(nb),
-        flags=re.M | re.S,
-    )  # fmt: skip
+        rf"^## +{re.escape(title)} *$(.*?)(?=^## |\Z)", prose(nb), flags=re.M | re.S
+    )
     return found[1] if found else ""
 
 
@@ -113,9 +112,7 @@ def no_remote_image(nb):
         texts += output_texts(cell)
     remote = r"!\[[^\]]*\]\(\s*<?(?:https?:)?//|<img[^>]+src=.?(?:https?:)?//"
     return [
-        f"a remote image: {m[0]}"
-        for text in texts
-        for m in re.finditer(remote, text)
+        f"a remote image: {m[0]}" for text in texts for m in re.finditer(remote, text)
     ]
 
 
@@ -135,9 +132,7 @@ def local_images(nb, folder):
 def figures_speak(nb):
     bad = []
     for n, cell in code_cells(nb):
-        pictures = [
-            o for o in cell["outputs"] if "image/png" in o.get("data", {})
-        ]
+        pictures = [o for o in cell["outputs"] if "image/png" in o.get("data", {})]
         printed = any(o.get("name") == "stdout" for o in cell["outputs"])
         if pictures and not printed:
             bad.append(f"code cell {n} draws but prints no fact")
@@ -193,9 +188,7 @@ def errors_are_meant(nb):
     bad = []
     for n, cell in code_cells(nb):
         failed = any(o["output_type"] == "error" for o in cell["outputs"])
-        meant = {"raises-exception", "nbval-raises-exception"} & set(
-            tags(cell)
-        )
+        meant = {"raises-exception", "nbval-raises-exception"} & set(tags(cell))
         if failed and not meant:
             bad.append(f"code cell {n} fails and is not tagged for it")
         if meant and not failed:

@@ -43,9 +43,7 @@ def _statements(source):
         stored, loaded = _names(symtable.symtable(text, "<cell>", "exec"))
         for node in ast.walk(statement):  # x[0] = 1 and x.append(1) change x
             changed = None
-            if isinstance(node, ast.Subscript) and isinstance(
-                node.ctx, ast.Store
-            ):
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
                 changed = node.value
             elif isinstance(node, ast.Attribute) and node.attr in MUTATORS:
                 changed = node.value
@@ -105,13 +103,10 @@ def solutions(nb, path):
     file = path.parent / "solutions" / f"{path.stem}.py"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    text = "\n\n".join(
-        c["source"] for c in nb["cells"] if c["cell_type"] == "markdown"
-    )
+    text = "\n\n".join(c["source"] for c in nb["cells"] if c["cell_type"] == "markdown")
     folds = re.findall(
-        r"<summary>[^<]*solution[^<]*</summary>(.*?)</details>", text,
-        flags=re.S | re.I,
-    )  # fmt: skip
+        r"<summary>[^<]*solution[^<]*</summary>(.*?)</details>", text, flags=re.S | re.I
+    )
     blocks = (re.findall(r"```python\n(.*?)```", f, re.S) for f in folds)
     return "\n\n".join(b for found in blocks for b in found)
 

@@ -71,20 +71,16 @@ def snapshot(folder):
 
 def run(pictures, out, captions=CAPTIONS, **options):
     clip = options.pop("clip", None) or ColourClip()
-    return caption_folder(
-        pictures, captions, out, clip, progress=False, **options
-    )
+    return caption_folder(pictures, captions, out, clip, progress=False, **options)
 
 
 def check_run(pictures, out, captions=CAPTIONS, **options):
     """Run, and check what must be true of every run whatsoever."""
     base = pictures.parent
-    before = {k: v for k, v in snapshot(base).items()
-              if not k.startswith(str(out))}  # fmt: skip
+    before = {k: v for k, v in snapshot(base).items() if not k.startswith(str(out))}
     names = sorted(os.listdir(pictures))
     report = run(pictures, out, captions, **options)
-    after = {k: v for k, v in snapshot(base).items()
-             if not k.startswith(str(out))}  # fmt: skip
+    after = {k: v for k, v in snapshot(base).items() if not k.startswith(str(out))}
     before.pop(str(base), None)
     assert after == before, "something outside the output folder changed"
     accounted = [m.source for m in report.memes]
@@ -153,9 +149,7 @@ def test_a_bomb_is_never_decoded(monkeypatch):
     monkeypatch.setattr(pictures_module, "as_seen", decode)
     for side in (9_000, 11_000, 2**31 - 1):
         data = hostile.bomb(side, side)
-        with pytest.raises(
-            pictures_module.UnreadablePicture, match="too large"
-        ):
+        with pytest.raises(pictures_module.UnreadablePicture, match="too large"):
             pictures_module.decode_picture(data)
 
 
@@ -170,13 +164,17 @@ def test_unusual_pictures_are_read_as_a_person_sees_them(box):
     ramp = np.full((40, 60), 40_000, np.uint16)
     files = {
         "alpha.png": saved(Image.new("RGBA", (60, 40), (0, 0, 0, 0))),
-        "animated.gif": saved(red, "GIF", save_all=True, append_images=[
-            Image.new("RGB", (60, 40), "blue")]),
+        "animated.gif": saved(
+            red,
+            "GIF",
+            save_all=True,
+            append_images=[Image.new("RGB", (60, 40), "blue")],
+        ),
         "cmyk.jpg": saved(red.convert("CMYK"), "JPEG"),
         "palette.png": saved(red.quantize(4)),
         "rotated.jpg": saved(red, "JPEG", exif=exif),
         "sixteen.png": saved(Image.fromarray(ramp)),
-    }  # fmt: skip
+    }
     for name, data in files.items():
         (pictures / name).write_bytes(data)
     report = check_run(pictures, out, style="below")
@@ -270,9 +268,7 @@ def test_an_unknown_model_is_one_quick_error(monkeypatch):
     assert "Ways on" in said and "vt.load_clip()" in said
 
 
-def test_the_network_is_asked_once_and_with_a_short_limit(
-    tmp_path, monkeypatch
-):
+def test_the_network_is_asked_once_and_with_a_short_limit(tmp_path, monkeypatch):
     asked = []
 
     def refuse(address, limit=None, *args, **kwargs):
@@ -378,9 +374,7 @@ def test_hundreds_of_hostile_folders(tmp_path_factory, monkeypatch):
 
     @settings(max_examples=50, **ATTACK)
     @given(
-        files=st.dictionaries(
-            names, hostile.file_contents(), min_size=5, max_size=9
-        ),
+        files=st.dictionaries(names, hostile.file_contents(), min_size=5, max_size=9),
         texts=st.lists(hostile.captions(), min_size=2, max_size=5),
         style=st.sampled_from(STYLES),
         assign=st.sampled_from(["best", "one_to_one"]),
@@ -444,8 +438,9 @@ def test_a_hundred_hostile_uploads(tmp_path_factory, monkeypatch):
         for name in inside:
             assert name == os.path.basename(name.replace("\\", "/"))
         assert all(path.parent == out and path.is_file() for path in paths)
-        after = {k: v for k, v in snapshot(base).items()
-                 if not k.startswith(str(base / "a"))}  # fmt: skip
+        after = {
+            k: v for k, v in snapshot(base).items() if not k.startswith(str(base / "a"))
+        }
         assert after == before
         assert os.listdir(base / "a") == ["out"]
 
@@ -469,9 +464,11 @@ def test_a_hundred_hostile_words_in_every_field(tmp_path, monkeypatch, capsys):
 
     @settings(max_examples=30, **ATTACK)
     @given(
-        hostile.captions(), hostile.captions(), hostile.captions(),
+        hostile.captions(),
+        hostile.captions(),
+        hostile.captions(),
         hostile.upload_names() if ON_LINUX else hostile.plain_names(),
-    )  # fmt: skip
+    )
     def attack(words, captions, questions, folder):
         ui.words.value = words
         assert studio.state.caption(ui.picture.value) == ui.words.value
@@ -505,9 +502,10 @@ def test_a_hundred_hostile_caption_files(tmp_path):
     cases = {"read": 0, "refused": 0}
     texts = st.lists(hostile.captions(), max_size=5).map("\n".join)
     encoded = st.builds(
-        lambda text, code: text.encode(code, "replace"), texts,
+        lambda text, code: text.encode(code, "replace"),
+        texts,
         st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]),
-    )  # fmt: skip
+    )
 
     @settings(max_examples=120, **ATTACK)
     @given(st.one_of(st.binary(max_size=200), encoded))
@@ -536,13 +534,20 @@ def test_a_damaged_memory_of_earlier_runs_does_no_harm(box):
     victim = pictures.parent / "victim.txt"
     victim.write_text("precious")
     digest = hashlib.sha256(b"precious").hexdigest()
-    entry = {"role": "gallery 2", "file": "../victim.txt", "key": "",
-             "sha256": digest, "replaces": digest}  # fmt: skip
+    entry = {
+        "role": "gallery 2",
+        "file": "../victim.txt",
+        "key": "",
+        "sha256": digest,
+        "replaces": digest,
+    }
     evil = [entry, entry | {"file": str(victim)}, entry | {"file": ".."}]
 
     @settings(max_examples=25, **ATTACK)
-    @given(st.one_of(st.binary(max_size=300), st.sampled_from(evil)),
-           st.integers(0, len(whole)))  # fmt: skip
+    @given(
+        st.one_of(st.binary(max_size=300), st.sampled_from(evil)),
+        st.integers(0, len(whole)),
+    )
     def attack(content, at):
         if isinstance(content, dict):
             content = json.dumps(content).encode()

@@ -29,9 +29,7 @@ def test_arrow_keys_move_to_another_scene(tmp_path_factory):
 
 def test_a_warmer_softmax_is_less_sure(tmp_path_factory):
     """The temperature of notebook 03; its trainings keep the kernel busy."""
-    with open_lab_page(
-        tmp_path_factory, "notebooks/03_contrastive.ipynb"
-    ) as page:
+    with open_lab_page(tmp_path_factory, "notebooks/03_contrastive.ipynb") as page:
         run_all(page)
         scroll_to(page, ".widget-slider")
         handle = page.locator(".widget-slider .noUi-handle")
@@ -46,7 +44,8 @@ def test_a_warmer_softmax_is_less_sure(tmp_path_factory):
         expect(words).not_to_have_text(before[1], **wait)
         expect(picture).not_to_have_attribute("src", before[0], **wait)
         clip_out(page, ".jp-OutputArea:has(.widget-slider)", "slider.png")
-        shares = [int(t.split()[0].rstrip("%")) for t in
-                  (before[1], words.text_content())]  # fmt: skip
+        shares = [
+            int(t.split()[0].rstrip("%")) for t in (before[1], words.text_content())
+        ]
         assert shares[0] > shares[1]
         assert page.locator(".widget-readout").first.inner_text() == "0.14"

@@ -11,13 +11,7 @@ import pytest
 
 pytest.importorskip("playwright")
 from browser.lab import ROOT
-from browser.pages import (
-    clip_out,
-    open_lab_page,
-    run_all,
-    scroll_to,
-    widget_image,
-)
+from browser.pages import clip_out, open_lab_page, run_all, scroll_to, widget_image
 from fake_clip import plain
 from PIL import Image
 from playwright.sync_api import expect
@@ -156,8 +150,9 @@ def test_why_this_caption_points_at_what_the_words_name(page, studio):
     told(studio, "trust_me.png")
     seen = []
     for words, place in (
-        ("a cactus", "in the centre"), ("a balloon", "at the top right"),
-    ):  # fmt: skip
+        ("a cactus", "in the centre"),
+        ("a balloon", "at the top right"),
+    ):
         control(studio, "Words").fill(words)
         button(studio, "Why this caption?").click()
         said = f"“{words}”: brightest {place}."

@@ -19,17 +19,14 @@ def noisy_logits(n=2000, classes=5, seed=0):
 @pytest.mark.parametrize("factor", [0.2, 1.0, 7.0])
 def test_temperature_undoes_a_factor(factor):
     logits, labels = noisy_logits()
-    assert fit_temperature(factor * logits, labels) == pytest.approx(
-        factor, rel=0.08
-    )
+    assert fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.08)
 
 
 def test_no_other_temperature_fits_better():
     logits, labels = noisy_logits(n=300)
     best = fit_temperature(logits, labels)
     losses = [
-        F.cross_entropy(logits / t, labels)
-        for t in (0.9 * best, best, 1.1 * best)
+        F.cross_entropy(logits / t, labels) for t in (0.9 * best, best, 1.1 * best)
     ]
     assert losses[1] < losses[0] and losses[1] < losses[2]
 

@@ -25,10 +25,17 @@ def test_a_true_claim_prints_its_sentence(condition, capsys):
 
 def test_numbers_are_rounded(capsys):
     claim(
-        "all is shown", True, ours=0.912345, steps=1200, loss=12345.6,
-        near_zero=torch.tensor(1e-7), share=np.float32(2 / 3),
-        scores=torch.tensor([0.25, 1.0]), done=True, who="CLIP",
-    )  # fmt: skip
+        "all is shown",
+        True,
+        ours=0.912345,
+        steps=1200,
+        loss=12345.6,
+        near_zero=torch.tensor(1e-7),
+        share=np.float32(2 / 3),
+        scores=torch.tensor([0.25, 1.0]),
+        done=True,
+        who="CLIP",
+    )
     assert capsys.readouterr().out == (
         "✓ all is shown (ours 0.912, steps 1200, loss 12346, near zero "
         "1e-07, share 0.667, scores [0.25, 1], done yes, who CLIP)\n"
@@ -72,8 +79,7 @@ def test_check_shape(capsys):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sizes"),
-    [("B N", {}), ("B N D", {"D": 7}), ("N N D", {}), ("2 4 9", {})],
+    ("shape", "sizes"), [("B N", {}), ("B N D", {"D": 7}), ("N N D", {}), ("2 4 9", {})]
 )
 def test_check_shape_names_both_shapes(shape, sizes):
     with pytest.raises(ClaimFailed, match=r"expected \[.*got \[2, 4, 8\]"):

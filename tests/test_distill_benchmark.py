@@ -37,10 +37,7 @@ class Dull:
 
 
 def info(table="free", needs=Unlabelled, **more):
-    return Info(
-        "dull", "paper", 2020, "0", table, needs, "all", "nothing", "",
-        **more,
-    )  # fmt: skip
+    return Info("dull", "paper", 2020, "0", table, needs, "all", "nothing", "", **more)
 
 
 def test_an_unknown_method_is_answered_with_the_names():
@@ -56,9 +53,7 @@ def test_every_method_keeps_the_contract(name):
     wanted = inspect.signature(module.fit).parameters
     assert list(wanted)[:3] == ["clip", "data", "seed"]
     assert {"names", "novel"} <= set(wanted)
-    assert list(inspect.signature(module.checks).parameters) == [
-        "bench", "seed"
-    ]  # fmt: skip
+    assert list(inspect.signature(module.checks).parameters) == ["bench", "seed"]
     assert len({row.name for row in module.ROWS}) == len(module.ROWS)
     for row in module.ROWS:
         kinds = row.needs if isinstance(row.needs, tuple) else (row.needs,)
@@ -75,12 +70,9 @@ def test_every_method_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize(
-    "table, needs, knows",
-    [("free", Unlabelled, True), ("inductive", Masked, False)],
+    "table, needs, knows", [("free", Unlabelled, True), ("inductive", Masked, False)]
 )
-def test_fit_is_told_novel_names_only_where_the_table_allows(
-    table, needs, knows
-):
+def test_fit_is_told_novel_names_only_where_the_table_allows(table, needs, knows):
     calls = []
 
     def fit(clip, data, seed=0, *, names, novel, value=0):
@@ -174,8 +166,7 @@ def small(monkeypatch):
 
 def test_command_adds_methods_to_the_stored_file(small, tmp_path, capsys):
     out, table = tmp_path / "out.json", tmp_path / "out.md"
-    options = ("--small", "--no-references", "--seeds", "0", "1",
-               "--out", str(out))  # fmt: skip
+    options = ("--small", "--no-references", "--seeds", "0", "1", "--out", str(out))
     assert small("one", *options, "--markdown", str(table)) == 0
     assert small("two", *options) == 0
     notes = json.loads(out.read_text("utf-8"))
@@ -194,8 +185,18 @@ def test_command_adds_methods_to_the_stored_file(small, tmp_path, capsys):
 
 def test_checks_may_be_made_on_fewer_seeds(small, tmp_path):
     out = tmp_path / "out.json"
-    options = ("--small", "--no-references", "--seeds", "0", "1", "2",
-               "--check-seeds", "1", "--out", str(out))  # fmt: skip
+    options = (
+        "--small",
+        "--no-references",
+        "--seeds",
+        "0",
+        "1",
+        "2",
+        "--check-seeds",
+        "1",
+        "--out",
+        str(out),
+    )
     assert small("one", *options) == 0
     method = json.loads(out.read_text("utf-8"))["methods"]["one"]
     assert [r["seed"] for r in method["rows"][0]["runs"]] == [0, 1, 2]

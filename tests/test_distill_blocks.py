@@ -74,16 +74,16 @@ def test_losses_leave_out_255():
     close(full, F.cross_entropy(logits, labels))
     masked = labels.clone()
     masked[0] = 255
-    close(losses.softmax_ce_ignore(logits, masked),
-          F.cross_entropy(logits[1:], labels[1:]))  # fmt: skip
+    close(
+        losses.softmax_ce_ignore(logits, masked),
+        F.cross_entropy(logits[1:], labels[1:]),
+    )
     assert losses.softmax_ce_ignore(logits, masked * 0 + 255) == 0
     targets, counts = losses.binary_targets(masked, 2)
     assert targets.shape == (2, 2, 4, 4) and not counts[0].any()
     close(
         losses.bce_ignore(logits[:, :2], targets, counts),
-        F.binary_cross_entropy_with_logits(
-            logits[1:, :2], targets[1:].float()
-        ),
+        F.binary_cross_entropy_with_logits(logits[1:, :2], targets[1:].float()),
     )
     close(
         losses.sigmoid_focal(logits[:, :2], targets, counts, 0.5, 0.0),
@@ -110,10 +110,7 @@ class Perfect:
         self.truth = list(truth)
 
     def scores(self, pictures, names, seen=None):
-        rows, self.truth = (
-            self.truth[: len(pictures)],
-            self.truth[len(pictures) :],
-        )
+        rows, self.truth = (self.truth[: len(pictures)], self.truth[len(pictures) :])
         one_hot = F.one_hot(torch.stack(rows), len(names) + 1)
         return one_hot.permute(0, 3, 1, 2).float()
 

@@ -145,9 +145,7 @@ def test_partial_masks_leave_novel_stickers_open():
     b = bench()
     data, scenes = b.data(Partial), b._scenes("captions")
     assert (data.labels == IGNORE).any()
-    for labels, regions, scene in zip(
-        data.labels, data.regions, scenes, strict=False
-    ):
+    for labels, regions, scene in zip(data.labels, data.regions, scenes, strict=False):
         for thing in scene.objects:
             mine = torch.from_numpy(thing.mask)
             known = thing.name in b.base
@@ -163,9 +161,7 @@ def test_tags_and_phrases_come_from_the_scene():
         there = {o.name for o in scene.objects if o.mask.any()}
         assert {b.names[k] for k in tags.nonzero()[:, 0]} == there
     captioned = b.data(Captioned)
-    for phrases, text in zip(
-        captioned.phrases(), captioned.captions, strict=True
-    ):
+    for phrases, text in zip(captioned.phrases(), captioned.captions, strict=True):
         assert phrases and all(phrase in text for phrase in phrases)
 
 

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlmtutor.distill.bench.score import (
-    Difference,
-    bootstrap_difference,
-    judge,
-    pool,
-)
+from vlmtutor.distill.bench.score import Difference, bootstrap_difference, judge, pool
 from vlmtutor.metrics import mean_iou
 
 NAMES = ("a", "b", "new")  # two base, one novel; 3 is background
@@ -40,9 +35,7 @@ def test_scores_by_hand():
 def test_pooled_pixels_agree_with_metrics():
     labels, truth = maps()
     result = judge(labels, truth, 2, NAMES)
-    assert np.nanmean(result.iou()) == pytest.approx(
-        mean_iou(labels, truth, 4)
-    )
+    assert np.nanmean(result.iou()) == pytest.approx(mean_iou(labels, truth, 4))
 
 
 def test_naming_looks_at_stickers_only():

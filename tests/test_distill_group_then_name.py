@@ -13,13 +13,7 @@ from transfer_tiny import clip, close, unit
 from vlmtutor.distill.methods import predict
 from vlmtutor.distill.parts.proposals import propose
 from vlmtutor.distill.parts.two_stage import TwoStage
-from vlmtutor.distill.segmentation import (
-    freeseg,
-    openseg,
-    ovseg,
-    zegformer,
-    zsseg,
-)
+from vlmtutor.distill.segmentation import freeseg, openseg, ovseg, zegformer, zsseg
 from vlmtutor.distill.supervision import Captioned, Masked, Regions
 
 NAMES, BASE, SEEN = bench().names, bench().base, bench().seen
@@ -28,14 +22,13 @@ METHODS = {
     "ZSSeg": (zsseg, Masked, {"steps": 2, "prompt_steps": 2}),
     "ZegFormer": (zegformer, Masked, {"steps": 2}),
     "OVSeg": (
-        ovseg, MASKS_AND_WORDS,
+        ovseg,
+        MASKS_AND_WORDS,
         {"steps": 2, "token_steps": 2, "proposer_steps": 2},
     ),
     "FreeSeg": (freeseg, Masked, {"steps": 3, "prompt_steps": 2}),
-    "OpenSeg": (
-        openseg, (Regions, Captioned), {"steps": 2, "proposer_steps": 2}
-    ),
-}  # fmt: skip
+    "OpenSeg": (openseg, (Regions, Captioned), {"steps": 2, "proposer_steps": 2}),
+}
 
 
 @functools.cache
@@ -89,8 +82,7 @@ def test_regions_are_shown_cropped_and_masked(monkeypatch, name, fill):
 
 def two_stage(rule, **settings) -> TwoStage:
     """Two stages that name a made-up region."""
-    return TwoStage(clip(), fitted("ZegFormer").proposer, rule, 0.7, 0,
-                    **settings)  # fmt: skip
+    return TwoStage(clip(), fitted("ZegFormer").proposer, rule, 0.7, 0, **settings)
 
 
 def scores_with(monkeypatch, model, opinion):
@@ -99,9 +91,8 @@ def scores_with(monkeypatch, model, opinion):
     found = propose(model.proposer, pictures)
     asked = torch.ones(found.objectness.shape, dtype=torch.bool)
     monkeypatch.setattr(
-        TwoStage, "clip_logits",
-        lambda *args: (opinion.expand(*asked.shape, -1), asked),
-    )  # fmt: skip
+        TwoStage, "clip_logits", lambda *args: (opinion.expand(*asked.shape, -1), asked)
+    )
     return model.region_scores(found, pictures, NAMES, SEEN)
 
 
@@ -118,9 +109,7 @@ def test_zegformer_asks_clip_only_whether_it_is_a_seen_thing(monkeypatch):
         assert torch.allclose(a, b, atol=1e-6) is same
 
 
-def test_exponents_are_swapped_for_novel_names_unless_it_is_ovseg(
-    monkeypatch,
-):
+def test_exponents_are_swapped_for_novel_names_unless_it_is_ovseg(monkeypatch):
     opinion = torch.randn(len(NAMES))
     model = two_stage("zsseg")
     got = scores_with(monkeypatch, model, opinion)
@@ -138,9 +127,7 @@ def test_no_object_is_in_clips_softmax_for_zegformer_alone(monkeypatch):
     assert not fitted("ZSSeg").refuse and not fitted("OVSeg").refuse
     opinion = torch.randn(len(NAMES))
     refuse, accept = (
-        scores_with(
-            monkeypatch, two_stage("ovseg", branch="clip", refuse=r), opinion
-        )
+        scores_with(monkeypatch, two_stage("ovseg", branch="clip", refuse=r), opinion)
         for r in (True, False)
     )
     close(accept.sum(-1), torch.ones_like(accept.sum(-1)))
@@ -161,8 +148,7 @@ def test_zssegs_prompt_is_learned_on_base_crops_alone():
     assert len(E) == len(labels) > 0
     assert int(labels.max()) < len(BASE)
     learned, hand = (fitted("ZSSeg", prompt=p) for p in ("learned", "hand"))
-    a, b = (m.prompts.with_classes(NAMES).text_embeds()
-            for m in (learned, hand))  # fmt: skip
+    a, b = (m.prompts.with_classes(NAMES).text_embeds() for m in (learned, hand))
     assert not torch.allclose(a, b, atol=1e-5)
     close(b, clip().encode_texts([f"a picture of a {n}" for n in NAMES]))
 
@@ -287,8 +273,7 @@ def test_freesegs_masks_change_with_the_vocabulary():
     for interact, same in ((True, False), (False, True)):
         model = fitted("FreeSeg", interact=interact)
         many, few = (
-            model.found(pictures, names)[0].masks
-            for names in (NAMES, NAMES[:2])
+            model.found(pictures, names)[0].masks for names in (NAMES, NAMES[:2])
         )
         assert torch.allclose(many, few, atol=1e-6) is same
 

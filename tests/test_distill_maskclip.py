@@ -11,11 +11,7 @@ from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill.bench.trial import Trial
 from vlmtutor.distill.parts import texts
-from vlmtutor.distill.parts.dense_student import (
-    OPEN,
-    Student,
-    train_student,
-)
+from vlmtutor.distill.parts.dense_student import OPEN, Student, train_student
 from vlmtutor.distill.segmentation import maskclip
 from vlmtutor.distill.supervision import Partial, Unlabelled
 from vlmtutor.experiments.dense import choose, run_method
@@ -45,9 +41,7 @@ def test_denoising_takes_unlikely_names_out_of_a_picture():
     logits = maskclip.MaskCLIP(clip()).logits(pictures, NAMES)
     best = logits.softmax(1)[:, :-1].amax((2, 3))
     middle = float(best.median())
-    denoised = maskclip.MaskCLIP(clip(), denoise=middle).logits(
-        pictures, NAMES
-    )
+    denoised = maskclip.MaskCLIP(clip(), denoise=middle).logits(pictures, NAMES)
     out = best < middle
     assert out.any() and not out.all()
     assert (denoised[:, :-1][out] == maskclip.ABSENT).all()
@@ -58,9 +52,7 @@ def test_denoising_takes_unlikely_names_out_of_a_picture():
 def test_smoothing_is_a_sum_over_patches_with_like_keys():
     p, keys = torch.rand(1, 3, 2, 2), unit(1, 4, 5)
     smooth = maskclip.smooth_by_keys(p, 7 * keys)  # lengths do not matter
-    by_hand = sum(
-        (keys[0, 1] @ keys[0, j]) * p[0, :, j // 2, j % 2] for j in range(4)
-    )
+    by_hand = sum((keys[0, 1] @ keys[0, j]) * p[0, :, j // 2, j % 2] for j in range(4))
     close(smooth[0, :, 0, 1], by_hand)
 
 
@@ -81,9 +73,9 @@ def test_student_learns_and_its_classifier_is_the_frozen_text():
     fresh = Student(clip())
     assert made.trained == sum(p.numel() for p in fresh.parameters())
     assert any(
-        not torch.equal(a, b) for a, b in
-        zip(made.student.parameters(), fresh.parameters(), strict=True)
-    )  # fmt: skip
+        not torch.equal(a, b)
+        for a, b in zip(made.student.parameters(), fresh.parameters(), strict=True)
+    )
     vectors = inside.as_tokens(made.student(data.pictures[:2]))
     W = texts.text_classifier(clip(), NAMES)
     scores = made.scores(data.pictures[:2], NAMES)
@@ -112,9 +104,7 @@ def test_guidance_is_novel_names_only_and_is_handed_over(monkeypatch):
 
     monkeypatch.setattr(maskclip, "train_student", spy)
     b = bench()
-    maskclip.fit(
-        clip(), b.data(Partial), names=b.names, novel=b.novel, hand_over=0.3
-    )
+    maskclip.fit(clip(), b.data(Partial), names=b.names, novel=b.novel, hand_over=0.3)
     novel = {b.names.index(name) for name in b.novel}
     assert set(seen["guidance"].unique().tolist()) <= novel
     assert set(seen["novel"].tolist()) == novel
@@ -133,36 +123,39 @@ def test_open_pixels_are_the_students_own_after_the_hand_over(
 
     targets = []
     monkeypatch.setattr(
-        student, "softmax_ce_ignore",
+        student,
+        "softmax_ce_ignore",
         lambda logits, target: targets.append(target) or logits.sum(),
-    )  # fmt: skip
+    )
     b = bench()
     labels = torch.full((6, 8, 8), OPEN)
     guidance = torch.full((6, 8, 8), 3)
     train_student(
-        clip(), b.test_pictures, labels, b.names, guidance=guidance,
-        novel=torch.tensor([4]), self_train_at=hand_over, steps=4,
-    )  # fmt: skip
-    assert [int(t.unique()) for t in targets] == [3] * guided + [4] * (
-        4 - guided
+        clip(),
+        b.test_pictures,
+        labels,
+        b.names,
+        guidance=guidance,
+        novel=torch.tensor([4]),
+        self_train_at=hand_over,
+        steps=4,
     )
+    assert [int(t.unique()) for t in targets] == [3] * guided + [4] * (4 - guided)
 
 
 def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     monkeypatch.setattr(
-        maskclip, "PLUS",
-        dataclasses.replace(maskclip.PLUS, settings={"steps": 1},
-                            knobs={}),
-    )  # fmt: skip
+        maskclip,
+        "PLUS",
+        dataclasses.replace(maskclip.PLUS, settings={"steps": 1}, knobs={}),
+    )
     monkeypatch.setattr(
         maskclip,
         "ZERO_SHOT",
         dataclasses.replace(maskclip.ZERO_SHOT, settings={"steps": 2}),
     )
     monkeypatch.setattr(
-        maskclip,
-        "ROWS",
-        (maskclip.INFO, maskclip.PLUS, maskclip.ZERO_SHOT),
+        maskclip, "ROWS", (maskclip.INFO, maskclip.PLUS, maskclip.ZERO_SHOT)
     )
     said = []
     monkeypatch.setattr(
@@ -174,8 +167,10 @@ def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     assert set(chosen) == {"MaskCLIP"}
     found = run_method(maskclip, [bench()], chosen, said.append)
     assert [r["method"] for r in found["rows"]] == [
-        "MaskCLIP", "MaskCLIP+", "MaskCLIP+ (zero-shot)"
-    ]  # fmt: skip
+        "MaskCLIP",
+        "MaskCLIP+",
+        "MaskCLIP+ (zero-shot)",
+    ]
     assert len(found["checks"]) == 6
     trial = Trial(bench(), maskclip.fit)
     assert trial.result(maskclip.INFO) is trial.result(maskclip.INFO)

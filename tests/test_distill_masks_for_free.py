@@ -36,11 +36,13 @@ def test_the_seed_is_the_patch_that_every_picture_has():
 def test_a_seed_needs_a_like_in_each_picture_not_many_in_one():
     common, crowd = torch.eye(6)[0], torch.eye(6)[1]
     others = torch.eye(6)[2:5]
-    features = torch.stack([
-        torch.stack([common, crowd, crowd]),
-        torch.stack([common, others[0], others[1]]),
-        torch.stack([common, others[2], others[0]]),
-    ])  # fmt: skip
+    features = torch.stack(
+        [
+            torch.stack([common, crowd, crowd]),
+            torch.stack([common, others[0], others[1]]),
+            torch.stack([common, others[2], others[0]]),
+        ]
+    )
     _, seeds = reco.coseg_reference(features)
     assert seeds.tolist() == [0, 0, 0]
 
@@ -74,16 +76,14 @@ def test_recos_references_come_from_pictures_fetched_by_name():
 def test_recos_map_is_likeness_times_the_text_map():
     pictures = bench().test_pictures
     both, text, visual = (
-        made(use=use).scores(pictures, NAMES)
-        for use in ("both", "text", "visual")
+        made(use=use).scores(pictures, NAMES) for use in ("both", "text", "visual")
     )
     side = pictures.images.shape[1]
     model = made()
     W = reco.text_classifier(clip(), NAMES)
     likeness = (model.features(pictures) @ model.references.T).sigmoid()
     words = reco.likely(pictures.dense @ W.T, reco.MIDDLE)
-    for got, want in ((both, likeness * words), (text, words),
-                      (visual, likeness)):  # fmt: skip
+    for got, want in ((both, likeness * words), (text, words), (visual, likeness)):
         close(got[:, :-1], reco.upsample(reco.as_map(want), side))
 
 
@@ -137,17 +137,22 @@ def test_the_curve_turns_cosines_into_chances():
     curve = clims.fit_curve(cosines, cosines > 0.4)
     assert curve.slope > 0
     assert abs(curve.middle - 0.4) < 0.05
-    close(curve.log(cosines).exp() + curve.log_not(cosines).exp(),
-          torch.ones_like(cosines))  # fmt: skip
+    close(
+        curve.log(cosines).exp() + curve.log_not(cosines).exp(),
+        torch.ones_like(cosines),
+    )
 
 
 @functools.cache
 def layers():
     """The mask layer after each choice of losses."""
     choices = {
-        "none": {"steps": 0}, "all": {}, "no mismatch": {"mismatch": False},
-        "no places": {"places": False}, "no area": {"area": False},
-    }  # fmt: skip
+        "none": {"steps": 0},
+        "all": {},
+        "no mismatch": {"mismatch": False},
+        "no places": {"places": False},
+        "no area": {"area": False},
+    }
     return {
         name: trained(student=False, **choice).layer.linear.weight
         for name, choice in choices.items()
@@ -179,9 +184,7 @@ def test_only_tagged_names_get_a_mask():
     tags = torch.zeros(len(pictures), len(NAMES), dtype=torch.bool)
     assert (masks.labels(pictures, tags) == len(NAMES)).all()
     tags[:, 1] = True
-    assert set(masks.labels(pictures, tags).unique().tolist()) <= {
-        1, len(NAMES),
-    }  # fmt: skip
+    assert set(masks.labels(pictures, tags).unique().tolist()) <= {1, len(NAMES)}
 
 
 def test_clip_stays_as_it_was():
@@ -234,8 +237,7 @@ def test_oracle_labels_are_read_from_pictures_that_have_them():
     model, pictures = ssiw_model(oracle=True), bench().test_pictures[:]
     pictures.tags = bench().oracle_tags
     assert torch.equal(model.present(pictures, NAMES), bench().oracle_tags)
-    assert torch.equal(model.present(pictures[1:3], NAMES),
-                       bench().oracle_tags[1:3])  # fmt: skip
+    assert torch.equal(model.present(pictures[1:3], NAMES), bench().oracle_tags[1:3])
     trial = Trial(bench(), ssiw.fit)
     told = trial.result(ssiw.ORACLE)
     assert len(told) == len(pictures)
@@ -274,9 +276,14 @@ def test_clicks_teach_a_classifier_of_this_picture_alone():
 
 def es(**settings):
     return clip_es.fit(
-        clip(), bench().data(Tagged), 0, names=NAMES, student=False,
-        refine=False, **settings,
-    )  # fmt: skip
+        clip(),
+        bench().data(Tagged),
+        0,
+        names=NAMES,
+        student=False,
+        refine=False,
+        **settings,
+    )
 
 
 def es_maps(tags=None, **settings):
@@ -325,9 +332,7 @@ def test_unsure_pixels_are_left_out():
 
 
 def test_clip_es_ends_in_a_student_that_needs_no_labels():
-    student = clip_es.fit(
-        clip(), bench().data(Tagged), 0, names=NAMES, steps=2
-    )
+    student = clip_es.fit(clip(), bench().data(Tagged), 0, names=NAMES, steps=2)
     assert student.trained > 0
     labels = predict(student, bench().test_pictures, NAMES)
     assert int(labels.max()) <= len(NAMES)

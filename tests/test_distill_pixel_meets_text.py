@@ -41,8 +41,7 @@ def test_training_leaves_clip_alone_and_is_the_same_each_time(name):
     module, settings = METHODS[name]
     before = frozen_weights()
     first, second = (
-        module.fit(clip(), bench().data(Masked), 3, **settings)
-        for _ in range(2)
+        module.fit(clip(), bench().data(Masked), 3, **settings) for _ in range(2)
     )
     after = clip().model.parameters()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -96,9 +95,7 @@ def test_lsegs_words_are_the_frozen_text_embeddings():
 
 
 def test_lseg_can_be_kept_to_base_names():
-    scores = fitted("LSeg", answers="base").scores(
-        bench().test_pictures, NAMES
-    )
+    scores = fitted("LSeg", answers="base").scores(bench().test_pictures, NAMES)
     new = torch.arange(len(NAMES)) >= len(BASE)
     assert (scores[:, :-1][:, new] == -torch.inf).all()
     assert scores[:, :-1][:, ~new].isfinite().all()
@@ -140,8 +137,10 @@ def test_clipseg_reads_several_levels_and_is_told_once():
 
 def test_clipsegs_prompts_keep_their_lengths():
     raw = clipseg.raw_texts(clip(), ["a dog", "the cat"])
-    close(torch.nn.functional.normalize(raw, dim=-1),
-          clip().encode_texts(["a dog", "the cat"]))  # fmt: skip
+    close(
+        torch.nn.functional.normalize(raw, dim=-1),
+        clip().encode_texts(["a dog", "the cat"]),
+    )
     assert not torch.allclose(raw.norm(dim=-1), torch.ones(2), atol=0.01)
 
 
@@ -190,10 +189,7 @@ def test_fusion_goes_both_ways():
 
 
 def test_fusioner_starts_from_clips_cosines():
-    W, dense = (
-        texts.text_classifier(clip(), NAMES),
-        bench().test_pictures.dense,
-    )
+    W, dense = (texts.text_classifier(clip(), NAMES), bench().test_pictures.dense)
     cosines = (dense @ W.T).flatten()
     found = {}
     for start in ("agreement", "chance"):
@@ -206,10 +202,7 @@ def test_fusioner_starts_from_clips_cosines():
 
 def test_fusioner_takes_other_names_for_each_picture():
     net = fitted("Fusioner").net
-    W, dense = (
-        texts.text_classifier(clip(), NAMES),
-        bench().test_pictures.dense,
-    )
+    W, dense = (texts.text_classifier(clip(), NAMES), bench().test_pictures.dense)
     each = torch.stack([W[:2], W[2:4]])
     both = net(dense[:2], each)
     close(both[1:], net(dense[1:2], W[2:4]), atol=1e-4)
@@ -302,8 +295,7 @@ def test_self_training_needs_novel_names_and_changes_the_net():
     data = bench().data(Partial)
     settings = {"names": NAMES, "novel": bench().novel, "steps": 2}
     alone, taught = (
-        zegclip.fit(clip(), data, 0, self_train_at=at, **settings)
-        for at in (None, 0.5)
+        zegclip.fit(clip(), data, 0, self_train_at=at, **settings) for at in (None, 0.5)
     )
     pictures = bench().test_pictures
     a, b = (m.logits(pictures, NAMES) for m in (alone, taught))

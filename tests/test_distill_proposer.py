@@ -34,9 +34,7 @@ def test_each_region_gets_the_query_that_fits_it():
     costs = matching.matching_costs(outputs(logits), truth)
     assert costs.shape == (1, 3, 2)
     pairs = matching.match(costs, torch.tensor([[True, True]]))
-    assert sorted(zip(*(p.tolist() for p in pairs[0]), strict=True)) == [
-        (0, 1), (1, 0)
-    ]  # fmt: skip
+    assert sorted(zip(*(p.tolist() for p in pairs[0]), strict=True)) == [(0, 1), (1, 0)]
     only = matching.match(costs, torch.tensor([[True, False]]))
     assert only[0][0].tolist() == [1] and only[0][1].tolist() == [0]
 
@@ -49,10 +47,10 @@ def test_costs_are_the_losses_of_single_pairs():
         for r in range(2):
             one = logits[0, q][None], truth[0, r][None]
             want = (
-                matching.MASK_WEIGHT
-                * losses.sigmoid_focal(*one, alpha=matching.ALPHA)
-                + matching.DICE_WEIGHT * losses.dice(*one) - 0.5
-            )  # fmt: skip
+                matching.MASK_WEIGHT * losses.sigmoid_focal(*one, alpha=matching.ALPHA)
+                + matching.DICE_WEIGHT * losses.dice(*one)
+                - 0.5
+            )
             close(costs[0, q, r], want)
 
 
@@ -74,9 +72,7 @@ def test_a_querys_vector_starts_as_the_mean_patch_in_its_mask():
     out = made(pictures)
     mean = mask_pool(pictures.dense, out.masks.sigmoid())
     close(out.vectors, mean, atol=1e-5)
-    chance = proposer.Proposer(
-        clip(), side=2, width=32, named=True, near=False
-    )
+    chance = proposer.Proposer(clip(), side=2, width=32, named=True, near=False)
     assert not torch.allclose(chance(pictures).vectors, mean, atol=1e-2)
 
 
@@ -110,9 +106,7 @@ def test_repetitions_lose_their_objectness():
     masks = torch.zeros(1, 3, 4, 4, dtype=torch.bool)
     masks[0, :2, :2] = True
     masks[0, 2, 2:] = True
-    kept = proposals.without_repeats(
-        torch.tensor([[0.6, 0.9, 0.3]]), masks, 0.7
-    )
+    kept = proposals.without_repeats(torch.tensor([[0.6, 0.9, 0.3]]), masks, 0.7)
     close(kept, torch.tensor([[0.0, 0.9, 0.3]]))
 
 
@@ -140,9 +134,7 @@ def test_it_learns_from_regions_alone_and_clip_stays():
 
 def test_proposals_do_not_depend_on_names_and_come_likeliest_first():
     data = bench().data(Masked)
-    made = proposer.shared_proposer(
-        clip(), data, names=data.names, steps=2, width=32
-    )
+    made = proposer.shared_proposer(clip(), data, names=data.names, steps=2, width=32)
     assert made is proposer.shared_proposer(
         clip(), data, names=data.names, steps=2, width=32
     )

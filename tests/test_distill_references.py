@@ -35,8 +35,7 @@ def test_painting_shows_the_surer_mask():
 def test_ceilings_are_high_and_the_finer_grid_is_higher():
     b = bench()
     plain, shifted = (
-        b.judge(*references.ceiling(fine)(b)).scores()["all"]
-        for fine in (False, True)
+        b.judge(*references.ceiling(fine)(b)).scores()["all"] for fine in (False, True)
     )
     chance = b.judge(*references.chance(b)).scores()["all"]
     assert chance < plain < shifted
@@ -56,9 +55,10 @@ def test_every_reference_gives_a_row(monkeypatch):
     monkeypatch.setattr(references, "STUDENT_STEPS", 1)
     train = proposer.train_proposer
     monkeypatch.setattr(
-        proposer, "train_proposer",
+        proposer,
+        "train_proposer",
         lambda *args, **kw: train(*args, **{**kw, "steps": 1}),
-    )  # fmt: skip
+    )
     said = []
     rows = references.run_references([bench()], say=said.append)
     assert len(rows) == len(said) == len(references.REFERENCES)

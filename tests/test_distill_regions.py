@@ -56,10 +56,12 @@ def test_what_is_outside_a_mask_gets_the_fill(fill, value):
 
 def test_crop_encode_agrees_with_encoding_by_hand():
     pixels = bench().test_pictures.pixel_values[:2]
-    masks = torch.stack([
-        boxes_mask((0, 0, 32, 32), (4, 4, 20, 20), (0, 0, 0, 0)),
-        boxes_mask((8, 0, 16, 8), (0, 0, 0, 0), (0, 0, 32, 32)),
-    ])  # fmt: skip
+    masks = torch.stack(
+        [
+            boxes_mask((0, 0, 32, 32), (4, 4, 20, 20), (0, 0, 0, 0)),
+            boxes_mask((8, 0, 16, 8), (0, 0, 0, 0), (0, 0, 32, 32)),
+        ]
+    )
     embeds = regions.crop_encode(clip(), pixels, masks)
     whole = encode_pixels(clip(), pixels).detach()
     close(embeds[0, 0], whole[0])
@@ -76,9 +78,7 @@ def test_mask_pool_is_the_mean_patch_weighed_by_cover():
     mask = boxes_mask((0, 0, 8, 4))[None]  # half of the first of 4 × 4 patches
     close(regions.mask_pool(dense, mask)[0, 0], dense[0, 0])
     mask = boxes_mask((0, 0, 12, 8))[None].float()
-    want = torch.nn.functional.normalize(
-        dense[0, 0] + 0.5 * dense[0, 1], dim=-1
-    )
+    want = torch.nn.functional.normalize(dense[0, 0] + 0.5 * dense[0, 1], dim=-1)
     close(regions.mask_pool(dense, mask)[0, 0], want)
     close(
         regions.mask_pool(dense.transpose(1, 2).unflatten(2, (4, 4)), mask),

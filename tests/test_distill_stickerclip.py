@@ -37,9 +37,8 @@ def test_proposer_finds_stickers_of_new_pictures(names):
     b = bench()
     data = b.data(Masked)
     made = proposer.train_proposer(
-        b.clip, data, names=data.names if names else None, steps=50,
-        batch_size=8,
-    )  # fmt: skip
+        b.clip, data, names=data.names if names else None, steps=50, batch_size=8
+    )
     found = proposals.propose(made, b.test_pictures).binary
     truth = true_masks(b)
     a, t = found.flatten(2).float(), truth.flatten(2).float()
@@ -47,9 +46,16 @@ def test_proposer_finds_stickers_of_new_pictures(names):
     union = a.sum(-1)[..., None] + t.sum(-1)[:, None] - inter
     best = (inter / union.clamp(min=1)).max(1).values
     best = best[truth.flatten(2).any(2)]
-    print("kept", proposals.propose(made, b.test_pictures).objectness.gt(0.5)
-          .sum(1).float().mean(), "true", truth.flatten(2).any(2).sum(1)
-          .float().mean())  # fmt: skip
+    print(
+        "kept",
+        proposals.propose(made, b.test_pictures)
+        .objectness.gt(0.5)
+        .sum(1)
+        .float()
+        .mean(),
+        "true",
+        truth.flatten(2).any(2).sum(1).float().mean(),
+    )
     share = (best > 0.5).float().mean()
     print(f"IoU {best.mean():.3f}, above a half {share:.3f}")
     assert torch.isfinite(best).all() and best.mean() > 0.4

@@ -57,12 +57,8 @@ def test_a_student_is_smaller_and_reads_the_same_texts(teacher):
     small = small_clip(teacher, layers=(0,))
     assert tower_parameters(small) < tower_parameters(teacher)
     texts = ["a cat", "a dog"]
-    assert torch.equal(
-        student.encode_texts(texts), teacher.encode_texts(texts)
-    )
-    assert student.patch_features(torch.zeros(1, 3, 32, 32)).shape[1:3] == (
-        2, 2,
-    )  # fmt: skip
+    assert torch.equal(student.encode_texts(texts), teacher.encode_texts(texts))
+    assert student.patch_features(torch.zeros(1, 3, 32, 32)).shape[1:3] == (2, 2)
 
 
 def test_only_the_picture_tower_can_change(teacher):
@@ -102,16 +98,16 @@ def test_neurons_that_never_change_cost_nothing(teacher):
             mlp(clip, layer).fc1.weight[silent] = 0.0
             mlp(clip, layer).fc1.bias[silent] = 2.0
     pixels = torch.randn(4, 3, 32, 32, generator=seeded(1))
-    slim = fewer_neurons(clip, mlp(clip).fc1.out_features - len(silent),
-                         pixels)  # fmt: skip
+    slim = fewer_neurons(clip, mlp(clip).fc1.out_features - len(silent), pixels)
     assert tower_parameters(slim) < tower_parameters(clip)
     assert mlp(slim).fc1.weight.abs().sum(1).min() > 0
     other = torch.randn(4, 3, 32, 32, generator=seeded(2))
     with torch.no_grad():
         assert torch.allclose(
             school.picture_embeds(slim.model, other),
-            school.picture_embeds(clip.model, other), atol=1e-5,
-        )  # fmt: skip
+            school.picture_embeds(clip.model, other),
+            atol=1e-5,
+        )
 
 
 def test_pruning_leaves_what_may_learn_and_the_clip_as_they_were(teacher):
@@ -121,9 +117,7 @@ def test_pruning_leaves_what_may_learn_and_the_clip_as_they_were(teacher):
     assert mlp(slim).fc1.weight.shape[0] == 8
     assert torch.equal(mlp(student).fc2.bias, before)
     free = {n for n, p in slim.model.named_parameters() if p.requires_grad}
-    assert free == {
-        n for n, p in student.model.named_parameters() if p.requires_grad
-    }
+    assert free == {n for n, p in student.model.named_parameters() if p.requires_grad}
     assert not mlp(student).fc2._forward_pre_hooks
     for keep in (0, 10_000):
         with pytest.raises(ValueError, match="neurons, not"):
@@ -268,9 +262,16 @@ def test_each_loss_teaches(teacher, scenes, name):
     student = small_clip(teacher, (0,), inherit=False)
     text = student.model.text_projection.weight.clone()
     history = school.train(
-        student, lessons, names, {name: 1.0}, steps=25, batch_size=6,
-        lr=3e-3, warmup=2, progress=False,
-    )  # fmt: skip
+        student,
+        lessons,
+        names,
+        {name: 1.0},
+        steps=25,
+        batch_size=6,
+        lr=3e-3,
+        warmup=2,
+        progress=False,
+    )
     assert history.loss[-1] < 0.8 * history.loss[0]
     assert torch.equal(student.model.text_projection.weight, text)
     assert not student.model.training
@@ -284,9 +285,12 @@ def test_unknown_losses_are_named(teacher):
 def with_three_portraits(exam):
     """The same exam, but of the first three things only."""
     return exams.Exam(
-        exam.pictures, exam.labels, exam.portraits[:3], exam.lines[:6],
+        exam.pictures,
+        exam.labels,
+        exam.portraits[:3],
+        exam.lines[:6],
         exam.line_labels[:6],
-    )  # fmt: skip
+    )
 
 
 def test_exam_marks_a_clip(teacher):
@@ -300,17 +304,13 @@ def test_exam_marks_a_clip(teacher):
     assert exams.Exam.draw("val", 4, seed=1).pictures != exam.pictures
 
 
-def test_a_saved_student_opens_like_any_clip(
-    teacher, scenes, tmp_path, capsys
-):
+def test_a_saved_student_opens_like_any_clip(teacher, scenes, tmp_path, capsys):
     student = small_clip(teacher, (0, 2))
     folder = save_clip(student, tmp_path / "small")
     assert capsys.readouterr() == ("", "")
     again = vt.load_clip(folder)
     images = [scene.image for scene in scenes]
-    cosine = (again.encode_images(images) * student.encode_images(images)).sum(
-        1
-    )
+    cosine = (again.encode_images(images) * student.encode_images(images)).sum(1)
     assert cosine.min() > 0.999
     assert again.image_settings == student.image_settings
     assert next(student.model.parameters()).dtype == torch.float32

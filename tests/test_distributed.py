@@ -14,11 +14,7 @@ import torch.distributed as dist
 
 from vlmtutor.lessons import across_processes
 from vlmtutor.objectives.contrastive import clip_loss, siglip_loss
-from vlmtutor.objectives.distributed import (
-    gather,
-    gathered_clip_loss,
-    ring_siglip_loss,
-)
+from vlmtutor.objectives.distributed import gather, gathered_clip_loss, ring_siglip_loss
 
 SECONDS = 90  # the most that a start of processes may take
 
@@ -35,12 +31,26 @@ def start(processes: int, pairs: int) -> dict:
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         env.pop(name, None)
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run",
-         "--nproc-per-node", str(processes), "--master-addr", "127.0.0.1",
-         "--master-port", str(free_port()),
-         "-m", "vlmtutor.lessons.across_processes", "--pairs", str(pairs)],
-        env=env, capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            str(processes),
+            "--master-addr",
+            "127.0.0.1",
+            "--master-port",
+            str(free_port()),
+            "-m",
+            "vlmtutor.lessons.across_processes",
+            "--pairs",
+            str(pairs),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
@@ -90,9 +100,8 @@ def test_alone_each_process_has_an_easier_task(two):
 @pytest.fixture
 def alone():
     dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{free_port()}", rank=0,
-        world_size=1,
-    )  # fmt: skip
+        "gloo", init_method=f"tcp://127.0.0.1:{free_port()}", rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 

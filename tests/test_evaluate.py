@@ -215,9 +215,8 @@ def test_retrieval_counts_each_direction_and_no_caption_twice():
 
 @pytest.mark.parametrize(
     ("figure", "swap"),
-    [("binding_colours", Layout.swap_colours),
-     ("binding_sides", Layout.swap_stickers)],
-)  # fmt: skip
+    [("binding_colours", Layout.swap_colours), ("binding_sides", Layout.swap_stickers)],
+)
 def test_binding_is_lost_by_a_model_that_swaps(figure, swap):
     class Swapper(Oracle):
         def encode_images(self, images, batch_size=64):
@@ -284,9 +283,11 @@ def test_crops_keep_base_and_novel_apart():
 
     figures = ev.crops(BaseOnly(), SMALL)
     assert figures == {
-        "crop_box_base": 1.0, "crop_box_novel": 0.0,
-        "crop_box_x1.5_base": 1.0, "crop_box_x1.5_novel": 0.0,
-    }  # fmt: skip
+        "crop_box_base": 1.0,
+        "crop_box_novel": 0.0,
+        "crop_box_x1.5_base": 1.0,
+        "crop_box_x1.5_novel": 0.0,
+    }
 
 
 BOXES = st.tuples(*[st.integers(0, 95)] * 4).filter(
@@ -399,8 +400,10 @@ def test_three_seeds_make_the_table(one_part, tmp_path, capsys):
     words = ["evaluate", "--n", "7", "--split", "val", "--json", str(file)]
     assert main(words) == 0
     assert [(e.seed, e.n, e.split) for e in one_part] == [
-        (0, 7, "val"), (1, 7, "val"), (2, 7, "val")
-    ]  # fmt: skip
+        (0, 7, "val"),
+        (1, 7, "val"),
+        (2, 7, "val"),
+    ]
     row = {"mean": 0.4167, "min": 0.0, "max": 1.0}
     assert json.loads(file.read_text(encoding="utf-8")) == {"figure": row}
     out = capsys.readouterr().out

@@ -10,12 +10,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
 import vlmtutor as vt
-from vlmtutor.memes.explain import (
-    attention_gradients,
-    explain,
-    overlay,
-    seen_box,
-)
+from vlmtutor.memes.explain import attention_gradients, explain, overlay, seen_box
 from vlmtutor.models.relevance import gather_relevance
 
 PATCH, SIDE = 8, 4  # the known-answer model: 4 x 4 patches of 8 px
@@ -31,17 +26,22 @@ class ColourPatchClip:
 
     def __init__(self):
         layers = {
-            "hidden_size": 8, "intermediate_size": 4,
-            "num_hidden_layers": 2, "num_attention_heads": 1,
-        }  # fmt: skip
+            "hidden_size": 8,
+            "intermediate_size": 4,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 1,
+        }
         config = CLIPConfig(
             text_config={
-                **layers, "vocab_size": 8, "bos_token_id": 1,
-                "eos_token_id": 2, "pad_token_id": 0,
+                **layers,
+                "vocab_size": 8,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+                "pad_token_id": 0,
             },
             vision_config={**layers, "image_size": 32, "patch_size": PATCH},
             projection_dim=3,
-        )  # fmt: skip
+        )
         self.model = CLIPModel(config).eval()
         with torch.no_grad():
             for parameter in self.model.parameters():
@@ -63,8 +63,7 @@ class ColourPatchClip:
         return torch.tensor(np.array(arrays)).permute(0, 3, 1, 2) / 255
 
     def encode_texts(self, texts):
-        rows = [[float(c in t) for c in ("red", "green", "blue")]
-                for t in texts]  # fmt: skip
+        rows = [[float(c in t) for c in ("red", "green", "blue")] for t in texts]
         return torch.nn.functional.normalize(torch.tensor(rows), dim=-1)
 
 
@@ -100,8 +99,10 @@ def test_relevance_averages_the_heads_after_the_cut():
 def test_relevance_starts_as_identity_and_only_grows(tiny, noise):
     attentions, gradients = attention_gradients(tiny, noise, "a cat")
     for depth in range(len(attentions) + 1):
-        seen = gather_relevance(attentions[:depth] or attentions[:1],
-                         gradients[:depth] or [0 * gradients[0]])  # fmt: skip
+        seen = gather_relevance(
+            attentions[:depth] or attentions[:1],
+            gradients[:depth] or [0 * gradients[0]],
+        )
         assert (seen >= torch.eye(17)).all()
     assert len(attentions) == tiny.model.config.vision_config.num_hidden_layers
 
@@ -149,8 +150,7 @@ def test_gradient_agrees_with_a_small_step(tiny, noise):
             hook.remove()
 
     slope = (cosine(step) - cosine(-step)) / (2 * step)
-    assert slope == pytest.approx(gradients[-1][0, 0, 5].item(), rel=0.02,
-                                  abs=1e-4)  # fmt: skip
+    assert slope == pytest.approx(gradients[-1][0, 0, 5].item(), rel=0.02, abs=1e-4)
 
 
 def test_heat_runs_from_zero_to_one_and_repeats(tiny, noise):
@@ -228,9 +228,7 @@ def test_pointing_game_with_the_shipped_model():
         if len(set(names)) < 2:
             continue
         heats = [explain(clip, scene.image, f"a {n}") for n in names]
-        for thing, right, wrong in zip(
-            scene.objects, heats, heats[::-1], strict=True
-        ):
+        for thing, right, wrong in zip(scene.objects, heats, heats[::-1], strict=True):
             own.append(_hits(thing.mask, right))
             other.append(_hits(thing.mask, wrong))
             patches = torch.eye(side * side).unflatten(1, (side, side))

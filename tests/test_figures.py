@@ -175,13 +175,14 @@ def test_colour_never_stands_alone():
 def test_the_palette_is_told_apart_without_red_and_green():
     """Seen with deuteranopia (Viénot et al. 1999), no two colours are near."""
     to_lms = np.array(
-        [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714],
-         [0.0299566, 0.184309, 1.46709]]
-    )  # fmt: skip
+        [
+            [17.8824, 43.5161, 4.11935],
+            [3.45565, 27.1554, 3.86714],
+            [0.0299566, 0.184309, 1.46709],
+        ]
+    )
     blind = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
-    rgb = [
-        [int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in PALETTE.values()
-    ]
+    rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in PALETTE.values()]
     seen = np.array(rgb) @ to_lms.T @ blind.T @ np.linalg.inv(to_lms).T
     gaps = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
     assert gaps[~np.eye(len(seen), dtype=bool)].min() > 25
@@ -189,7 +190,5 @@ def test_the_palette_is_told_apart_without_red_and_green():
 
 def test_importing_show_needs_no_torch():
     code = "import sys, vlmtutor.show; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

@@ -4,12 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from transformers import (
-    CLIPConfig,
-    CLIPModel,
-    GPT2Config,
-    GPT2LMHeadModel,
-)
+from transformers import CLIPConfig, CLIPModel, GPT2Config, GPT2LMHeadModel
 
 from vlmtutor.models.blocks import (
     Attention,
@@ -97,16 +92,24 @@ def copy_clip(ours: TwoTower, theirs: CLIPModel):
 def test_two_towers_are_clip():
     """With the same weights our towers give CLIPModel's embeddings."""
     sizes = {
-        "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "hidden_act": "gelu",
-    }  # fmt: skip
+        "hidden_size": 16,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "hidden_act": "gelu",
+    }
     config = CLIPConfig(
-        text_config={**sizes, "vocab_size": 20, "eos_token_id": 3,
-                     "bos_token_id": 2, "pad_token_id": 0,
-                     "max_position_embeddings": 8},
+        text_config={
+            **sizes,
+            "vocab_size": 20,
+            "eos_token_id": 3,
+            "bos_token_id": 2,
+            "pad_token_id": 0,
+            "max_position_embeddings": 8,
+        },
         vision_config={**sizes, "image_size": 16, "patch_size": 8},
         projection_dim=12,
-    )  # fmt: skip
+    )
     with seeded(1):
         theirs = CLIPModel(config).eval()
     ours = TwoTower(sized(image_encoder="vit", causal=True))
@@ -119,9 +122,7 @@ def test_two_towers_are_clip():
     assert torch.allclose(text, output.text_embeds, atol=1e-5)
     logits = ours.scale() * image @ text.T
     assert torch.allclose(logits, output.logits_per_image, atol=1e-4)
-    pair = ours.match_logits(
-        ours.image_tokens(pictures()), ours.text_tokens(IDS), IDS
-    )
+    pair = ours.match_logits(ours.image_tokens(pictures()), ours.text_tokens(IDS), IDS)
     assert torch.allclose(pair, logits.diag(), atol=1e-4)
 
 
@@ -246,9 +247,8 @@ def test_attention_is_that_of_torch():
     theirs.out_proj.load_state_dict(ours.out.state_dict())
     mask = torch.arange(5) < torch.tensor([5, 2])[:, None]
     mixed, weights = theirs(
-        x, context, context, key_padding_mask=~mask,
-        average_attn_weights=False,
-    )  # fmt: skip
+        x, context, context, key_padding_mask=~mask, average_attn_weights=False
+    )
     with watch_attention(ours) as (watched,):
         assert torch.allclose(ours(x, context, mask), mixed, atol=1e-6)
     assert torch.allclose(watched.weights, weights, atol=1e-6)
@@ -472,7 +472,7 @@ def test_decoding_is_that_of_transformers():
                 bos_token_id=2,
                 eos_token_id=3,
                 pad_token_id=0,
-            )  # fmt: skip
+            )
         ).eval()
     start = torch.tensor([[2]])
     options = {"max_length": 8, "do_sample": False, "pad_token_id": 0}
@@ -480,9 +480,7 @@ def test_decoding_is_that_of_transformers():
         theirs = model.generate(start, **options)
         ours = greedy(lambda ids: model(ids).logits[:, -1], 1, 8)
         assert torch.equal(ours, theirs)
-        theirs = model.generate(
-            start, num_beams=3, length_penalty=0.0, **options
-        )
+        theirs = model.generate(start, num_beams=3, length_penalty=0.0, **options)
         ids, _ = beam(lambda ids: model(ids).logits[:, -1], 3, 8, 0.0)
     assert torch.equal(ids, theirs[0])
 

@@ -85,9 +85,7 @@ def test_a_swap_has_a_name(asked):
 def test_the_three_are_about_equally_large(train):
     made = [study.make(kind, train.tokenizer) for kind in ALL]
     for encoder in ("vit", "cnn"):
-        made.append(
-            study.make(TwoTower, train.tokenizer, image_encoder=encoder)
-        )
+        made.append(study.make(TwoTower, train.tokenizer, image_encoder=encoder))
     sizes = [count_parameters(model) for model in made]
     assert max(sizes) < 1.15 * min(sizes)
 
@@ -96,9 +94,7 @@ def test_the_three_are_about_equally_large(train):
 def test_every_weight_of_a_framework_learns(kind, train):
     model = study.make(kind, train.tokenizer, width=16, heads=2, embed_dim=8)
     terms = study.loss_for(model)(model, train.batch(range(6)))
-    assert set(terms) == (
-        {"contrast"} if kind is TwoTower else {"contrast", "match"}
-    )
+    assert set(terms) == ({"contrast"} if kind is TwoTower else {"contrast", "match"})
     sum(terms.values()).backward()
     still = {n for n, p in model.named_parameters() if p.grad is None}
     assert still <= {"heads.word_bias"}  # no word is hidden in this study
@@ -116,17 +112,13 @@ def test_an_untrained_model_knows_no_binding(kind, asked):
 
 
 def test_a_command_stores_every_framework(tmp_path, monkeypatch):
-    tiny = study.Plan(
-        pairs=40, test=4, steps=2, batch_size=8, longer=3, grid=3
-    )
+    tiny = study.Plan(pairs=40, test=4, steps=2, batch_size=8, longer=3, grid=3)
     monkeypatch.setattr(study, "Plan", lambda: tiny)
     out = tmp_path / "02.json"
     assert study.main(["--seeds", "3", "--out", str(out)]) == 0
     kept = json.loads(out.read_text("utf-8"))
     names = [(r["framework"], r["steps"]) for r in kept["rows"]]
-    assert names == [
-        ("TwoTower", 2), ("TwoTower", 3), ("TwoLeg", 2), ("OneTower", 2)
-    ]  # fmt: skip
+    assert names == [("TwoTower", 2), ("TwoTower", 3), ("TwoLeg", 2), ("OneTower", 2)]
     assert all(r["seed"] == 3 and r["seconds"] >= 0 for r in kept["rows"])
     assert "matching R@1" in kept["rows"][-1]
 

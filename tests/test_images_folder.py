@@ -43,10 +43,15 @@ def table():
         line
         for c in load_categories()
         for line in (
-            c.name, c.one, c.many, *c.synonyms, *c.descriptions, *c.memes,
+            c.name,
+            c.one,
+            c.many,
+            *c.synonyms,
+            *c.descriptions,
+            *c.memes,
             *c.held_out_memes,
         )
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +107,7 @@ def test_one_sticker_dominates_each_picture():
 
 def test_pictures_show_many_groups():
     largest = [
-        max(row.stickers, key=lambda put: put.size)
-        for row in posters.POSTERS.values()
+        max(row.stickers, key=lambda put: put.size) for row in posters.POSTERS.values()
     ]
     assert len({put.name for put in largest}) == len(largest)
     groups = {find_category(put.name).group for put in largest}
@@ -130,6 +134,5 @@ def test_no_caption_is_a_near_copy(captions, table):
 
 def test_credits_name_makers_and_licences():
     text = (FOLDER / "CREDITS.md").read_text(encoding="utf-8")
-    for needed in ("OpenMoji", "https://openmoji.org", "CC BY-SA 4.0",
-                   "CC-BY 4.0"):  # fmt: skip
+    for needed in ("OpenMoji", "https://openmoji.org", "CC BY-SA 4.0", "CC-BY 4.0"):
         assert needed in text

@@ -30,13 +30,7 @@ import vlmtutor.models.hub as hub
 from vlmtutor.models import ModelNotFound, is_cached, load_clip
 from vlmtutor.models.clip import ImageSettings, rgb_picture
 
-TEXTS = [
-    "a red car",
-    "two cats on the grass",
-    "",
-    "ein Café ☕ 日本",
-    "x" * 500,
-]
+TEXTS = ["a red car", "two cats on the grass", "", "ein Café ☕ 日本", "x" * 500]
 
 
 def noise(width, height, seed=0, mode="RGB"):
@@ -106,18 +100,20 @@ def check_against_transformers(clip, folder):
     with torch.no_grad():
         output = model(
             **tokenizer(
-                TEXTS, padding=True, truncation=True, max_length=limit,
+                TEXTS,
+                padding=True,
+                truncation=True,
+                max_length=limit,
                 return_tensors="pt",
             ),
             **processor(PICTURES, return_tensors="pt"),
-        )  # fmt: skip
+        )
     close = {"atol": 1e-5, "rtol": 0}
     images, texts = clip.encode_images(PICTURES), clip.encode_texts(TEXTS)
     torch.testing.assert_close(images, output.image_embeds, **close)
     torch.testing.assert_close(texts, output.text_embeds, **close)
     logits = clip.logit_scale * images @ texts.T
-    torch.testing.assert_close(logits, output.logits_per_image, atol=1e-3,
-                               rtol=0)  # fmt: skip
+    torch.testing.assert_close(logits, output.logits_per_image, atol=1e-3, rtol=0)
 
 
 def test_vit_b_32_from_folder_and_cache(tmp_path, cache, no_network):
@@ -200,10 +196,7 @@ def test_preprocessing_is_that_of_transformers(folder, clip, w, h, seed):
 @pytest.mark.parametrize(
     "change",
     [
-        {
-            "size": {"shortest_edge": 40},
-            "crop_size": {"height": 9, "width": 32},
-        },
+        {"size": {"shortest_edge": 40}, "crop_size": {"height": 9, "width": 32}},
         {"size": {"height": 20, "width": 28}, "do_center_crop": False},
         {"size": 15, "crop_size": 32},  # less than the crop: black borders
         {"size": 37, "resample": 2, "do_rescale": False},
@@ -220,17 +213,20 @@ def test_other_image_settings(folder, change):
         setattr(processor, key, value)
     picture = noise(50, 41)
     theirs = processor(picture, return_tensors="pt")["pixel_values"][0]
-    config = {"image_mean": processor.image_mean, "size": 32, "crop_size": 32,
-              "image_std": processor.image_std, **change}  # fmt: skip
+    config = {
+        "image_mean": processor.image_mean,
+        "size": 32,
+        "crop_size": 32,
+        "image_std": processor.image_std,
+        **change,
+    }
     ours = ImageSettings.from_config(config).pixel_values(picture)
     torch.testing.assert_close(torch.from_numpy(ours), theirs.float())
 
 
 def test_a_long_strip_needs_little_memory(clip):
     wide = noise(60_000, 2)
-    assert clip.preprocess([wide, wide.rotate(90, expand=True)]).shape == (
-        2, 3, 32, 32,
-    )  # fmt: skip
+    assert clip.preprocess([wide, wide.rotate(90, expand=True)]).shape == (2, 3, 32, 32)
 
 
 def test_pictures_are_read_as_a_person_sees_them(tmp_path):
@@ -438,8 +434,13 @@ def test_an_unknown_name_says_how_to_go_on(cache, no_network):
     with pytest.raises(ModelNotFound) as error:
         load_clip("someone/unknown-clip")
     text = str(error.value)
-    for part in ("someone/unknown-clip", str(cache), "not asked",
-                 "python -m vlmtutor download", "StickerCLIP"):  # fmt: skip
+    for part in (
+        "someone/unknown-clip",
+        str(cache),
+        "not asked",
+        "python -m vlmtutor download",
+        "StickerCLIP",
+    ):
         assert part in text
     with pytest.raises(ModelNotFound, match="cannot be the name"):
         load_clip("../no such/folder", download=True)
@@ -485,15 +486,21 @@ def run_download(url, cache):
     """``download()`` in a fresh process that sees only the fake hub."""
     code = "from vlmtutor.models.hub import download; print(download())"
     environment = os.environ | {
-        "HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache),
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "NO_PROXY": "127.0.0.1",
+        "HF_ENDPOINT": url,
+        "HF_HUB_CACHE": str(cache),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "NO_PROXY": "127.0.0.1",
         "PYTHONIOENCODING": "utf-8",
-    }  # fmt: skip
+    }
     return subprocess.run(
         [sys.executable, "-c", code],
-        env=environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_download_takes_the_pinned_safetensors_only(copy, cache):
@@ -522,9 +529,7 @@ def test_download_refuses_a_model_with_pickles_only(copy, cache):
 def test_opening_the_package_loads_no_torch():
     code = "import sys, vlmtutor.models, vlmtutor.zero_shot; "
     code += "print([m for m in ('torch', 'transformers') if m in sys.modules])"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr
 
 

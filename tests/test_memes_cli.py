@@ -37,7 +37,7 @@ def memes(tmp_path, monkeypatch):
             "--quiet",
             *options,
         ]
-        return cli.run(parser.parse_args(args))  # fmt: skip
+        return cli.run(parser.parse_args(args))
 
     memes.asked, memes.folder = asked, tmp_path
     return memes
@@ -54,8 +54,19 @@ def test_it_makes_memes_and_says_so(memes, capsys):
 
 
 def test_options_reach_the_work(memes):
-    assert memes("--style", "below", "--assign", "one_to_one", "--upper",
-                 "--model", "some/model", "--fresh") == 0  # fmt: skip
+    assert (
+        memes(
+            "--style",
+            "below",
+            "--assign",
+            "one_to_one",
+            "--upper",
+            "--model",
+            "some/model",
+            "--fresh",
+        )
+        == 0
+    )
     assert memes.asked == ["some/model"]
     report = (memes.folder / "out" / "report.json").read_text()
     assert '"style": "below"' in report and '"one_to_one"' in report

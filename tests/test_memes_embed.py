@@ -20,8 +20,7 @@ from vlmtutor.memes.identity import model_identity
 def noise(n, seed=0, size=(24, 20)):
     rng = np.random.default_rng(seed)
     return [
-        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8))
-        for _ in range(n)
+        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)) for _ in range(n)
     ]
 
 
@@ -128,12 +127,9 @@ def test_training_a_model_makes_its_embeddings_new():
 
 @settings(max_examples=20, deadline=None)
 @given(
-    bad=st.lists(st.booleans(), min_size=1, max_size=9),
-    batch_size=st.integers(1, 4),
+    bad=st.lists(st.booleans(), min_size=1, max_size=9), batch_size=st.integers(1, 4)
 )
-def test_order_is_kept_and_unreadable_files_say_why(
-    bad, batch_size, tmp_path_factory
-):
+def test_order_is_kept_and_unreadable_files_say_why(bad, batch_size, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     images, paths = noise(len(bad)), []
     for i, (broken, image) in enumerate(zip(bad, images, strict=True)):

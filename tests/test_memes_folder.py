@@ -50,8 +50,7 @@ def test_every_picture_gets_its_caption(box):
     assert {m.source: m.caption for m in report.memes} == {
         f"{colour}.png": f"something {colour}" for colour in COLOURS
     }
-    assert visible(out) == {*os.listdir(pictures), "gallery.png",
-                            "report.json"}  # fmt: skip
+    assert visible(out) == {*os.listdir(pictures), "gallery.png", "report.json"}
     for meme in report.memes:
         with Image.open(out / meme.file) as image:
             assert image.size == (80, 60)
@@ -69,9 +68,7 @@ def test_report_on_disk_tells_the_same(box):
     assert data["settings"]["model"] == "colour-clip"
     assert data["settings"]["style"] == "top"
     assert data["settings"]["assign"] == "one_to_one"
-    assert [m["source"] for m in data["memes"]] == sorted(
-        f"{c}.png" for c in COLOURS
-    )
+    assert [m["source"] for m in data["memes"]] == sorted(f"{c}.png" for c in COLOURS)
     for entry, meme in zip(data["memes"], report.memes, strict=True):
         assert entry["score"] == pytest.approx(meme.score, abs=1e-6)
         assert entry["caption"] == meme.caption
@@ -103,10 +100,12 @@ def test_without_resume_everything_is_done_again(box):
     clip = ColourClip()
     report = run(pictures, out, clip=clip, resume=False)
     assert report.written == 8 and len(clip.images) == 8
-    names = {str(k): v[0] for k, v in contents(out).items()
-             if k.parts[0] != ".vlmtutor"}  # fmt: skip
-    assert names == {str(k): v[0] for k, v in before.items()
-                     if k.parts[0] != ".vlmtutor"}  # fmt: skip
+    names = {
+        str(k): v[0] for k, v in contents(out).items() if k.parts[0] != ".vlmtutor"
+    }
+    assert names == {
+        str(k): v[0] for k, v in before.items() if k.parts[0] != ".vlmtutor"
+    }
 
 
 def test_changed_captions_replace_only_what_changes(box):
@@ -119,8 +118,9 @@ def test_changed_captions_replace_only_what_changes(box):
     assert clip.images == [] and clip.texts == ["so very red"]
     assert report.written == 1
     after = contents(out)
-    changed = {str(k) for k in after if after[k] != before.get(k)
-               and k.parts[0] != ".vlmtutor"}  # fmt: skip
+    changed = {
+        str(k) for k in after if after[k] != before.get(k) and k.parts[0] != ".vlmtutor"
+    }
     assert changed == {"red.png", "gallery.png", "report.json"}
 
 
@@ -161,14 +161,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(box, stage, monkeypatch):
 
     with monkeypatch.context() as patch:
         if stage == "encoding":
-            patch.setattr(clip, "encode_images",
-                          breaks_off(clip.encode_images, 2))  # fmt: skip
+            patch.setattr(clip, "encode_images", breaks_off(clip.encode_images, 2))
         elif stage == "drawing":
-            patch.setattr(folder_module, "render",
-                          breaks_off(folder_module.render, 3))  # fmt: skip
+            patch.setattr(folder_module, "render", breaks_off(folder_module.render, 3))
         else:
-            patch.setattr(gallery_module, "draw_page",
-                          breaks_off(gallery_module.draw_page, 0))  # fmt: skip
+            patch.setattr(
+                gallery_module, "draw_page", breaks_off(gallery_module.draw_page, 0)
+            )
         with pytest.raises(KeyboardInterrupt):
             run(pictures, out, clip=clip, batch_size=2)
     again = ColourClip()
@@ -177,8 +176,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(box, stage, monkeypatch):
     assert len(again.images) == 8 - done[0]
     assert report.written == 8 - done[1]
     assert len(report.memes) == 8 and not report.skipped
-    assert visible(out) == {*os.listdir(pictures), "gallery.png",
-                            "report.json"}  # fmt: skip
+    assert visible(out) == {*os.listdir(pictures), "gallery.png", "report.json"}
     assert not list(out.rglob("*.part"))
 
 
@@ -262,10 +260,13 @@ def test_names_are_unique_and_none_of_ours(tmp_path):
     plain("red").save(pictures / "photo.JPG")
     report = run(pictures, tmp_path / "out")
     assert {m.source: m.file for m in report.memes} == {
-        "a.bmp": "a.png", "a.png": "a-2.png", "a.webp": "a-3.png",
+        "a.bmp": "a.png",
+        "a.png": "a-2.png",
+        "a.webp": "a-3.png",
         "gallery.png": "picture-gallery.png",
-        "report.png": "picture-report.png", "photo.JPG": "photo.jpg",
-    }  # fmt: skip
+        "report.png": "picture-report.png",
+        "photo.JPG": "photo.jpg",
+    }
     with Image.open(tmp_path / "out" / "photo.jpg") as image:
         assert image.format == "JPEG"
     names = [m.file for m in run(pictures, tmp_path / "out").memes]
@@ -293,8 +294,10 @@ def test_galleries_of_many(box, monkeypatch):
     monkeypatch.setattr(gallery_module, "PER_PAGE", 3)
     report = run(pictures, out)
     assert [p.name for p in report.galleries] == [
-        "gallery.png", "gallery-2.png", "gallery-3.png",
-    ]  # fmt: skip
+        "gallery.png",
+        "gallery-2.png",
+        "gallery-3.png",
+    ]
     with Image.open(report.galleries[0]) as page:
         width, height = page.size
         assert width > 2 * gallery_module.CELL
@@ -331,9 +334,7 @@ def test_memory_stays_flat(tmp_path, monkeypatch):
     from vlmtutor.memes import embed
 
     for module in (embed, folder_module):
-        monkeypatch.setattr(
-            module, "decode_picture", watched(module.decode_picture)
-        )
+        monkeypatch.setattr(module, "decode_picture", watched(module.decode_picture))
     report = run(pictures, tmp_path / "out", clip=TinyClip(), batch_size=4)
     assert len(report.memes) == 40 and len(alive) == 80
     assert most <= 8
@@ -390,8 +391,9 @@ def test_outbox_survives_a_damaged_journal(tmp_path):
     journal = tmp_path / ".vlmtutor" / "journal.jsonl"
     with journal.open("ab") as file:
         file.write(b'\n{"role": "b"}\nnull\n[1]\n\xff\xfe\n')
-        file.write(b'{"role":"c","file":"../up.txt","key":"",'
-                   b'"sha256":"","replaces":""}\n{"ro')  # fmt: skip
+        file.write(
+            b'{"role":"c","file":"../up.txt","key":"","sha256":"","replaces":""}\n{"ro'
+        )
     box = Outbox(tmp_path)
     assert box.roles() == ["a"]
     path, written = box.write("a", "a", ".txt", "1", write_text("one"))
@@ -409,9 +411,7 @@ def test_outbox_interrupted_before_the_move(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             Outbox(tmp_path).write("a", "a", ".txt", "2", write_text("two"))
     assert (tmp_path / "a.txt").read_text() == "one"
-    path, written = Outbox(tmp_path).write(
-        "a", "a", ".txt", "2", write_text("two")
-    )
+    path, written = Outbox(tmp_path).write("a", "a", ".txt", "2", write_text("two"))
     assert path.name == "a.txt" and written and path.read_text() == "two"
     assert visible(tmp_path) == {"a.txt"}
 

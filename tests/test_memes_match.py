@@ -24,16 +24,12 @@ def tables(most=6):
     """Score tables with values a hundredth apart, so ties are exact."""
     shapes = st.tuples(st.integers(1, most), st.integers(1, most))
     values = st.integers(-100, 100).map(lambda v: v / 100)
-    return shapes.flatmap(
-        lambda shape: arrays(np.float64, shape, elements=values)
-    )
+    return shapes.flatmap(lambda shape: arrays(np.float64, shape, elements=values))
 
 
 def matched(images, captions=CAPTIONS, clip=None, **options):
     cache = options.pop("cache", EmbeddingCache())
-    return match(
-        images, captions, clip or ColourClip(), cache=cache, **options
-    )
+    return match(images, captions, clip or ColourClip(), cache=cache, **options)
 
 
 def test_best_caption_for_each_picture():
@@ -64,9 +60,7 @@ def test_probabilities_are_the_softmax_at_the_models_temperature():
     expected = torch.softmax(20 * matches.scores, dim=-1)
     torch.testing.assert_close(matches.probabilities, expected)
     flat = matched([plain("red")], temperature=100).probabilities
-    torch.testing.assert_close(
-        flat, torch.full((1, 4), 0.25), atol=3e-3, rtol=0
-    )
+    torch.testing.assert_close(flat, torch.full((1, 4), 0.25), atol=3e-3, rtol=0)
     for bad in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="temperature"):
             matched([plain("red")], temperature=bad)
@@ -98,8 +92,7 @@ def test_the_real_model_says_the_same():
     clip = TinyClip()
     rng = np.random.default_rng(0)
     images = [
-        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8))
-        for _ in range(7)
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)) for _ in range(7)
     ]
     matches = matched(images, clip=clip, batch_size=3)
     expected = clip.encode_images(images) @ clip.encode_texts(CAPTIONS).T
@@ -137,8 +130,7 @@ def total(scores, chosen):
 def greedy(scores):
     """The best pair first, then the best of what is left."""
     pairs = sorted(
-        itertools.product(*map(range, scores.shape)),
-        key=lambda ij: -scores[ij],
+        itertools.product(*map(range, scores.shape)), key=lambda ij: -scores[ij]
     )
     rows, columns, value = set(), set(), 0.0
     for i, j in pairs:

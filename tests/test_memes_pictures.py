@@ -46,11 +46,14 @@ def test_exif_orientation_is_undone(orientation):
     upright.paste("red", (0, 0, 24, 16))
     upright.paste("blue", (24, 16, 48, 32))
     undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
-    }  # fmt: skip
+    }
     stored = upright
     if orientation in undo:
         stored = upright.transpose(undo[orientation])
@@ -70,8 +73,7 @@ def test_transparency_lies_on_white():
         seen = decode_picture(encoded(image, "PNG"))
         assert seen.getpixel((5, 5)) == (255, 255, 255)
         assert seen.getpixel((0, 0)) != (255, 255, 255)
-    keyed = encoded(Image.new("RGB", (8, 8), "red"), "PNG",
-                    transparency=(255, 0, 0))  # fmt: skip
+    keyed = encoded(Image.new("RGB", (8, 8), "red"), "PNG", transparency=(255, 0, 0))
     assert decode_picture(keyed).getpixel((3, 3)) == (255, 255, 255)
 
 
@@ -112,15 +114,15 @@ def png_header(width, height):
 
     def chunk(kind, body):
         crc = zlib.crc32(kind + body)
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(
-            ">I", crc
-        )  # fmt: skip
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -147,8 +149,7 @@ def test_other_files_are_refused_with_a_reason(data, reason, tmp_path):
         read_picture(path)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "BMP",
-                                    "TIFF"])  # fmt: skip
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_truncated_pictures_are_refused(format):
     pixels = RNG.integers(0, 255, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(pixels), format)

@@ -14,9 +14,7 @@ from vlmtutor.memes.letters import choose_face, clean_text, split_runs
 GREY = (128, 128, 128)
 OUTLINED = ("classic", "top", "bottom")
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän"
-SENTENCE = (
-    "Nobody has ever wagged this hard at me, and I only took the bins out"
-)
+SENTENCE = "Nobody has ever wagged this hard at me, and I only took the bins out"
 
 
 def grey(width=512, height=512):
@@ -82,8 +80,7 @@ def test_any_text_stays_off_the_edge(text, width, height, style):
 
 
 @pytest.mark.parametrize(
-    "size",
-    [(64, 64), (512, 300), (2000, 1500), (4000, 4000), (4000, 64), (64, 4000)],
+    "size", [(64, 64), (512, 300), (2000, 1500), (4000, 4000), (4000, 64), (64, 4000)]
 )
 @pytest.mark.parametrize("style", ["classic", "below"])
 def test_small_and_large_pictures(size, style):
@@ -137,9 +134,7 @@ def test_same_call_same_pixels():
 
 def test_upper_sets_capitals():
     small, capitals = render(grey(), "straße"), render(grey(), "STRASSE")
-    assert render(grey(), "straße", upper=True).tobytes() == (
-        capitals.tobytes()
-    )
+    assert render(grey(), "straße", upper=True).tobytes() == (capitals.tobytes())
     assert small.tobytes() != capitals.tobytes()
 
 
@@ -211,9 +206,7 @@ def test_cleaning():
 
 
 def test_emoji_are_drawn_as_coloured_pictures():
-    assert [r.text for r in split_runs("I ❤️ 👩‍🚀©") if r.is_emoji] == [
-        "❤️", "👩‍🚀",
-    ]  # fmt: skip
+    assert [r.text for r in split_runs("I ❤️ 👩‍🚀©") if r.is_emoji] == ["❤️", "👩‍🚀"]
     picture = grey(256, 256)
     pixels = np.asarray(render(picture, "🍎", "bottom")).astype(int)
     assert (np.ptp(pixels, axis=-1) > 60).sum() > 50  # not grey

@@ -109,8 +109,7 @@ def test_mean_iou_is_that_of_sklearn(seed):
     ours = mean_iou(torch.tensor(predicted), torch.tensor(truth), classes=4)
     assert ours == pytest.approx(theirs)
     assert np.array_equal(
-        confusion(predicted, truth, 4),
-        confusion_matrix(*flat, labels=range(4)),
+        confusion(predicted, truth, 4), confusion_matrix(*flat, labels=range(4))
     )
 
 
@@ -133,10 +132,7 @@ def test_a_perfect_detector():
         {"boxes": [BOX, [0, 0, 8, 8]], "labels": [3, 5]},
         {"boxes": [], "labels": []},
     ]
-    detections = [
-        found([BOX, [0, 0, 8, 8]], [3, 5], [0.9, 0.8]),
-        found([], [], []),
-    ]
+    detections = [found([BOX, [0, 0, 8, 8]], [3, 5], [0.9, 0.8]), found([], [], [])]
     assert average_precision(detections, truths) == pytest.approx(
         {"AP": 1, "AP50": 1, "AP75": 1}
     )

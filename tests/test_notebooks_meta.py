@@ -12,9 +12,7 @@ from vlmtutor.notebooks import normalise
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 ALL = sorted(FOLDER.rglob("[0-9][0-9]_*.ipynb"))
-COURSE = [
-    p for p in ALL if p.parent == FOLDER and not p.stem.endswith("_exercises")
-]
+COURSE = [p for p in ALL if p.parent == FOLDER and not p.stem.endswith("_exercises")]
 
 
 def by_name(path):
@@ -88,9 +86,7 @@ def text(source):
 
 
 def code(source="1 + 1", outputs=(), **metadata):
-    return nbformat.v4.new_code_cell(
-        source, outputs=list(outputs), metadata=metadata
-    )
+    return nbformat.v4.new_code_cell(source, outputs=list(outputs), metadata=metadata)
 
 
 def notebook(*cells):
@@ -108,9 +104,10 @@ def printed(words, name="stdout"):
 
 def picture(alt="a dog", kind="image/png"):
     return nbformat.v4.new_output(
-        "display_data", {kind: "iVBORw0KGgo="},
+        "display_data",
+        {kind: "iVBORw0KGgo="},
         metadata={"image/png": {"alt": alt}} if alt else {},
-    )  # fmt: skip
+    )
 
 
 def failure(name="NotImplementedError"):
@@ -182,11 +179,7 @@ BAD = [
         notebook(code(tags=["nbval-ignore-output"])),
         "without a reason",
     ),
-    (
-        rules.nothing_skipped,
-        notebook(*(code(**ignored) for _ in "123")),
-        "2 may be",
-    ),
+    (rules.nothing_skipped, notebook(*(code(**ignored) for _ in "123")), "2 may be"),
     (
         rules.no_remote_image,
         notebook(text("![a dog](https://example.org/a.png)")),
@@ -203,16 +196,8 @@ BAD = [
         "remote",
     ),
     (rules.figures_speak, notebook(code("x", [picture()])), "no fact"),
-    (
-        rules.figures_speak,
-        notebook(code("x", [picture(""), printed("a")])),
-        "vt.show",
-    ),
-    (
-        rules.figures_speak,
-        notebook(code("x", [picture(kind="image/svg+xml")])),
-        "SVG",
-    ),
+    (rules.figures_speak, notebook(code("x", [picture(""), printed("a")])), "vt.show"),
+    (rules.figures_speak, notebook(code("x", [picture(kind="image/svg+xml")])), "SVG"),
     (rules.no_widget_state, with_state(), "state"),
     (rules.no_widget_state, notebook(code("x", [widget()])), "cell 1"),
     (rules.plain_metadata, foreign_kernel(), "cv"),
@@ -289,9 +274,11 @@ def test_counting_words():
 
 def test_refreshing_keeps_an_error_and_drops_where_it_was():
     error = nbformat.v4.new_output(
-        "error", ename="NotImplementedError", evalue="your turn",
+        "error",
+        ename="NotImplementedError",
+        evalue="your turn",
         traceback=["File /home/me/course/claims.py:79", "your turn"],
-    )  # fmt: skip
+    )
     nb = notebook(code("f()", [error], tags=["raises-exception"]))
     assert rules.same_everywhere(nb)
     normalise(nb)

@@ -38,9 +38,11 @@ def theirs(kind, seed=0, n=5):
             model = CLIPModel(CLIPConfig(**TINY))
         else:
             tower = {
-                "hidden_size": 32, "intermediate_size": 64,
-                "num_hidden_layers": 2, "num_attention_heads": 4,
-            }  # fmt: skip
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+            }
             model = SiglipModel(
                 SiglipConfig(
                     text_config={**tower, "vocab_size": 2000},
@@ -158,9 +160,7 @@ def test_masks_of_nothing_and_of_everything():
     images, texts = unit(5, 8), unit(5, 8, seed=1)
     nothing = torch.zeros(5, 5, dtype=torch.bool)
     for plain, masked in zip(
-        both(images, texts, 9.0),
-        both(images, texts, 9.0, nothing),
-        strict=True,
+        both(images, texts, 9.0), both(images, texts, 9.0, nothing), strict=True
     ):
         assert torch.equal(plain, masked)
     # the diagonal is never left out: only the pairs themselves remain
@@ -209,9 +209,7 @@ def test_several_positives_share_the_target_evenly(p, b, seed):
 
 
 def test_rows_and_columns_without_positives_are_left_out():
-    logits = leaf(
-        torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    )
+    logits = leaf(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)))
     positives = torch.zeros(4, 3, dtype=torch.bool)
     positives[0, 0] = positives[1, 1] = True
     loss = multi_positive_loss(logits, positives)
@@ -296,9 +294,7 @@ def test_naming_loss_at_its_ends():
 
 
 def test_an_empty_region_costs_a_constant_and_pulls_at_nothing():
-    logits = leaf(
-        torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    )
+    logits = leaf(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)))
     regions = torch.zeros(4, dtype=torch.long)
     full = torch.tensor([[True, False, False]])
     loss = naming_loss(logits, regions, full)

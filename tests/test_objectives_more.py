@@ -76,9 +76,11 @@ def finite(loss, *inputs):
 def clip_output():
     """What a tiny CLIPModel says of six pictures and texts, with its loss."""
     tiny = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
-    }  # fmt: skip
+    }
     config = CLIPConfig(
         text_config={**tiny, "vocab_size": 20, "eos_token_id": 3},
         vision_config={**tiny, "image_size": 8, "patch_size": 4},
@@ -104,9 +106,7 @@ def slow_nt_xent(a, b, t):
     for i, view in enumerate(views):
         partner = (i + len(a)) % len(views)
         others = [
-            torch.exp(view @ other / t)
-            for j, other in enumerate(views)
-            if j != i
+            torch.exp(view @ other / t) for j, other in enumerate(views) if j != i
         ]
         right = torch.exp(view @ views[partner] / t)
         losses.append(-torch.log(right / sum(others)))
@@ -266,7 +266,7 @@ def vit_mae():
                     decoder_num_attention_heads=2,
                     decoder_intermediate_size=16,
                     norm_pix_loss=normalise,
-                )  # fmt: skip
+                )
             )
             for normalise in (True, False)
         }
@@ -341,7 +341,7 @@ def test_masked_word_loss_is_that_of_bert():
                 intermediate_size=16,
                 hidden_dropout_prob=0,
                 attention_probs_dropout_prob=0,
-            )  # fmt: skip
+            )
         )
     ids = torch.randint(5, 30, (3, 7), generator=rng())
     masked, labels = mask_words(ids, 30, rng(1), share=0.4)
@@ -399,9 +399,7 @@ def test_caption_loss_is_that_of_gpt2():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=20, n_embd=16, n_layer=1, n_head=2, n_positions=12
-            )
+            GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, n_positions=12)
         ).eval()
     ids = torch.tensor([[2, 7, 8, 9, 3], [2, 8, 3, 0, 0]])
     output = model(input_ids=ids, labels=ids.masked_fill(ids == 0, -100))
@@ -414,10 +412,7 @@ def test_caption_loss_at_the_edges():
     ids = torch.tensor([[2, 7, 3, 0], [0, 0, 0, 0]])
     alone = caption_loss(logits[:1], ids[:1])
     assert torch.allclose(caption_loss(logits, ids), alone)
-    for loss in (
-        caption_loss(logits, ids * 0),
-        caption_loss(1e4 * logits, ids),
-    ):
+    for loss in (caption_loss(logits, ids * 0), caption_loss(1e4 * logits, ids)):
         finite(loss, logits)
     assert caption_loss(logits, ids * 0).item() == 0
     assert caption_loss(logits[:, :1], ids[:, :1]).item() == 0

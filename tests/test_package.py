@@ -20,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def python(code):
     """Run code in a fresh Python; what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -80,9 +78,7 @@ def pins(file):
     found = {}
     for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
         if line and not line.startswith(("#", "-")):
-            name, version = re.fullmatch(
-                r"([\w-]+)==([\w.+]+)  # \S.+", line
-            ).groups()
+            name, version = re.fullmatch(r"([\w-]+)==([\w.+]+)  # \S.+", line).groups()
             found[name.replace("_", "-")] = version
     return found
 
@@ -113,8 +109,10 @@ def test_make_names_what_it_looked_for(tmp_path):
         shutil.copy(ROOT / file, tmp_path)
     done = subprocess.run(
         ["make", "setup", "PYTHON=/no/python"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0
     assert "tried: /no/python" in done.stdout
     assert not (tmp_path / ".venv").exists()

@@ -57,9 +57,7 @@ def line(bf16):
     def loss(model, batch):
         return F.mse_loss(model(batch[0]).float(), batch[1])
 
-    history = fit(
-        model, loss, [x, y], 120, 64, lr=1e-2, progress=False, bf16=bf16
-    )
+    history = fit(model, loss, [x, y], 120, 64, lr=1e-2, progress=False, bf16=bf16)
     return model, history
 
 

@@ -12,12 +12,7 @@ from vlmtutor.models import ImageSettings
 from vlmtutor.pretrain import data as module
 from vlmtutor.pretrain.build import IMAGE_MEAN, IMAGE_STD
 from vlmtutor.pretrain.config import PretrainConfig
-from vlmtutor.pretrain.data import (
-    PretrainData,
-    augment,
-    random_phrase,
-    to_pixel_values,
-)
+from vlmtutor.pretrain.data import PretrainData, augment, random_phrase, to_pixel_values
 from vlmtutor.world import StickerWorld, backgrounds, load_categories, seeds
 
 quick = settings(max_examples=20, deadline=None)
@@ -159,9 +154,7 @@ def test_a_batch_tells_what_its_pictures_show(monkeypatch, every_name):
             for j in range(12):
                 assert batch.same[k, j] == (kinds[k] == kinds[j])
         assert batch.same.any(1).all() and batch.same.float().std() > 0
-        for phrase, category in zip(
-            batch.phrases, batch.categories, strict=True
-        ):
+        for phrase, category in zip(batch.phrases, batch.categories, strict=True):
             assert phrase in words_of(TABLE[category])
         if every_name:
             assert batch.categories == data.categories
@@ -170,9 +163,7 @@ def test_a_batch_tells_what_its_pictures_show(monkeypatch, every_name):
 
 
 def test_every_category_thins_the_table():
-    assert PretrainData(config(every_category=1)).categories == list(
-        range(len(TABLE))
-    )
+    assert PretrainData(config(every_category=1)).categories == list(range(len(TABLE)))
     data = PretrainData(config(every_category=104))
     assert data.categories == [0, 104, 208, 312]
     seen = set()
@@ -197,8 +188,7 @@ def test_augmentation_repeats_and_keeps_the_form(seed, strength):
     pixels = StickerWorld(48).scene(seed).array
     before = pixels.copy()
     once, again = (
-        augment(pixels, np.random.default_rng(seed), strength)
-        for _ in range(2)
+        augment(pixels, np.random.default_rng(seed), strength) for _ in range(2)
     )
     assert once.shape == pixels.shape and once.dtype == np.uint8
     assert np.array_equal(once, again) and np.array_equal(pixels, before)

@@ -12,12 +12,7 @@ from vlmtutor.pretrain.build import build_model, build_tokenizer
 from vlmtutor.pretrain.config import PretrainConfig
 from vlmtutor.pretrain.data import Mosaics, PretrainData
 from vlmtutor.pretrain.forward import encode_images, encode_texts
-from vlmtutor.pretrain.losses import (
-    Trainer,
-    quarter_naming,
-    quarter_scores,
-    total,
-)
+from vlmtutor.pretrain.losses import Trainer, quarter_naming, quarter_scores, total
 from vlmtutor.pretrain.teacher import TextTargets
 from vlmtutor.world import load_categories
 
@@ -49,8 +44,11 @@ def case(tokenizer, free=True, **knobs):
         top = torch.tensor([[0, 90], [90, 180], [0, 3]] * 2)
         targets = TextTargets(
             ["a moon", "fun", "zip", "cold sea", "no", "what now"],
-            F.normalize(embeds, dim=-1), top, torch.full((6, 2), 0.5), 3,
-        )  # fmt: skip
+            F.normalize(embeds, dim=-1),
+            top,
+            torch.full((6, 2), 0.5),
+            3,
+        )
         rows = torch.tensor([0, 4, 2])
     return trainer, config, (batch, tokenizer, config, targets, rows, mosaics)
 
@@ -73,9 +71,7 @@ def test_all_terms_are_finite_and_reach_both_towers(tokenizer, loss, bf16):
     trainer, config, args = case(tokenizer, loss=loss)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         terms = trainer.losses(*args)
-    assert set(terms) == {
-        "clip", "local", "naming", "label", "bank", "teacher"
-    }  # fmt: skip
+    assert set(terms) == {"clip", "local", "naming", "label", "bank", "teacher"}
     for name, term in terms.items():
         assert term.dtype == torch.float32 and term.ndim == 0
         assert torch.isfinite(term) and term > 0, name
@@ -92,9 +88,15 @@ def test_all_terms_are_finite_and_reach_both_towers(tokenizer, loss, bf16):
 
 @pytest.mark.parametrize(
     ("term", "vision"),
-    [("clip", True), ("local", True), ("naming", True), ("label", True),
-     ("bank", False), ("teacher", False)],
-)  # fmt: skip
+    [
+        ("clip", True),
+        ("local", True),
+        ("naming", True),
+        ("label", True),
+        ("bank", False),
+        ("teacher", False),
+    ],
+)
 def test_whom_each_term_teaches(tokenizer, term, vision):
     """Free text has no picture of its own: it teaches the words alone."""
     trainer, _, args = case(tokenizer)
@@ -106,9 +108,8 @@ def test_whom_each_term_teaches(tokenizer, term, vision):
 def test_the_total_is_the_weighted_sum():
     weights = {"local": 2.0, "naming": 3.0, "label": 5.0, "bank": 7.0}
     config = replace(
-        TINY, **{f"{k}_weight": v for k, v in weights.items()},
-        teacher_weight=11.0,
-    )  # fmt: skip
+        TINY, **{f"{k}_weight": v for k, v in weights.items()}, teacher_weight=11.0
+    )
     names = ["clip", "local", "naming", "label", "bank", "teacher"]
     terms = {name: torch.tensor(10.0**k) for k, name in enumerate(names)}
     assert float(total(terms, config)) == 1_175_321
@@ -220,9 +221,7 @@ def test_a_category_without_a_picture_yet_is_no_answer(tokenizer):
     trainer, _, args = case(tokenizer)
     terms = trainer.losses(*args)  # the batch has filled a part of the bank
     seen = trainer.bank.norm(dim=-1) > 0
-    assert set(seen.nonzero().flatten().tolist()) == set(
-        args[0].single.tolist()
-    ) - {-1}
+    assert set(seen.nonzero().flatten().tolist()) == set(args[0].single.tolist()) - {-1}
     assert 0 <= terms["bank"] < 20
     trainer.bank.zero_()
     with torch.no_grad():

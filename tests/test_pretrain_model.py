@@ -21,14 +21,24 @@ from vlmtutor.pretrain.forward import encode_images, encode_texts
 from vlmtutor.world import StickerWorld, load_categories
 
 TINY = PretrainConfig(
-    vision_width=32, vision_layers=2, vision_head=16, text_width=32,
-    text_layers=2, text_length=20, embed_dim=16, vocabulary=50,
-)  # fmt: skip
+    vision_width=32,
+    vision_layers=2,
+    vision_head=16,
+    text_width=32,
+    text_layers=2,
+    text_length=20,
+    embed_dim=16,
+    vocabulary=50,
+)
 COMMON = ["the", "##ing", "zeppelin", "Nope", "1234", "##s", "quixotic"]
 TEXTS = [
-    "a cat", "a drawing of two big dogs on a red disc, at night", "?",
-    "The ÉCLAIR, zeppelin!", "", "pizza " * 60,
-]  # fmt: skip
+    "a cat",
+    "a drawing of two big dogs on a red disc, at night",
+    "?",
+    "The ÉCLAIR, zeppelin!",
+    "",
+    "pizza " * 60,
+]
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +196,12 @@ def test_attention_in_fp32_is_ordinary_attention(tokenizer):
 def test_the_exported_folder_opens_with_transformers_alone(folder, model):
     files = {f.name for f in folder.iterdir()}
     assert files == {
-        "config.json", "model.safetensors", "preprocessor_config.json",
-        "tokenizer.json", "tokenizer_config.json",
-    }  # fmt: skip
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     theirs = CLIPModel.from_pretrained(folder)
     assert theirs.dtype == torch.float16
     theirs = theirs.float().eval()
@@ -202,9 +215,7 @@ def test_the_exported_folder_opens_with_transformers_alone(folder, model):
         found = theirs.get_image_features(pixel_values=pixels).pooler_output
         ours, _ = encode_images(model, pixels)
         assert torch.allclose(F.normalize(found, dim=-1), ours, atol=5e-3)
-        inputs = tokens(
-            TEXTS, padding=True, truncation=True, return_tensors="pt"
-        )
+        inputs = tokens(TEXTS, padding=True, truncation=True, return_tensors="pt")
         found = theirs.get_text_features(**inputs).pooler_output
         found = F.normalize(found, dim=-1)
         assert torch.allclose(found, clip.encode_texts(TEXTS), atol=5e-3)

@@ -53,9 +53,7 @@ def free_texts(monkeypatch):
 
 def snapshot(training):
     """Everything that training changes, flat."""
-    found = {
-        f"trainer.{k}": v for k, v in training.trainer.state_dict().items()
-    }
+    found = {f"trainer.{k}": v for k, v in training.trainer.state_dict().items()}
     found |= {f"averaged.{k}": v for k, v in training.averaged.items()}
     for k, state in training.optimizer.state_dict()["state"].items():
         found |= {f"adam.{k}.{name}": v for name, v in state.items()}
@@ -118,9 +116,7 @@ def test_the_seed_decides(tmp_path):
 
 def test_training_moves_every_weight_and_the_average_follows(tmp_path):
     training = Pretraining(tmp_path, TINY)
-    before = {
-        k: v.clone() for k, v in training.trainer.clip.state_dict().items()
-    }
+    before = {k: v.clone() for k, v in training.trainer.clip.state_dict().items()}
     terms = training.train_step()
     assert set(terms) == {"clip", "local", "naming", "label"}
     assert all(math.isfinite(v) for v in terms.values())
@@ -158,9 +154,7 @@ def test_the_canvas_grows_and_the_rest_stays(tmp_path, free_texts):
     expected = resize_positions(old, 48).state_dict()[POSITIONS]
     assert torch.equal(after[f"averaged.{POSITIONS}"], expected)
     # the new optimiser holds the new weights, each once
-    held = [
-        id(p) for g in training.optimizer.param_groups for p in g["params"]
-    ]
+    held = [id(p) for g in training.optimizer.param_groups for p in g["params"]]
     assert sorted(held) == sorted(map(id, training.trainer.parameters()))
     assert not training.optimizer.state
     training.run(7)
@@ -277,9 +271,7 @@ def test_without_an_average_the_last_weights_are_exported(tmp_path):
 
 
 def test_knobs_are_parsed_by_kind():
-    config = parse_config(
-        ["steps=12", "lr=2e-3", "bf16=False", "loss=sigmoid"]
-    )
+    config = parse_config(["steps=12", "lr=2e-3", "bf16=False", "loss=sigmoid"])
     assert config == replace(
         PretrainConfig(), steps=12, lr=2e-3, bf16=False, loss="sigmoid"
     )

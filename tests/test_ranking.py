@@ -8,9 +8,17 @@ from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
 
 SIZES = FrameworkConfig(
-    20, text_length=6, image_size=16, patch_size=8, width=16, heads=2,
-    image_layers=2, text_layers=1, fusion_layers=1, embed_dim=12,
-)  # fmt: skip
+    20,
+    text_length=6,
+    image_size=16,
+    patch_size=8,
+    width=16,
+    heads=2,
+    image_layers=2,
+    text_layers=1,
+    fusion_layers=1,
+    embed_dim=12,
+)
 IDS = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0], [2, 5, 6, 3]])
 ALL = (TwoTower, TwoLeg, OneTower)
 
@@ -37,9 +45,7 @@ def test_a_grid_holds_what_the_model_says_of_each_pair(kind):
 def test_two_towers_rank_alike_either_way():
     model, x = TwoTower(SIZES), pictures()
     similar = ranking.by_embeddings(model, x, IDS) * model.scale()
-    assert torch.allclose(
-        similar, ranking.by_matching(model, x, IDS), atol=1e-4
-    )
+    assert torch.allclose(similar, ranking.by_matching(model, x, IDS), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,7 @@ def test_boxes_stand_around_connected_areas():
     confidence[0:2, 0:3] = 0.25
     found = find_boxes(labels, confidence, background=9, least=4)
     assert found["labels"].tolist() == [1, 1, 4]
-    assert found["boxes"].tolist() == [
-        [0, 0, 3, 2], [5, 3, 8, 6], [0, 3, 2, 5]
-    ]  # fmt: skip
+    assert found["boxes"].tolist() == [[0, 0, 3, 2], [5, 3, 8, 6], [0, 3, 2, 5]]
     assert found["scores"].tolist() == [0.25, 0.5, 0.5]
     all_found = find_boxes(labels, confidence, background=9, least=1)
     assert len(all_found["labels"]) == 4

@@ -123,9 +123,8 @@ def test_the_command_works_without_torch(tmp_path):
         "from vlmtutor.__main__ import main; sys.exit(main(['check']))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
     assert done.returncode == 1, done.stderr
     assert "[FAIL] torch" in done.stdout
     assert "torch is broken" in done.stdout

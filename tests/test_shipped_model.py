@@ -16,9 +16,12 @@ from vlmtutor.models.hub import STICKERCLIP
 from vlmtutor.world import StickerWorld, load_categories, seeds
 
 FILES = {
-    "config.json", "model.safetensors", "preprocessor_config.json",
-    "tokenizer.json", "tokenizer_config.json",
-}  # fmt: skip
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 CARD = STICKERCLIP / "README.md"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz", ".h5")
 
@@ -62,9 +65,12 @@ def test_transformers_alone_opens_it_and_finds_the_same(clip, tmp_path):
     texts = [s.caption for s in scenes] + ["", "a very " * 60 + "long line"]
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(STICKERCLIP), *paths],
-        input=json.dumps(texts), capture_output=True, text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"}, cwd=tmp_path,
-    )  # fmt: skip
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     images, words, logits = map(torch.tensor, json.loads(done.stdout))
     assert torch.allclose(images, clip.encode_images(paths), atol=1e-4)

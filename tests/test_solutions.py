@@ -23,9 +23,7 @@ def checks():
         solution = solution_rules.solutions(nb, path)
         for n, source, before in solution_rules.exercises(nb):
             label = f"{path.stem}-{n}"
-            found.append(
-                pytest.param(path, source, before, solution, id=label)
-            )
+            found.append(pytest.param(path, source, before, solution, id=label))
     return found
 
 
@@ -55,8 +53,7 @@ def test_every_stub_is_solved_and_checked(path):
         stubs |= solution_rules.stub_names(cell["source"])
     solved = solution_rules.stores(solution_rules.solutions(nb, path))
     assert stubs <= solved
-    tried = [solution_rules.loads(s) for _, s, _ in
-             solution_rules.exercises(nb)]  # fmt: skip
+    tried = [solution_rules.loads(s) for _, s, _ in solution_rules.exercises(nb)]
     assert stubs <= set().union(*tried)
 
 

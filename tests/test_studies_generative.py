@@ -31,8 +31,11 @@ def test_every_caption_has_four_slots(pairs):
 
 def test_slots_by_hand():
     assert study.slots("a big lion on an orange disc, at sea") == {
-        "size": "big", "thing": "lion", "colour": "orange", "place": "at sea",
-    }  # fmt: skip
+        "size": "big",
+        "thing": "lion",
+        "colour": "orange",
+        "place": "at sea",
+    }
     assert study.slots("an apple on a red disc, on checks")["size"] == ""
     for broken in ("a big lion", "a lion on a lion disc, at sea", ""):
         assert study.slots(broken) is None
@@ -47,21 +50,34 @@ def test_slots_right_counts_each_slot():
         "red red red",
     ]
     assert study.slots_right(written, truth) == {
-        "size": 0.5, "thing": 0.5, "colour": 0.5, "place": 0.75,
-        "all": 0.25, "sentences": 0.75,
-    }  # fmt: skip
+        "size": 0.5,
+        "thing": 0.5,
+        "colour": 0.5,
+        "place": 0.75,
+        "all": 0.25,
+        "sentences": 0.75,
+    }
     with pytest.raises(ValueError, match="no captions"):
         study.slots_right([], [])
 
 
 @pytest.mark.parametrize(
     ("word", "kind"),
-    [("lion", "thing"), ("cherries", "thing"), ("red", "colour"),
-     ("big", "size"), ("sea", "place"), ("stripes", "place"),
-     ("on", "function"), ("the", "function"), (",", "function"),
-     ("disc", "function"), ("background", "function"),
-     ("<pad>", "function")],
-)  # fmt: skip
+    [
+        ("lion", "thing"),
+        ("cherries", "thing"),
+        ("red", "colour"),
+        ("big", "size"),
+        ("sea", "place"),
+        ("stripes", "place"),
+        ("on", "function"),
+        ("the", "function"),
+        (",", "function"),
+        ("disc", "function"),
+        ("background", "function"),
+        ("<pad>", "function"),
+    ],
+)
 def test_kinds_of_words(word, kind):
     assert study.kind_of(word) == kind
 
@@ -70,9 +86,16 @@ def test_loss_by_kind_is_the_mean_over_hidden_words(pairs):
     _, test = pairs
     V = len(test.tokenizer)
     model = TwoLeg(
-        FrameworkConfig(V, text_length=20, width=16, heads=2, image_layers=1,
-                        text_layers=1, fusion_layers=1)
-    )  # fmt: skip
+        FrameworkConfig(
+            V,
+            text_length=20,
+            width=16,
+            heads=2,
+            image_layers=1,
+            text_layers=1,
+            fusion_layers=1,
+        )
+    )
     torch.nn.init.zeros_(model.heads.norm.weight)  # knows nothing
     model.heads.word_bias.data[test.tokenizer.convert_tokens_to_ids("on")] = 9
     found = study.loss_by_kind(model, test, test.pixel_values)
@@ -120,7 +143,6 @@ def test_other_colour_changes_the_disc_and_nothing_else(pairs):
     other = study.other_colour(caption)
     assert other == "a big lion on an orange disc, on a red background"
     _, test = pairs
-    ids = to_ids(test.tokenizer, [study.other_colour(c) for c in
-                                  test.captions])  # fmt: skip
+    ids = to_ids(test.tokenizer, [study.other_colour(c) for c in test.captions])
     changed = (ids != test.input_ids[:, : ids.shape[1]]).sum(1)
     assert changed.min() >= 1 and changed.max() <= 2  # and the article

@@ -30,9 +30,7 @@ def test_training_and_test_scenes_are_different_ones(data):
 
 
 def test_prompts_are_the_names_and_nothing_else(data):
-    words = data.train.tokenizer.batch_decode(
-        data.prompts, skip_special_tokens=True
-    )
+    words = data.train.tokenizer.batch_decode(data.prompts, skip_special_tokens=True)
     assert words[0] == "a lion" and len(words) == 30
     told = set(" ".join(data.train.captions).split())
     for ids, name in zip(data.prompts, study.NAMES, strict=True):
@@ -45,16 +43,11 @@ def test_prompts_are_the_names_and_nothing_else(data):
 def test_shuffled_captions_are_the_same_captions(data, share):
     dirty, wrong = study.shuffled(data.train, share)
     assert sorted(dirty.captions) == sorted(data.train.captions)
-    changed = [
-        a != b
-        for a, b in zip(dirty.captions, data.train.captions, strict=True)
-    ]
+    changed = [a != b for a, b in zip(dirty.captions, data.train.captions, strict=True)]
     assert wrong.tolist() == changed
     assert share - 0.1 <= wrong.float().mean() <= share
     # the pairs that were handed over are as before
-    assert torch.equal(
-        data.train.input_ids, study.make_data(120, 40).train.input_ids
-    )
+    assert torch.equal(data.train.input_ids, study.make_data(120, 40).train.input_ids)
 
 
 def test_auc_by_hand():
@@ -84,9 +77,10 @@ def test_pair_scores_are_cosines_of_the_pairs(data):
     scores = study.pair_scores(model, data.train)
     with torch.no_grad():
         batch = data.train.batch([3])
-        own = model.encode_images(batch.pixel_values) @ model.encode_texts(
-            batch.input_ids
-        ).T  # fmt: skip
+        own = (
+            model.encode_images(batch.pixel_values)
+            @ model.encode_texts(batch.input_ids).T
+        )
     assert scores.shape == (120,)
     assert scores[3] == pytest.approx(own.item(), abs=1e-5)
 
@@ -116,9 +110,8 @@ def test_what_it_learns_is_worth_more_than_chance(data):
     model, _ = study.train(data, steps=60, batch_size=32)
     # seen scenes: enough for a test of the loop, too few for unseen ones
     seen = study.Data(
-        data.train, data.train.subset(range(0, 120, 2)), data.twos,
-        data.prompts,
-    )  # fmt: skip
+        data.train, data.train.subset(range(0, 120, 2)), data.twos, data.prompts
+    )
     seen.ones.labels = torch.tensor(
         [study.NAMES.index(s.objects[0].name) for s in seen.ones.scenes]
     )
@@ -142,9 +135,11 @@ def test_the_command_writes_every_sweep(tmp_path, monkeypatch):
     assert len(notes["noise"]) == 2 * len(study.NOISE)
     # the run that the sweeps share is the same in each
     shared = [
-        notes["data"][-1], notes["batch"][-1], notes["noise"][0],
+        notes["data"][-1],
+        notes["batch"][-1],
+        notes["noise"][0],
         notes["objectives"][0],
-    ]  # fmt: skip
+    ]
     assert len({(row["names"], row["recall"]) for row in shared}) == 1
     for name in ("data", "batch", "noise", "objectives"):
         for row in notes[name]:

@@ -10,12 +10,7 @@ from fake_clip import ColourClip, TinyClip, plain
 from PIL import Image
 
 from vlmtutor.memes import UnreadablePicture, render
-from vlmtutor.memes.studio.files import (
-    png_bytes,
-    preview,
-    save_meme,
-    save_zip,
-)
+from vlmtutor.memes.studio.files import png_bytes, preview, save_meme, save_zip
 from vlmtutor.memes.studio.state import StudioState, place
 
 CAPTIONS = ["red lips", "green peas", "blue moon", "yellow fever"]
@@ -237,11 +232,13 @@ def test_why_shows_the_picture_with_heat(folder):
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ((0, 0), "at the top left"), ((0, 11), "at the top right"),
-        ((6, 6), "in the centre"), ((11, 5), "at the bottom centre"),
+        ((0, 0), "at the top left"),
+        ((0, 11), "at the top right"),
+        ((6, 6), "in the centre"),
+        ((11, 5), "at the bottom centre"),
         ((5, 0), "at the middle left"),
     ],
-)  # fmt: skip
+)
 def test_where_it_is_brightest_in_words(cell, words):
     heat = torch.zeros(12, 12)
     heat[cell] = 1

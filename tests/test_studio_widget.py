@@ -48,9 +48,12 @@ def studio(folder):
 def sent(name, data):
     """A file as the browser hands it over."""
     return {
-        "name": name, "type": "image/png", "size": len(data),
-        "content": memoryview(data), "last_modified": datetime.now(UTC),
-    }  # fmt: skip
+        "name": name,
+        "type": "image/png",
+        "size": len(data),
+        "content": memoryview(data),
+        "last_modified": datetime.now(UTC),
+    }
 
 
 def saved(studio):
@@ -216,10 +219,12 @@ def test_clip_folders_are_found_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "STICKERCLIP", shipped / "stickerclip")
     monkeypatch.chdir(tmp_path)
     for parent, name, kind in (
-        (shipped, "stickerclip", "clip"), (shipped, "a_student", "clip"),
-        (shipped, "other", "bert"), (runs, "a_student", "clip"),
+        (shipped, "stickerclip", "clip"),
+        (shipped, "a_student", "clip"),
+        (shipped, "other", "bert"),
+        (runs, "a_student", "clip"),
         (runs, "mine", "clip"),
-    ):  # fmt: skip
+    ):
         (parent / name).mkdir(parents=True)
         text = f'{{"model_type": "{kind}"}}'
         (parent / name / "config.json").write_text(text)
@@ -248,9 +253,7 @@ def test_a_student_in_runs_can_be_chosen(studio, tmp_path, monkeypatch):
     assert studio.ui.words.value == BEST[0]
 
 
-def test_a_model_that_does_not_open_leaves_the_old_one(
-    studio, tmp_path, monkeypatch
-):
+def test_a_model_that_does_not_open_leaves_the_old_one(studio, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broken = write_clip(tmp_path / "runs" / "broken")
     (broken / "model.safetensors").write_bytes(b"nothing")
@@ -261,9 +264,7 @@ def test_a_model_that_does_not_open_leaves_the_old_one(
     assert studio.ui.words.value == BEST[0]
 
 
-def test_openai_clip_can_be_downloaded_and_its_size_is_told(
-    folder, monkeypatch
-):
+def test_openai_clip_can_be_downloaded_and_its_size_is_told(folder, monkeypatch):
     present = []
     monkeypatch.setattr(hub, "is_cached", lambda name: bool(present))
     monkeypatch.setattr(hub, "download", lambda name: present.append(name))
@@ -290,8 +291,13 @@ def test_every_control_has_a_name(studio):
     for name, widget in vars(studio.ui).items():
         for one in widget if isinstance(widget, list) else [widget]:
             if hasattr(one, "description") and name not in (
-                "status", "image", "chart", "heat", "heat_note", "skipped",
-            ):  # fmt: skip
+                "status",
+                "image",
+                "chart",
+                "heat",
+                "heat_note",
+                "skipped",
+            ):
                 assert one.description.strip(), name
     assert 'alt="Meme. Picture 1 of 3' in studio.ui.image.value
 

@@ -68,8 +68,9 @@ def test_the_same_stickers_are_no_negative(data):
     with torch.no_grad():
         answers = model.match_logits(
             model.image_tokens(batch.pixel_values),
-            model.text_tokens(batch.input_ids), batch.input_ids,
-        )  # fmt: skip
+            model.text_tokens(batch.input_ids),
+            batch.input_ids,
+        )
     only_yes = -torch.nn.functional.logsigmoid(answers).mean()
     assert torch.allclose(terms["match"], only_yes, atol=1e-5)
 
@@ -90,8 +91,10 @@ def seen_of(cosines):
     ids = torch.arange(M)[:, None]
     return study.Seen(
         torch.arange(N).float().view(N, 1, 1),
-        torch.arange(M).float().view(M, 1, 1), ids, cosines,
-    )  # fmt: skip
+        torch.arange(M).float().view(M, 1, 1),
+        ids,
+        cosines,
+    )
 
 
 def test_reranking_asks_the_fusion_about_the_best_alone():
@@ -106,8 +109,11 @@ def test_reranking_asks_the_fusion_about_the_best_alone():
         order = scores[text].argsort(descending=True).tolist()
         by_fusion = sorted(best, key=lambda i: -table[i, text])
         assert order[:5] == by_fusion
-        rest = [i for i in cosines[:, text].argsort(descending=True).tolist()
-                if i not in best]  # fmt: skip
+        rest = [
+            i
+            for i in cosines[:, text].argsort(descending=True).tolist()
+            if i not in best
+        ]
         assert order[5:] == rest
 
 
@@ -156,9 +162,7 @@ def test_scores_of_maps_that_are_right_wrong_and_blind(data):
 def test_box_means_are_those_of_pooled_regions():
     generator = torch.Generator().manual_seed(0)
     patches = torch.randn(2, 16, 5, generator=generator)
-    boxes = torch.tensor([[[0, 0, 0.5, 0.6], [0.1, 0.3, 0.9, 1]]]).repeat(
-        2, 1, 1
-    )
+    boxes = torch.tensor([[[0, 0, 0.5, 0.6], [0.1, 0.3, 0.9, 1]]]).repeat(2, 1, 1)
     means = study.box_means(patches.transpose(1, 2), boxes).transpose(1, 2)
     pooled = pool_regions(patches, boxes)
     assert torch.allclose(

@@ -24,8 +24,9 @@ def test_labels_tell_single_stickers_apart_from_scenes_without_a_class(data):
     assert (data.labelled.labels >= 0).all() and len(data.labelled) == 45
     for part, count in ((data.ones, 1), (data.twos, 2)):
         assert {len(scene.objects) for scene in part.scenes} == {count}
-    seeds = [{s.seed for s in part.scenes} for part in
-             (data.train, data.ones, data.twos)]  # fmt: skip
+    seeds = [
+        {s.seed for s in part.scenes} for part in (data.train, data.ones, data.twos)
+    ]
     assert not set.intersection(*seeds) and sum(map(len, seeds)) == 138
     # the words of the tests are words that training knows
     unknown = data.train.tokenizer.unk_token_id
@@ -54,8 +55,14 @@ def test_each_objective_reaches_its_towers(data, name):
 
 
 def test_labels_that_are_the_captions_make_unicl_and_clip_one(data):
-    pairs = scene_pairs(24, stickers=1, categories=study.NAMES, repeats=0.0,
-                        caption=bare_caption, discs=0.0)  # fmt: skip
+    pairs = scene_pairs(
+        24,
+        stickers=1,
+        categories=study.NAMES,
+        repeats=0.0,
+        caption=bare_caption,
+        discs=0.0,
+    )
     batch = pairs.batch(range(24))
     assert len(set(batch.labels.tolist())) < 24
     model = study.new_model("CLIP", data)
@@ -83,13 +90,9 @@ def test_a_probe_separates_what_lines_can_separate():
 
 
 def test_centres_in_a_box():
-    boxes = torch.tensor(
-        [[0, 0, 0.5, 0.5], [0.3, 0.3, 0.4, 0.4], [0, 0, 1, 1]]
-    )
+    boxes = torch.tensor([[0, 0, 0.5, 0.5], [0.3, 0.3, 0.4, 0.4], [0, 0, 1, 1]])
     inside = study.centres_in(boxes, 2)
-    assert inside.tolist() == [
-        [True, False, False, False], [False] * 4, [True] * 4,
-    ]  # fmt: skip
+    assert inside.tolist() == [[True, False, False, False], [False] * 4, [True] * 4]
 
 
 def test_the_pointing_game_counts_hits(data):

@@ -133,9 +133,8 @@ def test_batches_are_full_and_cover_everything():
 def test_data_may_be_a_tensor_and_must_have_one_length():
     net = model()
     history = fit(
-        net, lambda m, x: m(x).square().mean(), line()[0], steps=3,
-        progress=False,
-    )  # fmt: skip
+        net, lambda m, x: m(x).square().mean(), line()[0], steps=3, progress=False
+    )
     assert history.steps == 3
     with pytest.raises(ValueError, match="one length"):
         quick(net, data=[torch.zeros(3, 1), torch.zeros(4, 1)])
@@ -158,9 +157,7 @@ def test_weight_decay_is_for_matrices():
 
 
 def test_muon_takes_the_matrices():
-    net = nn.Sequential(
-        nn.Conv2d(3, 4, 2), nn.Embedding(3, 4), nn.Linear(4, 8)
-    )
+    net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Embedding(3, 4), nn.Linear(4, 8))
     muon, adamw = make_optimizers(net, "muon", 0.1, 0.1)
     assert isinstance(muon, torch.optim.Muon)
     assert [p.shape for p in muon.param_groups[0]["params"]] == [(8, 4)]
@@ -211,9 +208,13 @@ def test_evaluating_gives_the_mode_back():
 @pytest.fixture(scope="module")
 def pairs():
     return scene_pairs(
-        12, size=32, categories=["cat", "car", "key"], stickers=(1, 2),
-        discs=1.0, repeats=0.0,
-    )  # fmt: skip
+        12,
+        size=32,
+        categories=["cat", "car", "key"],
+        stickers=(1, 2),
+        discs=1.0,
+        repeats=0.0,
+    )
 
 
 def test_pairs_hold_what_the_scenes_hold(pairs):

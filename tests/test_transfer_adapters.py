@@ -50,9 +50,7 @@ def test_linear_probe_is_scikit_learn():
 def test_linear_probe_of_two_classes_and_of_an_empty_one():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one shot a class is no reason
-        two = linear_probe.fit(
-            clip(), IMAGES[::6], LABELS[::6].clamp(max=1), CLASSES
-        )
+        two = linear_probe.fit(clip(), IMAGES[::6], LABELS[::6].clamp(max=1), CLASSES)
     probabilities = two.probabilities(TEST)
     close(probabilities.sum(1), torch.ones(len(TEST)))
     assert (probabilities[:, 2] == 0).all()
@@ -100,9 +98,7 @@ def test_tip_adapter_kernel_is_a_gaussian():
 
 
 def test_tip_adapter_f_starts_at_tip_adapter():
-    start = tip_adapter.fit_tuned(
-        clip(), IMAGES, LABELS, CLASSES, steps=1, lr=0.0
-    )
+    start = tip_adapter.fit_tuned(clip(), IMAGES, LABELS, CLASSES, steps=1, lr=0.0)
     close(start(TEST), fitted(tip_adapter)(TEST))
     assert start.parameters_trained == len(IMAGES) * D
 
@@ -119,9 +115,7 @@ def test_wise_ft_ends_at_zero_shot_and_at_the_fine_tuned_weights():
     predictor = wise_ft.fit(model, IMAGES, LABELS, CLASSES, steps=5, lr=1e-2)
     zero_shot = zero_shot_logits(model, TEST)
     close(predictor.at(0.0)(TEST), zero_shot, atol=1e-4)
-    tuned = wise_ft.fit(
-        model, IMAGES, LABELS, CLASSES, steps=5, lr=1e-2, alpha=1.0
-    )
+    tuned = wise_ft.fit(model, IMAGES, LABELS, CLASSES, steps=5, lr=1e-2, alpha=1.0)
     close(predictor.at(1.0)(TEST), tuned(TEST))
     assert not torch.allclose(tuned(TEST), zero_shot, atol=0.1)
     close(predictor.at(0.5)(TEST), predictor(TEST))

@@ -6,14 +6,7 @@ import pytest
 import torch
 from transfer_tiny import CLASSES, D, clip, close, colours, tiny_clip
 
-from vlmtutor.transfer.base import (
-    Learner,
-    ZeroShot,
-    batches,
-    frozen,
-    minimise,
-    tune,
-)
+from vlmtutor.transfer.base import Learner, ZeroShot, batches, frozen, minimise, tune
 from vlmtutor.transfer.pictures import Pictures
 
 
@@ -94,9 +87,8 @@ def test_minimise_finds_a_minimum():
     target = torch.tensor([1.0, -2.0])
     x = torch.nn.Parameter(torch.zeros(2))
     minimise(
-        clip(), [x], lambda rows: (x - target).square().sum(), 4,
-        steps=200, lr=0.1,
-    )  # fmt: skip
+        clip(), [x], lambda rows: (x - target).square().sum(), 4, steps=200, lr=0.1
+    )
     close(x.detach(), target, atol=1e-3)
     assert x.grad is None
 

@@ -11,13 +11,7 @@ from transfer_tiny import clip, tiny_clip
 
 from vlmtutor.metrics import harmonic_mean
 from vlmtutor.transfer import get_fit, scene_sets, tasks
-from vlmtutor.transfer.few_shot import (
-    accuracy,
-    base_to_novel,
-    choose,
-    curve,
-    verdict,
-)
+from vlmtutor.transfer.few_shot import accuracy, base_to_novel, choose, curve, verdict
 from vlmtutor.transfer.tasks import GROUPS, Task, make_task
 from vlmtutor.world import find_category
 
@@ -123,9 +117,8 @@ def test_calibrate_looks_at_validation_pictures_only(monkeypatch):
     drawn = []
     draw = Task._draw
     monkeypatch.setattr(
-        Task, "_draw",
-        lambda self, *what: drawn.append(what) or draw(self, *what),
-    )  # fmt: skip
+        Task, "_draw", lambda self, *what: drawn.append(what) or draw(self, *what)
+    )
     strength, reached = tasks.calibrate(clip(), "cats", "night", steps=2)
     assert 0 < strength < 1 and 0 <= reached <= 1
     assert drawn == [("val", tasks.CALIBRATION_SEED)] * 2
@@ -158,10 +151,14 @@ def test_choose_keeps_the_best_on_validation():
         return Knows(share)
 
     best, settings, search = choose(
-        fit, {"share": (3, 1, 2)}, task().shots(2), task().val(), seed=7,
+        fit,
+        {"share": (3, 1, 2)},
+        task().shots(2),
+        task().val(),
+        seed=7,
         score=lambda predictor, split: -abs(predictor.share - 1.4),
         extra="x",
-    )  # fmt: skip
+    )
     assert settings == {"share": 1} and best.share == 1
     assert [tried["share"] for tried, _ in search] == [3, 1, 2]
     assert seen == [(s, "x", 10, 7) for s in (3, 1, 2)]

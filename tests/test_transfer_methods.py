@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transfer_tiny import (
-    CLASSES,
-    NOVEL,
-    W_TEXT,
-    W_VISION,
-    D,
-    clip,
-    colours,
-    tiny_clip,
-)
+from transfer_tiny import CLASSES, NOVEL, W_TEXT, W_VISION, D, clip, colours, tiny_clip
 
 from vlmtutor import transfer
 from vlmtutor.transfer.base import TiedToClasses
@@ -50,12 +41,8 @@ COUNTS = {
     "TaI-DPT": 2 * CONTEXT,
     "DenseCLIP": CONTEXT + DECODER + D + 9 * (D + C) * C + C,
 }
-TIED = {
-    "linear probe", "Tip-Adapter", "Tip-Adapter-F", "TaskRes", "DenseCLIP",
-}  # fmt: skip
-NO_STEPS = {
-    "zero-shot", "hand prompt", "TPT", "linear probe", "Tip-Adapter", "CALIP",
-}  # fmt: skip
+TIED = {"linear probe", "Tip-Adapter", "Tip-Adapter-F", "TaskRes", "DenseCLIP"}
+NO_STEPS = {"zero-shot", "hand prompt", "TPT", "linear probe", "Tip-Adapter", "CALIP"}
 
 
 def data(method: str):
@@ -63,9 +50,7 @@ def data(method: str):
     images, labels = colours(2)
     one_hot = torch.eye(C)[labels]
     if method == "TaI-DPT":
-        return [
-            f"a picture of a {CLASSES[label]}" for label in labels
-        ], one_hot
+        return [f"a picture of a {CLASSES[label]}" for label in labels], one_hot
     if method in transfer.MULTI_LABEL:
         return images, one_hot
     if method in transfer.DENSE:
@@ -82,8 +67,7 @@ def fitted(model, method: str, seed: int = 0):
 
 def count_hooks(model) -> int:
     return sum(
-        len(m._forward_hooks) + len(m._forward_pre_hooks)
-        for m in model.model.modules()
+        len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.model.modules()
     )
 
 
@@ -120,9 +104,7 @@ def test_fit_leaves_clip_alone(method):
     assert count_hooks(model) == hooks
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in transfer.METHODS if m not in NO_STEPS]
-)
+@pytest.mark.parametrize("method", [m for m in transfer.METHODS if m not in NO_STEPS])
 def test_every_tuned_parameter_moves(method):
     settings = {"steps": 3}
     if method == "WiSE-FT":
@@ -166,9 +148,19 @@ def test_other_class_names(method):
 
 @pytest.mark.parametrize(
     "method",
-    ["CoOp", "KgCoOp", "CoCoOp", "CLIP-Adapter", "Tip-Adapter-F", "TaskRes",
-     "VPT-deep", "UPT", "MaPLe", "WiSE-FT"],
-)  # fmt: skip
+    [
+        "CoOp",
+        "KgCoOp",
+        "CoCoOp",
+        "CLIP-Adapter",
+        "Tip-Adapter-F",
+        "TaskRes",
+        "VPT-deep",
+        "UPT",
+        "MaPLe",
+        "WiSE-FT",
+    ],
+)
 def test_training_lowers_the_loss(method):
     images, labels = colours(4)
     fit = transfer.get_fit(method)

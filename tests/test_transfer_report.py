@@ -55,9 +55,7 @@ def test_curves_have_means_and_bands_from_worst_to_best(notes):
 def test_halves_and_their_table(notes):
     found = report.halves(notes, ["once", "learns"], shots=2)
     assert found["learns"].shape == (3, 3)
-    torch.testing.assert_close(
-        found["once"][:, 0], torch.tensor([0.3, 0.5, 0.375])
-    )
+    torch.testing.assert_close(found["once"][:, 0], torch.tensor([0.3, 0.5, 0.375]))
     title, once, learns = report.halves_text(found).splitlines()
     assert title.split() == ["base", "novel", "H"]
     assert once.split() == "once 30.0 ± 0.0 50.0 ± 0.0 37.5 ± 0.0".split()

@@ -7,16 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from transfer_tiny import (
-    CLASSES,
-    SIZE,
-    D,
-    clip,
-    close,
-    colours,
-    tiny_clip,
-    unit,
-)
+from transfer_tiny import CLASSES, SIZE, D, clip, close, colours, tiny_clip, unit
 
 from vlmtutor.naming import text_classifier
 from vlmtutor.transfer import denseclip, dualcoop, tai_dpt
@@ -66,9 +57,7 @@ def test_asymmetric_loss_is_binary_cross_entropy_when_plain():
     logits = 3 * unit(5, 3)
     labels = (unit(5, 3, seed=1) > 0).float()
     plain = asymmetric_loss(logits, labels, 0.0, 0.0, 0.0)
-    expected = F.binary_cross_entropy_with_logits(
-        logits, labels, reduction="none"
-    )
+    expected = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     close(plain, expected.sum(1).mean())
     partly = labels.clone()
     partly[:, 1] = -1
@@ -141,17 +130,13 @@ def test_ranking_loss_by_hand():
 
 
 def test_tai_dpt_starts_at_cosines_with_the_hand_prompt():
-    predictor = tai_dpt.fit(
-        clip(), ["a cat", "a red dog"], None, CLASSES, steps=0
-    )
+    predictor = tai_dpt.fit(clip(), ["a cat", "a red dog"], None, CLASSES, steps=0)
     prompts = text_classifier(clip(), CLASSES, PROMPT)
     pictures = Pictures(clip(), IMAGES)
     whole = pictures.image_embeds @ prompts.T
     patches = pictures.patch_embeds.flatten(1, 2)
     mask = torch.ones(patches.shape[:2], dtype=torch.bool)
-    local = tai_dpt.local_scores(
-        patches, prompts, mask, tai_dpt.PATCH_SHARPNESS
-    )
+    local = tai_dpt.local_scores(patches, prompts, mask, tai_dpt.PATCH_SHARPNESS)
     expected = tai_dpt.SCORE_SCALE * (whole + local) / 2
     close(predictor(IMAGES), expected)
 

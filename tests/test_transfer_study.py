@@ -36,9 +36,7 @@ def test_learn_can_be_given_labels_of_some_classes_only():
     method = Method("linear probe", classes=2)
     predictor, seconds = study.learn(method, split, 0, C=2.0)
     assert predictor.classes == CLASSES[:2] and seconds > 0
-    own = get_fit("linear probe")(
-        clip(), images[:4], labels[:4], CLASSES[:2], C=2.0
-    )
+    own = get_fit("linear probe")(clip(), images[:4], labels[:4], CLASSES[:2], C=2.0)
     assert torch.equal(predictor(images), own(images))
 
 
@@ -93,12 +91,12 @@ def test_known_strengths_are_kept(monkeypatch):
     monkeypatch.setattr(study, "calibrate", refuse)
     plan = Plan(
         {"zero-shot": Method("zero-shot", learns=False)},
-        (("cats", "night"),), (), n_test=1,
-    )  # fmt: skip
-    known = {"cats, night": {"strength": 0.3, "calibrated": 0.4}}
-    found = study.run(
-        clip(), plan, seeds=(0,), shots=(1,), say=str, known=known
+        (("cats", "night"),),
+        (),
+        n_test=1,
     )
+    known = {"cats, night": {"strength": 0.3, "calibrated": 0.4}}
+    found = study.run(clip(), plan, seeds=(0,), shots=(1,), say=str, known=known)
     assert found["tasks"]["cats, night"]["strength"] == 0.3
     assert found["tasks"]["cats, night"]["calibrated"] == 0.4
 
@@ -130,16 +128,26 @@ def test_tables_have_a_row_for_each_run(notes):
 
 def test_merge_takes_over_new_methods_and_keeps_the_others():
     old = {
-        "model": "m", "seeds": [0], "shots": [1], "tasks": {"t": 1},
-        "date": "then", "minutes": 10.0, "search": {"a": [1]},
-        "settings": {"a": {}, "b": {}}, "parameters": {"a": 1, "b": 2},
+        "model": "m",
+        "seeds": [0],
+        "shots": [1],
+        "tasks": {"t": 1},
+        "date": "then",
+        "minutes": 10.0,
+        "search": {"a": [1]},
+        "settings": {"a": {}, "b": {}},
+        "parameters": {"a": 1, "b": 2},
         "tables": {"t": {"a": [1], "b": [2]}},
-    }  # fmt: skip
+    }
     new = {
-        **old, "date": "now", "minutes": 2.2, "search": {"b": [3]},
-        "settings": {"b": {"lr": 1}}, "parameters": {"b": 3},
+        **old,
+        "date": "now",
+        "minutes": 2.2,
+        "search": {"b": [3]},
+        "settings": {"b": {"lr": 1}},
+        "parameters": {"b": 3},
         "tables": {"t": {"b": [4]}},
-    }  # fmt: skip
+    }
     found = study.merge(old, new)
     assert found["date"] == "now" and found["minutes"] == 12
     assert found["search"] == {"a": [1], "b": [3]}
@@ -174,9 +182,8 @@ def by_hand(*learned):
 
 def test_figures_are_means_over_the_tasks_that_have_the_shots():
     runs = [
-        run(k, seed, base=k / 10 + seed / 100)
-        for k in (1, 2) for seed in (0, 1, 2)
-    ]  # fmt: skip
+        run(k, seed, base=k / 10 + seed / 100) for k in (1, 2) for seed in (0, 1, 2)
+    ]
     notes = by_hand(*runs)
     found = study.figures(notes, "learns", "base", 1)
     assert found == pytest.approx([0.1, 0.11, 0.12])

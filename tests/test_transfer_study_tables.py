@@ -8,12 +8,7 @@ import pytest
 from transfer_tiny import clip
 
 from vlmtutor import stored
-from vlmtutor.transfer import (
-    plans_adapters,
-    study_adapters,
-    study_tables,
-    tasks,
-)
+from vlmtutor.transfer import plans_adapters, study_adapters, study_tables, tasks
 from vlmtutor.transfer.plans import Method
 from vlmtutor.transfer.study import SEARCH_SEED, SEEDS, judge
 
@@ -45,9 +40,17 @@ def tiny():
         )
         searched = list(drawn)
         task = study_tables.run_task(
-            clip(), notes, METHODS, "cats", "night", (1, 2), (0, 1),
-            n_test=2, n_kept=1, say=lambda text: None,
-        )  # fmt: skip
+            clip(),
+            notes,
+            METHODS,
+            "cats",
+            "night",
+            (1, 2),
+            (0, 1),
+            n_test=2,
+            n_kept=1,
+            say=lambda text: None,
+        )
     return notes, searched, task
 
 
@@ -91,17 +94,16 @@ def test_wise_ft_rows(tiny, monkeypatch):
     monkeypatch.setattr(study_adapters, "SEEDS", (0,))
     settings = {"blocks": 1, "steps": 1, "lr": 1e-3}
     rows = study_adapters.wise_rows(task, "cats", settings, lambda text: None)
-    assert [row["alpha"] for row in rows] == list(
-        plans_adapters.WISE_FT_ALPHAS
-    )
+    assert [row["alpha"] for row in rows] == list(plans_adapters.WISE_FT_ALPHAS)
     both = [row["alpha"] for row in rows if "novel" in row]
     assert both == [0.0, 0.5]
     assert all(row["parameters"] > 0 for row in rows)
 
 
 def test_scene_rows(monkeypatch):
-    monkeypatch.setattr(plans_adapters, "SCENES", dict.fromkeys(
-        ("train", "val", "test"), 6))  # fmt: skip
+    monkeypatch.setattr(
+        plans_adapters, "SCENES", dict.fromkeys(("train", "val", "test"), 6)
+    )
     monkeypatch.setattr(plans_adapters, "CAPTIONS", 8)
     monkeypatch.setattr(plans_adapters, "SCENE_CLASSES", 3)
     for name in ("DUALCOOP", "TAI_DPT", "DENSECLIP"):
@@ -150,8 +152,10 @@ def test_merge_keeps_what_only_one_has():
     old = {"date": 1, "tables": {"a": [1], "b": [2]}, "rows": [1, 2]}
     new = {"date": 2, "tables": {"b": [3]}, "rows": [3]}
     assert study_tables.merge(old, new) == {
-        "date": 2, "tables": {"a": [1], "b": [3]}, "rows": [3]
-    }  # fmt: skip
+        "date": 2,
+        "tables": {"a": [1], "b": [3]},
+        "rows": [3],
+    }
 
 
 def test_captions_are_those_of_training_scenes():
@@ -177,5 +181,7 @@ def test_stored_study_of_adapters_is_complete():
         assert 0.35 <= task["zero_shot_base"] <= 0.65
     for claim in plans_adapters.CLAIMS:
         assert judge(notes, claim)[0] in (
-            "reproduced", "not reproduced", "inconclusive",
-        )  # fmt: skip
+            "reproduced",
+            "not reproduced",
+            "inconclusive",
+        )

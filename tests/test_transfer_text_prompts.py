@@ -61,9 +61,7 @@ def test_deep_prompts_that_repeat_the_layers_change_nothing():
     tokens = prompt_tokens(model, CLASSES[:1], len(start))
     seen = []
     second = model.model.text_model.encoder.layers[1]
-    handle = second.register_forward_pre_hook(
-        lambda module, args: seen.append(args[0])
-    )
+    handle = second.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     plain = encode_prompts(model, tokens, start)
     handle.remove()
     becoming = seen[0][0, 1 : 1 + len(start)]
@@ -160,8 +158,7 @@ def test_kgcoop_without_weight_is_coop_and_with_much_stays_near():
     assert torch.equal(fits[0](IMAGES), free(IMAGES))
     reference = text_classifier(model, CLASSES)
     far, near = (
-        kgcoop.knowledge_penalty(f.text_embeds().detach(), reference)
-        for f in fits
+        kgcoop.knowledge_penalty(f.text_embeds().detach(), reference) for f in fits
     )
     assert near < far
 
@@ -221,9 +218,7 @@ def test_prograd_divergence_is_zero_at_zero_shot_and_else_above():
 def test_prograd_of_no_strength_is_coop():
     settings = {"steps": 5}
     free = coop.fit(clip(), IMAGES, LABELS, CLASSES, **settings)
-    none = prograd.fit(
-        clip(), IMAGES, LABELS, CLASSES, strength=0.0, **settings
-    )
+    none = prograd.fit(clip(), IMAGES, LABELS, CLASSES, strength=0.0, **settings)
     close(none(IMAGES), free(IMAGES), atol=1e-4)
 
 
@@ -272,9 +267,7 @@ def test_tpt_views_begin_with_the_picture():
     assert not torch.equal(views[1], views[2])
     # Crops of the whole picture are the picture, or its mirror image.
     for view in tpt.random_views(pixels, 6, seed=0, smallest=1.0):
-        assert torch.allclose(view, pixels) or torch.allclose(
-            view, pixels.flip(-1)
-        )
+        assert torch.allclose(view, pixels) or torch.allclose(view, pixels.flip(-1))
 
 
 def test_zero_shot_of_the_tiny_clip_is_an_ensemble():

@@ -54,9 +54,7 @@ def test_no_visual_prompts_is_no_change():
     close(encode_prompted(clip(), pixels(), []), plain)
     empty = [torch.zeros(0, W_VISION)]
     close(encode_prompted(clip(), pixels(), empty * 4), plain)
-    predictor = vpt.fit(
-        clip(), IMAGES, LABELS, CLASSES, n_tokens=0, deep=True, steps=0
-    )
+    predictor = vpt.fit(clip(), IMAGES, LABELS, CLASSES, n_tokens=0, deep=True, steps=0)
     close(predictor(IMAGES), zero_shot_logits(clip(), IMAGES), atol=1e-4)
 
 
@@ -99,9 +97,7 @@ def test_deep_prompts_replace_what_the_layer_before_made_of_them():
 def test_the_class_token_keeps_its_place():
     model, seen = clip(), []
     layer = model.model.vision_model.encoder.layers[0]
-    handle = layer.register_forward_pre_hook(
-        lambda module, args: seen.append(args[0])
-    )
+    handle = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     try:
         encode_pixels(model, pixels())
         encode_prompted(model, pixels(), prompts(1))

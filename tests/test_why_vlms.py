@@ -16,9 +16,8 @@ from vlmtutor.training import History
 
 C = len(study.CLASSES)
 TINY = study.Plan(
-    labels=(1, 2), aside=(1,), test=1, unlabelled=8, pretraining=2, steps=2,
-    every=1,
-)  # fmt: skip
+    labels=(1, 2), aside=(1,), test=1, unlabelled=8, pretraining=2, steps=2, every=1
+)
 
 
 def test_a_sample_is_balanced_and_fewer_are_among_the_more():
@@ -30,16 +29,16 @@ def test_a_sample_is_balanced_and_fewer_are_among_the_more():
     assert one.labels.tolist() == list(range(C))
     assert torch.equal(study.sample("train", 1, seed=5).images, one.images)
     assert data.pixel_values.abs().max() <= 1
-    assert np.array_equal(
-        np.asarray(data.pictures[4]), data.images[4].permute(1, 2, 0)
-    )
+    assert np.array_equal(np.asarray(data.pictures[4]), data.images[4].permute(1, 2, 0))
 
 
 def test_no_picture_is_in_two_parts():
     parts = [
-        study.sample("train", 2, 0), study.sample("train", 2, 1),
-        study.sample("val", 2), study.sample("test", 2),
-    ]  # fmt: skip
+        study.sample("train", 2, 0),
+        study.sample("train", 2, 1),
+        study.sample("val", 2),
+        study.sample("test", 2),
+    ]
     images = [x for part in parts for x in part.images]
     images += list(study.unlabelled(9)) + list(study.unlabelled(9, 1))
     assert len({x.numpy().tobytes() for x in images}) == len(images)
@@ -69,8 +68,7 @@ def test_training_uses_labels_and_its_seed_alone():
     assert first.loss == second.loss
     assert [s for s, _ in first.evaluations] == [0, 6, 12]
     assert first.loss[-1] < first.loss[0]
-    assert torch.equal(study.predict(same[0], train),
-                       study.predict(same[1], train))  # fmt: skip
+    assert torch.equal(study.predict(same[0], train), study.predict(same[1], train))
 
 
 @pytest.mark.parametrize("road", [study.which_way_is_up, study.two_views])
@@ -114,8 +112,7 @@ def test_a_command_stores_every_road(tmp_path, monkeypatch, capsys):
     assert kept["seeds"] == [4] and kept["machine"] and kept["date"]
     assert kept["model"] == stored.fingerprint(clip())
     methods = {(r["method"], r["labels"]) for r in kept["rows"]}
-    two = {(m, k) for m in ("probe", "HOG", "scratch", "turned")
-           for k in (1, 2)}  # fmt: skip
+    two = {(m, k) for m in ("probe", "HOG", "scratch", "turned") for k in (1, 2)}
     assert methods == two | {("zero-shot", 0), ("two views", 1)}
     curves = [r["curve"] for r in kept["rows"] if "curve" in r]
     assert all([s for s, _ in c] == [0, 1, 2] for c in curves)

@@ -19,11 +19,7 @@ from vlmtutor.world import (
     load_categories,
     random_caption,
 )
-from vlmtutor.world.categories import (
-    DENSE_BASE,
-    HELD_OUT_MEMES,
-    NOVEL_TO_RELATIVE,
-)
+from vlmtutor.world.categories import DENSE_BASE, HELD_OUT_MEMES, NOVEL_TO_RELATIVE
 from vlmtutor.world.glyphs import sticker
 
 TABLE = load_categories()
@@ -84,9 +80,7 @@ def test_there_are_enough_lines_and_none_twice():
         assert len(c.memes) + len(c.held_out_memes) >= 6, c.name
         assert len(c.held_out_memes) == HELD_OUT_MEMES == 2, c.name
     lines = [
-        line
-        for c in TABLE
-        for line in (*c.descriptions, *c.memes, *c.held_out_memes)
+        line for c in TABLE for line in (*c.descriptions, *c.memes, *c.held_out_memes)
     ]
     assert twice(lines) == []
 
@@ -102,9 +96,7 @@ def owners_of_runs(lines, n):
 
 
 def lines_of(*fields):
-    return [
-        (c.name, line) for c in TABLE for f in fields for line in getattr(c, f)
-    ]
+    return [(c.name, line) for c in TABLE for f in fields for line in getattr(c, f)]
 
 
 def test_no_sentence_pattern_comes_back_from_category_to_category():
@@ -119,8 +111,9 @@ def test_no_sentence_pattern_comes_back_from_category_to_category():
 
 
 def test_the_pattern_check_finds_a_pattern():
-    filled = [(c.name, f"when the {c.name} says it is Monday again") for c in
-              TABLE[:20]]  # fmt: skip
+    filled = [
+        (c.name, f"when the {c.name} says it is Monday again") for c in TABLE[:20]
+    ]
     runs = owners_of_runs(filled, 5)
     assert len(runs["says", "it", "is", "monday", "again"]) > 15
 
@@ -151,9 +144,14 @@ def test_openings_and_lengths_of_meme_lines_vary():
 def test_texts_are_clean():
     for c in TABLE:
         own = (
-            c.name, c.one, c.many, *c.synonyms, *c.descriptions, *c.memes,
+            c.name,
+            c.one,
+            c.many,
+            *c.synonyms,
+            *c.descriptions,
+            *c.memes,
             *c.held_out_memes,
-        )  # fmt: skip
+        )
         for text in own:
             assert text == " ".join(text.split()) and plain(text), text
             assert len(text) <= 120, text
@@ -163,9 +161,12 @@ def test_texts_are_clean():
 
 # plural → the singular that it shows, where no rule of spelling tells
 IRREGULAR = {
-    "geese": "goose", "mice": "mouse", "flies": "fly", "teeth": "tooth",
+    "geese": "goose",
+    "mice": "mouse",
+    "flies": "fly",
+    "teeth": "tooth",
     "dice": "die",
-}  # fmt: skip
+}
 
 
 def test_one_and_many_say_the_name():
@@ -205,8 +206,9 @@ def test_the_dense_tasks_have_their_categories():
         assert relative.name in DENSE_BASE
     assert len({c.relative for c in novel}) == 20
     # near: in one group of the table, a fish and a mammal of the sea aside
-    assert [c.name for c in novel if find_category(c.relative).group != c.group
-            ] == ["shark"]  # fmt: skip
+    assert [c.name for c in novel if find_category(c.relative).group != c.group] == [
+        "shark"
+    ]
     assert all(c.relative is None for c in TABLE if c.base)
 
 
@@ -231,9 +233,7 @@ def test_every_other_text_is_in_the_training_texts():
     assert set(texts) <= seen and len(texts) == len(labels)
     for c in TABLE:
         own = {c.name, c.one, *c.synonyms, *c.descriptions, *c.memes}
-        assert own == {
-            t for t, k in zip(texts, labels, strict=True) if k == c.index
-        }
+        assert own == {t for t, k in zip(texts, labels, strict=True) if k == c.index}
 
 
 def test_no_held_out_line_is_in_the_free_texts():

@@ -115,9 +115,11 @@ def holds(how, a, b):
     """Whether box ``a`` stands so to box ``b`` in the picture."""
     (ax, ay), (bx, by) = middle(a), middle(b)
     return {
-        "to the left of": ax < bx, "to the right of": ax > bx,
-        "above": ay < by, "below": ay > by,
-    }[how]  # fmt: skip
+        "to the left of": ax < bx,
+        "to the right of": ax > bx,
+        "above": ay < by,
+        "below": ay > by,
+    }[how]
 
 
 @quick
@@ -208,9 +210,16 @@ def test_a_random_caption_is_true(seed, n, draw):
 
 
 PLACES = [
-    "top left", "top right", "bottom left", "bottom right",
-    "top", "bottom", "left", "right", "middle",
-]  # fmt: skip
+    "top left",
+    "top right",
+    "bottom left",
+    "bottom right",
+    "top",
+    "bottom",
+    "left",
+    "right",
+    "middle",
+]
 
 
 def place(x, y):
@@ -226,9 +235,7 @@ def place(x, y):
 
 def test_random_captions_use_all_their_means():
     texts = [
-        random_caption(
-            random.Random(-seed), WORLD.scene(9**7 + seed).layout
-        ).text
+        random_caption(random.Random(-seed), WORLD.scene(9**7 + seed).layout).text
         for seed in range(1500)
     ]
     seen = "\n".join(texts)
@@ -279,8 +286,7 @@ def scene_of(*spots, background="grass"):
         ([("cat", 0.5, 0.8, "red")], "a big cat on a red disc, on the grass"),
         (
             [("apple", 0.2, 0.4, "orange"), ("cat", 0.8, 0.25, None)],
-            "an apple on an orange disc to the left of a small cat,"
-            " on the grass",
+            "an apple on an orange disc to the left of a small cat, on the grass",
         ),
         (
             [("cat", 0.2, 0.3, None), ("cat", 0.8, 0.3, "blue")],
@@ -288,14 +294,15 @@ def scene_of(*spots, background="grass"):
         ),
         (
             [
-                ("cat", 0.1, 0.4, None), ("pizza", 0.3, 0.4, None),
-                ("cat", 0.7, 0.4, None), ("rocket", 0.9, 0.4, "pink"),
+                ("cat", 0.1, 0.4, None),
+                ("pizza", 0.3, 0.4, None),
+                ("cat", 0.7, 0.4, None),
+                ("rocket", 0.9, 0.4, "pink"),
             ],
-            "two cats, a slice of pizza and a rocket on a pink disc,"
-            " on the grass",
+            "two cats, a slice of pizza and a rocket on a pink disc, on the grass",
         ),
     ],
-)  # fmt: skip
+)
 def test_captions_by_example(spots, text):
     assert complete_caption(scene_of(*spots)).text == text
 

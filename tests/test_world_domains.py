@@ -74,9 +74,7 @@ def test_each_domain_looks_as_its_name_says():
         return np.mean([np.ptp(a.astype(int), axis=-1) for a in images])
 
     def detail(images):
-        return np.mean(
-            [np.abs(np.diff(a.astype(int), axis=1)) for a in images]
-        )
+        return np.mean([np.abs(np.diff(a.astype(int), axis=1)) for a in images])
 
     assert colourfulness(drawn("sketch")) < 0.8 * colourfulness(plain)
     assert np.mean(drawn("night")) < 0.6 * np.mean(plain)

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmtutor.world import (
-    Layout,
-    StickerWorld,
-    complete_caption,
-    random_layout,
-)
+from vlmtutor.world import Layout, StickerWorld, complete_caption, random_layout
 from vlmtutor.world import layout as layouts
 from vlmtutor.world.backgrounds import COLOURS, NAMES, PHRASES, VARIANTS
 
@@ -45,8 +40,7 @@ def test_a_layout_holds_one_to_four_stickers_inside_the_canvas(seed, n):
 def shared_share(a, b):
     """Area that two squares share, as a share of the smaller one."""
     sides = [
-        min(p + a.size / 2, q + b.size / 2)
-        - max(p - a.size / 2, q - b.size / 2)
+        min(p + a.size / 2, q + b.size / 2) - max(p - a.size / 2, q - b.size / 2)
         for p, q in ((a.x, b.x), (a.y, b.y))
     ]
     return max(0, sides[0]) * max(0, sides[1]) / min(a.size, b.size) ** 2

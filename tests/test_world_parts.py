@@ -57,8 +57,9 @@ def test_a_sticker_alone(category, size):
 def test_what_is_cached_cannot_be_spoilt():
     for shared in (
         glyphs.sticker_array(find_category("cat").char, 30),
-        glyphs.disc_alpha(30), backgrounds.background("grass", 30),
-    ):  # fmt: skip
+        glyphs.disc_alpha(30),
+        backgrounds.background("grass", 30),
+    ):
         with pytest.raises(ValueError, match="read-only"):
             shared[0] = 0
     scene = StickerWorld(32).scene(3)
@@ -83,9 +84,6 @@ def test_backgrounds_have_variants_and_no_other_sizes(name):
 def test_the_world_needs_no_torch():
     code = "import sys, vlmtutor.world; print('torch' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"

@@ -21,9 +21,11 @@ NUMBERS = st.sampled_from([None, 1, 2, 3, 4])
 def forget():
     """Drop every cached glyph and background."""
     for cached in (
-        glyphs._ink, glyphs.sticker_array, glyphs.disc_alpha,
+        glyphs._ink,
+        glyphs.sticker_array,
+        glyphs.disc_alpha,
         backgrounds.background,
-    ):  # fmt: skip
+    ):
         cached.cache_clear()
 
 
@@ -59,9 +61,12 @@ def test_a_seed_repeats_in_other_processes():
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(
-            [sys.executable, "-c", DIGEST], env=environment,
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", DIGEST],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         seen.add(done.stdout.strip())
     assert len(seen) == 1 and len(seen.pop()) == 64
 

@@ -32,27 +32,38 @@ def tokenizer() -> PreTrainedTokenizerFast:
         single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>",
-        bos_token="<s>", eos_token="</s>",
-    )  # fmt: skip
+        tokenizer_object=words,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+    )
 
 
 def tiny_clip(seed: int = 0) -> Clip:
     """A fresh CLIP with random weights, made like StickerCLIP."""
     config = CLIPConfig(
         text_config={
-            "vocab_size": len(PLACES) + len(WORDS), "hidden_size": W_TEXT,
-            "intermediate_size": 32, "num_hidden_layers": 3,
-            "num_attention_heads": 2, "max_position_embeddings": 14,
-            "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0,
+            "vocab_size": len(PLACES) + len(WORDS),
+            "hidden_size": W_TEXT,
+            "intermediate_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 14,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            "pad_token_id": 0,
         },
         vision_config={
-            "hidden_size": W_VISION, "intermediate_size": 32,
-            "num_hidden_layers": 4, "num_attention_heads": 2,
-            "image_size": SIZE, "patch_size": PATCH,
+            "hidden_size": W_VISION,
+            "intermediate_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "image_size": SIZE,
+            "patch_size": PATCH,
         },
         projection_dim=D,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = CLIPModel(config)
@@ -72,9 +83,7 @@ def clip() -> Clip:
     return tiny_clip()
 
 
-def colours(
-    n: int = 4, seed: int = 0
-) -> tuple[list[Image.Image], torch.Tensor]:
+def colours(n: int = 4, seed: int = 0) -> tuple[list[Image.Image], torch.Tensor]:
     """``n`` noisy pictures of each of three colours, and their labels."""
     rng = np.random.default_rng(seed)
     images, labels = [], []

@@ -59,9 +59,11 @@ def reliability(
     for k in range(bins):
         inside = place == k
         if inside.any():
-            rows.append((
-                float(confidence[inside].mean()),
-                float(right[inside].mean()),
-                int(inside.sum()),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    float(confidence[inside].mean()),
+                    float(right[inside].mean()),
+                    int(inside.sum()),
+                )
+            )
     return rows

@@ -46,14 +46,11 @@ def check_shape(x, shape: str, **sizes: int) -> None:
         want = int(axis) if axis.isdigit() else found.setdefault(axis, size)
         fits = fits and want == size
     if not fits:
-        wanted = ", ".join(
-            f"{a}={sizes[a]}" if a in sizes else a for a in axes
-        )
+        wanted = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
         raise ClaimFailed(f"expected [{wanted}], got {list(actual)}")
     named = (
-        a if a.isdigit() else f"{a}={n}"
-        for a, n in zip(axes, actual, strict=True)
-    )  # fmt: skip
+        a if a.isdigit() else f"{a}={n}" for a, n in zip(axes, actual, strict=True)
+    )
     print(f"✓ [{', '.join(named)}]")
 
 
@@ -81,8 +78,7 @@ def check_exercise(
         if problem:
             given = ", ".join(_brief(a) for a in arguments)
             raise ExerciseFailed(
-                f"{name}, case {number} of {len(cases)}: with ({given}) "
-                f"{problem}"
+                f"{name}, case {number} of {len(cases)}: with ({given}) {problem}"
             )
     print(f"✓ {name}: {_count(len(cases), 'case')}")
 
@@ -161,10 +157,7 @@ def _problem(result, expected, tolerance: float) -> str | None:
     if hasattr(expected, "shape") and tuple(expected.shape):
         shape = tuple(getattr(result, "shape", ()))
         if shape != tuple(expected.shape):
-            return (
-                f"the shape should be {list(expected.shape)}, "
-                f"got {list(shape)}"
-            )
+            return f"the shape should be {list(expected.shape)}, got {list(shape)}"
     if not _same(result, expected, tolerance):
         return f"expected {_brief(expected)}, got {_brief(result)}"
     return None

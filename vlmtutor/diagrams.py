@@ -45,22 +45,21 @@ def parts(model: Framework) -> tuple[list[Box], list[tuple[str, str]]]:
         boxes += [
             Box("patches", _said("patches", model.image), LEFT, 1, "picture"),
             Box("words", _said("words", model.text), RIGHT, 1, "text"),
-            Box("tower", _said(_blocks(tower), tower), MIDDLE, 2, "both",
-                3.7),
-        ]  # fmt: skip
+            Box("tower", _said(_blocks(tower), tower), MIDDLE, 2, "both", 3.7),
+        ]
         arrows = [
-            ("picture", "patches"), ("caption", "words"),
-            ("patches", "tower"), ("words", "tower"),
-        ]  # fmt: skip
+            ("picture", "patches"),
+            ("caption", "words"),
+            ("patches", "tower"),
+            ("words", "tower"),
+        ]
         ends, fused, top = ("tower", "tower"), "tower", 3
     else:
         image, text = model.image, model.text
         boxes += [
-            Box("image tower", _said(_encoder(image), image), LEFT, 1,
-                "picture"),
-            Box("text tower", _said(_blocks(text.transformer), text), RIGHT,
-                1, "text"),
-        ]  # fmt: skip
+            Box("image tower", _said(_encoder(image), image), LEFT, 1, "picture"),
+            Box("text tower", _said(_blocks(text.transformer), text), RIGHT, 1, "text"),
+        ]
         arrows = [("picture", "image tower"), ("caption", "text tower")]
         ends, fused, top = ("image tower", "text tower"), None, 2
     if isinstance(model, TwoLeg):
@@ -96,11 +95,15 @@ def draw(model: Framework, ax, title: str = "") -> None:
     for box in boxes:
         ax.add_patch(
             FancyBboxPatch(
-                (box.x - box.width / 2, box.y - 0.26), box.width, 0.52,
-                boxstyle="round,pad=0.03", facecolor=COLOURS[box.kind],
-                edgecolor="black", alpha=0.9,
+                (box.x - box.width / 2, box.y - 0.26),
+                box.width,
+                0.52,
+                boxstyle="round,pad=0.03",
+                facecolor=COLOURS[box.kind],
+                edgecolor="black",
+                alpha=0.9,
             )
-        )  # fmt: skip
+        )
         ax.text(box.x, box.y, box.text, ha="center", va="center", fontsize=9)
     ax.set(xlim=(-1.05, 3.05), ylim=(-0.45, 3.45), title=title)
     ax.set_axis_off()

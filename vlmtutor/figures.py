@@ -19,15 +19,26 @@ from PIL import Image, ImageDraw, ImageFont
 # Ito 2002, https://jfly.uni-koeln.de/color/.  Pair them with MARKERS,
 # DASHES or HATCHES: colour alone must never carry a meaning.
 PALETTE = {
-    "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73",
-    "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9",
-    "black": "#000000", "yellow": "#F0E442",
-}  # fmt: skip
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "yellow": "#F0E442",
+}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = (
-    "-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)),
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1)),
+    (0, (3, 1, 1, 1)),
+    (0, (1, 1)),
     (0, (5, 5)),
-)  # fmt: skip
+)
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 SEQUENTIAL = "cividis"  # a colour map that grows lighter evenly
 
@@ -142,9 +153,11 @@ def as_image(what) -> Image.Image:
             what = Image.alpha_composite(white, sticker)
         return what.convert("RGB")
     if hasattr(what, "detach"):
-        what = what.detach().cpu().float().numpy() if (
-            what.is_floating_point()
-        ) else what.detach().cpu().numpy()  # fmt: skip
+        what = (
+            what.detach().cpu().float().numpy()
+            if (what.is_floating_point())
+            else what.detach().cpu().numpy()
+        )
     if not isinstance(what, np.ndarray):
         raise TypeError(f"a {type(what).__name__} is no picture")
     if what.ndim == 3 and what.shape[0] == 3 and what.shape[2] not in (3, 4):
@@ -169,9 +182,8 @@ def _png(what, captions, columns, size) -> bytes:
 
         # no version in the file: the same figure is the same bytes
         what.savefig(
-            file, format="png", bbox_inches="tight",
-            metadata={"Software": None},
-        )  # fmt: skip
+            file, format="png", bbox_inches="tight", metadata={"Software": None}
+        )
         plt.close(what)
         return file.getvalue()
     if isinstance(what, (list, tuple)):

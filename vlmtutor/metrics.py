@@ -46,9 +46,7 @@ def accuracy(predictions, labels, k: int = 1) -> float:
         predictions, labels = _pair(predictions, labels)
         return float(np.mean(predictions == labels))
     if len(predictions) != len(labels):
-        raise ValueError(
-            f"{len(predictions)} rows of scores, {len(labels)} labels"
-        )
+        raise ValueError(f"{len(predictions)} rows of scores, {len(labels)} labels")
     positives = np.zeros(predictions.shape, bool)
     positives[np.arange(len(labels)), labels] = True
     return recall_at_k(predictions, positives, k)
@@ -77,9 +75,7 @@ def recall_at_k(similarity, positives=None, k: int = 1) -> float:
             raise ValueError(f"positives name one of {m} items for each query")
         right = right[:, None] == np.arange(m)
     if right.shape != similarity.shape:
-        raise ValueError(
-            f"similarity is {similarity.shape}, positives {right.shape}"
-        )
+        raise ValueError(f"similarity is {similarity.shape}, positives {right.shape}")
     if not right.any(axis=1).all():
         raise ValueError("a query has no right item")
     best = np.where(right, similarity, -np.inf).max(axis=1, keepdims=True)
@@ -146,8 +142,7 @@ def average_precision(
 
     if len(detections) != len(truths):
         raise ValueError(
-            f"detections of {len(detections)} pictures, "
-            f"truths of {len(truths)}"
+            f"detections of {len(detections)} pictures, truths of {len(truths)}"
         )
     found = _coco_rows(detections, scored=True)
     wanted = _coco_rows(truths, scored=False)

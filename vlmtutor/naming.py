@@ -37,9 +37,7 @@ def _strings(items: str | Sequence[str], what: str) -> list[str]:
 
 
 def text_classifier(
-    clip: Clip,
-    labels: str | Sequence[str],
-    templates: str | Sequence[str] = TEMPLATES,
+    clip: Clip, labels: str | Sequence[str], templates: str | Sequence[str] = TEMPLATES
 ) -> Tensor:
     """One vector per label: [M, D], L2-normalised.
 

@@ -68,10 +68,13 @@ def execute(notebook, folder: Path) -> None:
             return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
     client = NotebookClient(
-        notebook, timeout=SECONDS, record_timing=False,
-        store_widget_state=False, coalesce_streams=True,
+        notebook,
+        timeout=SECONDS,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
-    )  # fmt: skip
+    )
     client.km = AsyncKernelManager(
         kernel_name="python3", kernel_spec_manager=ThisPython()
     )
@@ -140,25 +143,31 @@ def compare(paths: list[Path], lax: bool = False) -> int:
     warm = [sys.executable, "-c", "import matplotlib.pyplot"]
     subprocess.run(warm, env=env, check=True, stderr=subprocess.DEVNULL)
     command = [
-        sys.executable, "-m", "pytest",
+        sys.executable,
+        "-m",
+        "pytest",
         "--nbval-lax" if lax else "--nbval",
         "--nbval-current-env",
         f"--nbval-cell-timeout={SECONDS}",
-        "--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg"),
+        "--nbval-sanitize-with",
+        str(ROOT / "tests" / "nbval_sanitize.cfg"),
         *map(str, paths),
-    ]  # fmt: skip
+    ]
     return subprocess.run(command, env=env, cwd=ROOT).returncode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="NAME",
+        "names",
+        nargs="*",
+        metavar="NAME",
         help="first letters of a file name, say 03, or a path; all by default",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--check", action="store_true",
+        "--check",
+        action="store_true",
         help="compare with the stored outputs, write nothing",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -78,17 +78,19 @@ class Pairs:
         ids = self.input_ids[index]
         longest = int((ids != 0).sum(1).max()) if len(ids) else ids.shape[1]
         return Batch(
-            normalise(self.images[index]), ids[:, :longest], index,
-            self.labels[index],
-        )  # fmt: skip
+            normalise(self.images[index]), ids[:, :longest], index, self.labels[index]
+        )
 
     def subset(self, index: Iterable[int]) -> Pairs:
         """The pairs in these rows as pairs of their own."""
         rows = list(index)
         return Pairs(
-            [self.scenes[i] for i in rows], [self.described[i] for i in rows],
-            self.tokenizer, self.names, self.text_length,
-        )  # fmt: skip
+            [self.scenes[i] for i in rows],
+            [self.described[i] for i in rows],
+            self.tokenizer,
+            self.names,
+            self.text_length,
+        )
 
     @functools.cached_property
     def boxes(self) -> Tensor:

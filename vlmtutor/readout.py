@@ -26,9 +26,7 @@ def label_maps(
     labels, confidence = [], []
     for patches in features:  # one at a time: C maps of pixels are large
         cosines = (patches @ classifier.T).permute(2, 0, 1)  # [C, h, w]
-        cosines = F.interpolate(
-            cosines[None], size=(size, size), mode="bilinear"
-        )[0]
+        cosines = F.interpolate(cosines[None], size=(size, size), mode="bilinear")[0]
         likeliest = (scale * cosines).softmax(dim=0).max(dim=0)
         labels.append(likeliest.indices)
         confidence.append(likeliest.values)
@@ -56,9 +54,7 @@ def find_boxes(
             if inside.sum() < least:
                 continue
             rows, columns = place
-            boxes.append(
-                (columns.start, rows.start, columns.stop, rows.stop)
-            )  # fmt: skip
+            boxes.append((columns.start, rows.start, columns.stop, rows.stop))
             kinds.append(int(kind))
             scores.append(float(confidence[place][inside].mean()))
     return {

@@ -127,14 +127,15 @@ def make_optimizers(
         if matrices:
             made.append(
                 torch.optim.Muon(
-                    matrices, lr=lr, weight_decay=weight_decay,
-                    ns_steps=3, adjust_lr_fn="match_rms_adamw",
+                    matrices,
+                    lr=lr,
+                    weight_decay=weight_decay,
+                    ns_steps=3,
+                    adjust_lr_fn="match_rms_adamw",
                 )
-            )  # fmt: skip
+            )
     if any(group["params"] for group in groups):
-        made.append(
-            torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
-        )
+        made.append(torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True))
     return made
 
 

@@ -78,9 +78,13 @@ class Referee:
     """Names the test scenes, keeps the time of the steps, ends the run."""
 
     def __init__(
-        self, name: str, test: Pairs, goal: float, every: int,
+        self,
+        name: str,
+        test: Pairs,
+        goal: float,
+        every: int,
         limit: float = float("inf"),
-    ):  # fmt: skip
+    ):
         self.run = Run(name, 0.0, 0, 0.0, False)
         self.pixels, self.labels = test.pixel_values, test.labels
         prompts = [find_category(n).one for n in test.names]
@@ -111,18 +115,15 @@ class Referee:
         return right
 
 
-def contrast(
-    model: TwoTower, batch: Batch, generator: torch.Generator
-) -> Tensor:
+def contrast(model: TwoTower, batch: Batch, generator: torch.Generator) -> Tensor:
     """CLIP's loss on crops; a caption that comes twice is encoded once."""
     images = model.encode_images(crops(batch.pixel_values, generator, 0.7))
     ids, places = batch.input_ids.unique(dim=0, return_inverse=True)
     texts = model.encode_texts(ids)[places]
     with full_precision():  # also where the towers run in bfloat16
         return clip_loss(
-            images.float(), texts.float(), model.scale(),
-            same_captions(batch.input_ids),
-        )  # fmt: skip
+            images.float(), texts.float(), model.scale(), same_captions(batch.input_ids)
+        )
 
 
 def draws(seed: int) -> torch.Generator:
@@ -139,10 +140,19 @@ def ours(config, train: Pairs, referee: Referee, args) -> Run:
 
     try:
         fit(
-            model, loss, train, steps=args.steps, batch_size=args.batch,
-            lr=args.lr, seed=args.seed, evaluate=look, every=args.every,
-            progress=False, bf16=args.bf16, optimizer="muon",
-        )  # fmt: skip
+            model,
+            loss,
+            train,
+            steps=args.steps,
+            batch_size=args.batch,
+            lr=args.lr,
+            seed=args.seed,
+            evaluate=look,
+            every=args.every,
+            progress=False,
+            bf16=args.bf16,
+            optimizer="muon",
+        )
     except Ended:
         pass
     return referee.run
@@ -160,8 +170,10 @@ def clip_model(config: FrameworkConfig, seed: int) -> CLIPModel:
         "vocab_size": config.vocabulary,
         "max_position_embeddings": config.text_length,
         "num_hidden_layers": config.text_layers,
-        "pad_token_id": 0, "bos_token_id": START, "eos_token_id": END,
-    }  # fmt: skip
+        "pad_token_id": 0,
+        "bos_token_id": START,
+        "eos_token_id": END,
+    }
     vision = {
         "image_size": config.image_size,
         "patch_size": config.patch_size,
@@ -219,9 +231,7 @@ def plain(config, train: Pairs, referee: Referee, args, lr: float) -> Run:
     return referee.run
 
 
-def matmul_peak(
-    dtype: torch.dtype, size: int = 1024, rounds: int = 5
-) -> float:
+def matmul_peak(dtype: torch.dtype, size: int = 1024, rounds: int = 5) -> float:
     """The best of some large products, in operations a second."""
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     best = float("inf")
@@ -249,9 +259,16 @@ def in_turn(config, train: Pairs, args, rounds: int = 8) -> dict[str, float]:
     best = {"ours": float("inf"), "CLIPModel": float("inf")}
     for _ in range(rounds):
         history = fit(
-            ours, loss, train, steps=2, batch_size=args.batch, lr=1e-4,
-            progress=False, bf16=args.bf16, optimizer="muon",
-        )  # fmt: skip
+            ours,
+            loss,
+            train,
+            steps=2,
+            batch_size=args.batch,
+            lr=1e-4,
+            progress=False,
+            bf16=args.bf16,
+            optimizer="muon",
+        )
         best["ours"] = min(best["ours"], history.seconds / 2)
         start = time.perf_counter()
         for _ in range(2):
@@ -263,8 +280,7 @@ def in_turn(config, train: Pairs, args, rounds: int = 8) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scenes", type=int, default=20_000)
@@ -280,9 +296,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rates", type=float, nargs="*", default=PLAIN_RATES)
     parser.add_argument("--split", default="test", help="val: to choose by")
     parser.add_argument(
-        "--fp32", dest="bf16", action="store_false",
+        "--fp32",
+        dest="bf16",
+        action="store_false",
         help="ours without bfloat16 products",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     if args.steps % args.every:
@@ -291,18 +309,21 @@ def main(argv: list[str] | None = None) -> None:
     options = {"size": 48, "categories": names, "caption": bare_caption}
     train = scene_pairs(args.scenes, stickers=1, **options)
     test = scene_pairs(
-        args.tests,
-        args.split,
-        stickers=1,
-        tokenizer=train.tokenizer,
-        **options,
+        args.tests, args.split, stickers=1, tokenizer=train.tokenizer, **options
     )
     config = FrameworkConfig(
-        vocabulary=len(train.tokenizer), image_size=48, patch_size=args.patch,
-        text_length=train.input_ids.shape[1] + 4, width=96, heads=4,
-        image_layers=4, text_layers=2, embed_dim=96, causal=True,
+        vocabulary=len(train.tokenizer),
+        image_size=48,
+        patch_size=args.patch,
+        text_length=train.input_ids.shape[1] + 4,
+        width=96,
+        heads=4,
+        image_layers=4,
+        text_layers=2,
+        embed_dim=96,
+        causal=True,
         seed=args.seed,
-    )  # fmt: skip
+    )
     size = count_parameters(TwoTower(config))
     assert size == count_parameters(clip_model(config, args.seed))
     print(
@@ -318,9 +339,7 @@ def main(argv: list[str] | None = None) -> None:
             own_peak = matmul_peak(torch.bfloat16)
         batch = train.batch(range(args.batch))
         two_tower, clip = TwoTower(config), clip_model(config, args.seed)
-        work = step_operations(
-            lambda: contrast(two_tower, batch, draws(args.seed))
-        )
+        work = step_operations(lambda: contrast(two_tower, batch, draws(args.seed)))
         plain_work = step_operations(lambda: plain_loss(clip, batch))
         turns = in_turn(config, train, args)
 
@@ -345,8 +364,7 @@ def main(argv: list[str] | None = None) -> None:
         print(
             f"{run.name:24} {run.seconds:7.1f} {run.steps:6} "
             f"{run.accuracy:6.1%} {rate * args.batch:9.0f} "
-            f"{rate / peak:12.0%}"
-            + ("" if run.reached else "  goal not reached")
+            f"{rate / peak:12.0%}" + ("" if run.reached else "  goal not reached")
         )
     there = [run.seconds for run in runs[1:] if run.reached]
     won = runs[0].reached and runs[0].seconds > 0

@@ -54,9 +54,16 @@ def make_pictures(folder: Path, count: int) -> None:
 def start(pictures: Path, out: Path, threads: int) -> subprocess.Popen:
     """The command that a person would give."""
     command = [
-        sys.executable, "-m", "vlmtutor", "memes", str(pictures),
-        "--captions", str(CAPTIONS), "--out", str(out),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "vlmtutor",
+        "memes",
+        str(pictures),
+        "--captions",
+        str(CAPTIONS),
+        "--out",
+        str(out),
+    ]
     log = out.with_suffix(".log").open("ab")
     env = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(command, env=env, stdout=log, stderr=log)
@@ -78,9 +85,7 @@ def finish(process: subprocess.Popen) -> float:
     return peak
 
 
-def kill_when(
-    process: subprocess.Popen, done: Callable[[], int], goal: int
-) -> float:
+def kill_when(process: subprocess.Popen, done: Callable[[], int], goal: int) -> float:
     """SIGKILL as soon as ``goal`` pieces are done; the peak memory in MB."""
     while done() < goal:
         if process.poll() is not None:
@@ -161,14 +166,11 @@ def measure_interrupted(folder: Path, count: int, threads: int) -> float:
 def main() -> int:
     """Print what was measured: 0 if memory is flat and nothing was lost."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--few", type=int, default=1_000, metavar="N")
     parser.add_argument("--many", type=int, default=10_000, metavar="N")
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, metavar="N"
-    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         few = measure(Path(name), args.few, args.threads)

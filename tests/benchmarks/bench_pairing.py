@@ -76,9 +76,8 @@ def ours(clip, paths, captions, precision: str, cache=None):
         cache = EmbeddingCache()
         identity._known.clear()
     return match(
-        paths, captions, clip,
-        cache=cache, precision=precision, batch_size=BATCH,
-    )  # fmt: skip
+        paths, captions, clip, cache=cache, precision=precision, batch_size=BATCH
+    )
 
 
 def run_pipeline(folder: Path, paths, captions) -> tuple[list[str], float]:
@@ -86,17 +85,12 @@ def run_pipeline(folder: Path, paths, captions) -> tuple[list[str], float]:
     from transformers import pipeline
 
     classify = pipeline(
-        "zero-shot-image-classification", str(folder),
-        dtype=torch.float32, device=-1,
-    )  # fmt: skip
+        "zero-shot-image-classification", str(folder), dtype=torch.float32, device=-1
+    )
 
     def work():
         rows = [
-            classify(
-                str(path),
-                candidate_labels=captions,
-                hypothesis_template="{}",
-            )
+            classify(str(path), candidate_labels=captions, hypothesis_template="{}")
             for path in paths
         ]
         return [row[0]["label"] for row in rows]
@@ -178,9 +172,7 @@ def compare(args: argparse.Namespace, folder: Path) -> bool:
     for _ in range(args.rounds):
         times["bare"].append(timed(bare, clip, *inputs)[1])
         for precision in precisions:
-            found[precision], seconds = timed(
-                ours, clip, paths, captions, precision
-            )
+            found[precision], seconds = timed(ours, clip, paths, captions, precision)
             times[precision].append(seconds)
 
     table = Table(wanted)
@@ -190,9 +182,12 @@ def compare(args: argparse.Namespace, folder: Path) -> bool:
             a / b for a, b in zip(times[precision], times["bare"], strict=True)
         )
         table.row(
-            f"ours, {precision}", median(times[precision]), ratio,
-            texts_of(found[precision]), "ratio to bare",
-        )  # fmt: skip
+            f"ours, {precision}",
+            median(times[precision]),
+            ratio,
+            texts_of(found[precision]),
+            "ratio to bare",
+        )
     if "bf16" not in precisions:
         print("ours, bf16: this processor has no fast bfloat16")
     order = [captions.index(text) for text in by_length]
@@ -229,9 +224,7 @@ def compare_shipped() -> bool:
     rough = ours(clip, paths, captions, "bf16")
     gaps = [
         exact.scores[i, j].item() - exact.scores[i, k].item()
-        for i, (j, k) in enumerate(
-            zip(exact.chosen, rough.chosen, strict=True)
-        )
+        for i, (j, k) in enumerate(zip(exact.chosen, rough.chosen, strict=True))
         if j != k
     ]
     same = len(paths) - len(gaps)
@@ -246,8 +239,7 @@ def compare_shipped() -> bool:
 def main() -> int:
     """Print the table: 0 if all ways chose the same captions, else 1."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, default, help in (
         ("threads", torch.get_num_threads(), "of the model"),
@@ -258,9 +250,12 @@ def main() -> int:
         ("loop-pictures", 1, "that the loop is measured on"),
     ):
         parser.add_argument(
-            f"--{name}", type=int, default=default, metavar="N",
+            f"--{name}",
+            type=int,
+            default=default,
+            metavar="N",
             help=f"{help} (default: {default})".strip(),
-        )  # fmt: skip
+        )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()

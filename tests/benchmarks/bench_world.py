@@ -29,8 +29,7 @@ IMPORTS = {
     "import vlmtutor": ("", "import vlmtutor"),
     "first scene": (
         "",
-        "from vlmtutor.world import StickerWorld\n"
-        "StickerWorld(96).scene(0).array",
+        "from vlmtutor.world import StickerWorld\nStickerWorld(96).scene(0).array",
     ),
     "load_clip(), torch is in": (
         "import torch",
@@ -77,13 +76,8 @@ def drawing() -> dict[str, tuple[float, float]]:
     kinds: dict[str, Callable[[], Callable[[], None]]] = {
         "scenes, glyphs cached": lambda: draw(known),
         "with boxes, masks, caption": lambda: everything,
-        "new scenes, after 9,000": lambda: draw(
-            seeds("train", SCENES, next(fresh))
-        ),
-        **{
-            f"domain {d}": lambda d=d: draw(known, domain=d)
-            for d in DOMAINS[1:]
-        },
+        "new scenes, after 9,000": lambda: draw(seeds("train", SCENES, next(fresh))),
+        **{f"domain {d}": lambda d=d: draw(known, domain=d) for d in DOMAINS[1:]},
     }
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
     ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -112,8 +106,10 @@ def loading(runs: int = 3) -> dict[str, float]:
         for _ in range(runs):
             done = subprocess.run(
                 [sys.executable, "-c", script],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             times.append(float(done.stdout.split()[-1]))
         found[what] = min(times)
     return found

@@ -8,9 +8,14 @@ from pathlib import Path
 
 # Debian's package first; then what people and CI machines have.
 NAMES = (
-    "chromium", "google-chrome", "google-chrome-stable", "chromium-browser",
-    "chrome", "msedge", "microsoft-edge",
-)  # fmt: skip
+    "chromium",
+    "google-chrome",
+    "google-chrome-stable",
+    "chromium-browser",
+    "chrome",
+    "msedge",
+    "microsoft-edge",
+)
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -23,10 +28,15 @@ PLACES = (
 
 # A headless browser in a container, as root, that talks to nobody.
 ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--no-default-browser-check",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+)
 
 HELP = (
     "No Chromium, Chrome or Edge was found. On Debian and Ubuntu: "

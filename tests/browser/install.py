@@ -28,8 +28,10 @@ def install() -> None:
     subprocess.run([*quiet, "update"], env=env, check=False)
     subprocess.run(
         [*quiet, "install", "-y", "--no-install-recommends", "chromium"],
-        env=env, check=False, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=env,
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def main() -> int:

@@ -23,9 +23,7 @@ SETTINGS = {
     "apputils-extension/notification.jupyterlab-settings": (
         '{"fetchNews": "false", "checkForUpdates": false}'
     ),
-    "notebook-extension/tracker.jupyterlab-settings": (
-        '{"windowingMode": "none"}'
-    ),
+    "notebook-extension/tracker.jupyterlab-settings": ('{"windowingMode": "none"}'),
 }
 
 
@@ -66,22 +64,30 @@ def running_lab(folder: Path, home: Path) -> Iterator[Lab]:
         port = probe.getsockname()[1]
     lab = Lab(folder, f"http://127.0.0.1:{port}", secrets.token_hex(16))
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-        f"--ServerApp.root_dir={folder}", f"--ServerApp.port={port}",
-        "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={lab.token}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # fmt: skip
+    ]
     places = ("CONFIG", "DATA", "RUNTIME")
     env = os.environ | {
         **{f"JUPYTER_{p}_DIR": str(home / p.lower()) for p in places},
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
-        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1",
-    }  # fmt: skip
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUTF8": "1",
+    }
     for name, text in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / name
         file.parent.mkdir(parents=True, exist_ok=True)

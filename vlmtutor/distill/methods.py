@@ -73,10 +73,7 @@ class Segmenter(Protocol):
     trained: int
 
     def scores(
-        self,
-        pictures: DensePictures,
-        names: list[str],
-        seen: Tensor | None = None,
+        self, pictures: DensePictures, names: list[str], seen: Tensor | None = None
     ) -> Tensor:
         """[N, len(names) + 1, S, S], the last is the background.
 

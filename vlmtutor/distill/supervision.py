@@ -51,9 +51,7 @@ class DensePictures:
     def __init__(self, clip, images: np.ndarray | Tensor):
         images = torch.as_tensor(images)
         if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                f"images are uint8 [N, S, S, 3], not {list(images.shape)}"
-            )
+            raise ValueError(f"images are uint8 [N, S, S, 3], not {list(images.shape)}")
         self.clip, self.images = clip, images
 
     def __len__(self) -> int:
@@ -141,10 +139,12 @@ class DensePictures:
         """Hidden state ``layer``: [N, 1 + T, W]; the class token is first."""
         if layer not in self._hidden:
             with torch.no_grad():
-                self._hidden[layer] = torch.cat([
-                    hidden_states(self.clip, pixels)[layer].half()
-                    for pixels in self.pixel_values.split(BATCH)
-                ])  # fmt: skip
+                self._hidden[layer] = torch.cat(
+                    [
+                        hidden_states(self.clip, pixels)[layer].half()
+                        for pixels in self.pixel_values.split(BATCH)
+                    ]
+                )
         return self._hidden[layer].float()
 
     def _from_last(self, function) -> Tensor:
@@ -152,9 +152,9 @@ class DensePictures:
         block = vision_blocks(self.clip)[-1]
         states = self._hidden[taps(self.clip)[-1]]
         with torch.no_grad():
-            return torch.cat([
-                function(block, part.float()) for part in states.split(BATCH)
-            ])  # fmt: skip
+            return torch.cat(
+                [function(block, part.float()) for part in states.split(BATCH)]
+            )
 
     @functools.cached_property
     def patch_tokens(self) -> Tensor:
@@ -175,19 +175,26 @@ class DensePictures:
         with torch.no_grad():
             for pixels in self.pixel_values.split(BATCH):
                 states = hidden_states(self.clip, pixels)[:-1]
-                parts.append(torch.stack([
-                    attention_weights(b, x).mean(1).half()
-                    for b, x in zip(blocks, states, strict=True)
-                ], 1))  # fmt: skip
+                parts.append(
+                    torch.stack(
+                        [
+                            attention_weights(b, x).mean(1).half()
+                            for b, x in zip(blocks, states, strict=True)
+                        ],
+                        1,
+                    )
+                )
         return torch.cat(parts)
 
     @functools.cached_property
     def shifted(self) -> Tensor:
         """Value-path patches on a grid twice as fine: [N, 4 T, D]."""
-        return torch.cat([
-            shifted_features(self.clip, pixels)
-            for pixels in self.pixel_values.split(BATCH)
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                shifted_features(self.clip, pixels)
+                for pixels in self.pixel_values.split(BATCH)
+            ]
+        )
 
 
 def _cat(parts: list[Tensor]) -> Tensor:
@@ -285,9 +292,7 @@ class Masked:
         return Regions(self.pictures, self.regions)
 
     def tagged(self) -> Tagged:
-        return Tagged(
-            self.pictures, tags_of(self.labels, len(self.names)), self.names
-        )
+        return Tagged(self.pictures, tags_of(self.labels, len(self.names)), self.names)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,7 @@ from pathlib import Path
 
 from .. import stored
 from ..distill import METHODS, get_method
-from ..distill.bench.gates import (
-    GateClosed,
-    check_gates,
-    check_types,
-    measure,
-)
+from ..distill.bench.gates import GateClosed, check_gates, check_types, measure
 from ..distill.bench.protocol import Bench, Protocol
 from ..distill.bench.references import run_references
 from ..distill.bench.score import Result, bootstrap_difference, pool
@@ -59,26 +54,26 @@ def weigh(runs: Sequence[Sequence[Check]]) -> list[dict]:
         first: Check = same[0]
         if any(check.sentence != first.sentence for check in same):
             raise ValueError("checks must come in the same order each time")
-        one = [
-            bootstrap_difference(c.better, c.worse, c.score).value
-            for c in same
-        ]
+        one = [bootstrap_difference(c.better, c.worse, c.score).value for c in same]
         better, worse = (
-            pool(side) if isinstance(side[0], Result)
+            pool(side)
+            if isinstance(side[0], Result)
             else [v for part in side for v in part]
             for side in ([c.better for c in same], [c.worse for c in same])
-        )  # fmt: skip
+        )
         found = bootstrap_difference(better, worse, first.score)
-        verdicts.append({
-            "claim": first.sentence,
-            "score": first.score if isinstance(better, Result) else "value",
-            "verdict": found.verdict(first.at_least),
-            "at_least": first.at_least,
-            "difference": round(found.value, 4),
-            "low": round(found.low, 4),
-            "high": round(found.high, 4),
-            "by_seed": [round(v, 4) for v in one],
-        })  # fmt: skip
+        verdicts.append(
+            {
+                "claim": first.sentence,
+                "score": first.score if isinstance(better, Result) else "value",
+                "verdict": found.verdict(first.at_least),
+                "at_least": first.at_least,
+                "difference": round(found.value, 4),
+                "low": round(found.low, 4),
+                "high": round(found.high, 4),
+                "by_seed": [round(v, 4) for v in one],
+            }
+        )
     return verdicts
 
 
@@ -86,14 +81,18 @@ def describe(info: Info, knobs: dict) -> dict:
     """The fixed part of a row."""
     kinds = info.needs if isinstance(info.needs, tuple) else (info.needs,)
     return {
-        "method": info.name, "arxiv": info.arxiv, "year": info.year,
+        "method": info.name,
+        "arxiv": info.arxiv,
+        "year": info.year,
         "table": info.table,
         "needs": " + ".join(kind.__name__ for kind in kinds),
-        "frozen": info.frozen, "tuned": info.tuned,
-        "simplified": info.simplified, "image_labels": info.labels,
+        "frozen": info.frozen,
+        "tuned": info.tuned,
+        "simplified": info.simplified,
+        "image_labels": info.labels,
         "told_which_are_novel": info.split,
         "knobs": {k: str(v) for k, v in knobs.items()},
-    }  # fmt: skip
+    }
 
 
 def run_method(
@@ -132,12 +131,11 @@ def run_method(
         )
     return {
         "rows": [
-            {**describe(info, chosen.get(info.name, {})),
-             "runs": rows[info.name]}
+            {**describe(info, chosen.get(info.name, {})), "runs": rows[info.name]}
             for info in module.ROWS
         ],
         "checks": verdicts,
-    }  # fmt: skip
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,9 +144,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=known)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument(
-        "--check-seeds", nargs="+", type=int, default=None,
+        "--check-seeds",
+        nargs="+",
+        type=int,
+        default=None,
         help="seeds of the checks, whose fits take longest; default: all",
-    )  # fmt: skip
+    )
     parser.add_argument("--model", help="folder or hub id")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
@@ -168,8 +169,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         modules = {name: get_method(name) for name in names}
         clip = load_clip(args.model)
-    except (KeyError, ImportError, OSError, ValueError,
-            ModelNotFound) as error:  # fmt: skip
+    except (KeyError, ImportError, OSError, ValueError, ModelNotFound) as error:
         print(f"[FAIL] {error}", file=sys.stderr)
         return 1
     make = Protocol.small if args.small else Protocol
@@ -191,9 +191,7 @@ def run(args: argparse.Namespace) -> int:
         chosen = notes["methods"].get(name, {}).get("chosen", {})
         if args.tune:
             chosen = choose(module, Bench(clip, make(TUNING_SEED).pseudo()))
-        found = run_method(
-            module, benches, chosen, check_seeds=args.check_seeds
-        )
+        found = run_method(module, benches, chosen, check_seeds=args.check_seeds)
         found["chosen"] = chosen
         found["seconds"] = round(time.perf_counter() - started)
         notes["methods"][name] = found
@@ -222,10 +220,12 @@ def run_gates(benches: Sequence[Bench], strict: bool, say=print) -> list:
         if name != "seed":
             say(f"  {name}: {spread(all_figures, name)}")
     if strict:
-        check_gates({
-            name: statistics.mean(figures[name] for figures in all_figures)
-            for name in all_figures[0]
-        })  # fmt: skip
+        check_gates(
+            {
+                name: statistics.mean(figures[name] for figures in all_figures)
+                for name in all_figures[0]
+            }
+        )
     return all_figures
 
 
@@ -242,10 +242,7 @@ def previous(out: Path | None, clip, args) -> dict:
     }
     empty = {**heading, "gates": [], "references": [], "methods": {}}
     try:
-        notes = (
-            stored.load(FILE) if out is None
-            else json.loads(out.read_text("utf-8"))
-        )  # fmt: skip
+        notes = stored.load(FILE) if out is None else json.loads(out.read_text("utf-8"))
     except FileNotFoundError:
         return empty
     if all(notes.get(k) == heading[k] for k in ("model", "seeds", "small")):

@@ -167,9 +167,7 @@ def binding(clip, e: Evaluation) -> dict[str, float]:
         a, b = layout.placements
         return _two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
 
-    discs = e.scenes(
-        n=500, offset=300_000, n_stickers=2, keep=coloured, discs=1.0
-    )
+    discs = e.scenes(n=500, offset=300_000, n_stickers=2, keep=coloured, discs=1.0)
     sides = e.scenes(n=500, offset=400_000, n_stickers=2, keep=side_by_side)
     return {
         "binding_colours": _choice(clip, discs, Layout.swap_colours),
@@ -184,9 +182,7 @@ def meme_recall(clip, e: Evaluation) -> dict[str, float]:
     start = e.seed * SEED_STRIDE + 500_000
     pictures = [
         world.scene(seed, n=1, categories=[c.name]).image
-        for seed, c in zip(
-            seeds(e.split, len(table), start), table, strict=True
-        )
+        for seed, c in zip(seeds(e.split, len(table), start), table, strict=True)
     ]
     images = clip.encode_images(pictures)
     lines = [line for c in table for line in c.held_out_memes]
@@ -223,15 +219,11 @@ def crops(clip, e: Evaluation) -> dict[str, float]:
     names, base = _dense_names()
     scenes = e.scenes(n=500, offset=600_000, n_stickers=2, categories=names)
     weights = _classifier(clip, names)
-    truth = torch.tensor(
-        [names.index(o.name) for s in scenes for o in s.objects]
-    )
+    truth = torch.tensor([names.index(o.name) for s in scenes for o in s.objects])
     figures = {}
     for factor, label in ((1.0, "box"), (1.5, "box_x1.5")):
         images = [
-            square_crop(s.image, o.box, factor)
-            for s in scenes
-            for o in s.objects
+            square_crop(s.image, o.box, factor) for s in scenes for o in s.objects
         ]
         hit = (clip.encode_images(images) @ weights.T).argmax(-1) == truth
         figures[f"crop_{label}_base"] = _share(hit[base[truth]])
@@ -278,10 +270,7 @@ def dense(clip, e: Evaluation) -> dict[str, float]:
         bg = _upsampled(feature, places, e.size).max(0, keepdim=True).values
         predicted = torch.cat([scores, bg]).argmax(0)
         _count(everything, truth.flatten(), predicted.flatten())
-    return {
-        "miou_stickers": _miou(stickers),
-        "miou_scene": _miou(everything),
-    }
+    return {"miou_stickers": _miou(stickers), "miou_scene": _miou(everything)}
 
 
 def _label_map(scene: Scene, names: list[str]) -> Tensor:
@@ -327,10 +316,7 @@ def local_naming(clip, e: Evaluation) -> dict[str, float]:
         of_two += int((pair[on] == truth).sum())
         of_all += int((best[on] == truth).sum())
         pixels += int(on.sum())
-    return {
-        "local_of_two": of_two / pixels,
-        "local_of_all": of_all / pixels,
-    }
+    return {"local_of_two": of_two / pixels, "local_of_all": of_all / pixels}
 
 
 def domains(clip, e: Evaluation) -> dict[str, float]:
@@ -351,14 +337,11 @@ def evaluate(clip, e: Evaluation) -> dict[str, float]:
     return figures
 
 
-def evaluate_seeds(
-    clip, n: int = 1000, split: str = "test"
-) -> dict[str, dict]:
+def evaluate_seeds(clip, n: int = 1000, split: str = "test") -> dict[str, dict]:
     """Mean, minimum and maximum of every figure over three seeds."""
     clip = _Remembering(clip)
     runs = [
-        evaluate(clip, Evaluation(split=split, seed=seed, n=n))
-        for seed in range(3)
+        evaluate(clip, Evaluation(split=split, seed=seed, n=n)) for seed in range(3)
     ]
     return {
         name: {

@@ -39,10 +39,7 @@ ROWS: dict[str, dict] = {
     "patches of 16 px": {"patch_size": 16},
     "text 128 wide, 2 layers": {"text_width": 128, "text_layers": 2},
     "no memes or descriptions": {"meme_share": 0.0, "description_share": 0.0},
-    "half memes and descriptions": {
-        "meme_share": 0.4,
-        "description_share": 0.3,
-    },
+    "half memes and descriptions": {"meme_share": 0.4, "description_share": 0.3},
     "no weight average": {"average": 0.0},
     "fp32": {"bf16": False},
     "96 px from the start": {"first_size": 96},
@@ -52,9 +49,7 @@ ROWS: dict[str, dict] = {
 
 def try_row(name: str, changes: dict, folder: Path) -> dict:
     """Train one row and write its model."""
-    base = PretrainConfig(
-        every_category=4, final_share=0.0, warmup=50, average=0.99
-    )
+    base = PretrainConfig(every_category=4, final_share=0.0, warmup=50, average=0.99)
     config = replace(base, **changes)
     config = replace(config, steps=SCENES // config.batch_size)
     training = Pretraining(folder / name.replace(" ", "-"), config)

@@ -22,18 +22,9 @@ from torch import Tensor
 
 from .. import stored
 from ..distill.student.exam import Exam, milliseconds
-from ..distill.student.lessons import (
-    CACHE,
-    Lessons,
-    lesson_scenes,
-    train,
-)
+from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
 from ..distill.student.prune import fewer_neurons
-from ..distill.student.small_clip import (
-    save_clip,
-    small_clip,
-    tower_parameters,
-)
+from ..distill.student.small_clip import save_clip, small_clip, tower_parameters
 from ..models.clip import Clip
 from ..models.hub import load_clip
 from ..naming import text_classifier
@@ -68,10 +59,7 @@ def new_student(lessons: Lessons, inherit: bool = True, seed: int = 0) -> Clip:
 def mean_and_range(marks: Sequence[dict]) -> dict:
     """Several exams' marks: {figure: [mean, least, most]}."""
     return {
-        key: [
-            round(float(f([m[key] for m in marks])), 4)
-            for f in (np.mean, min, max)
-        ]
+        key: [round(float(f([m[key] for m in marks])), 4) for f in (np.mean, min, max)]
         for key in marks[0]
     }
 
@@ -84,11 +72,15 @@ def table(clips: dict[str, Clip], names: Tensor, lines: Tensor) -> list[dict]:
     rows = []
     for k, (name, clip) in enumerate(clips.items()):
         marks = [exam.mark(clip, names, lines) for exam in exams]
-        rows.append({
-            "name": name, **mean_and_range(marks),
-            "tower_parameters": tower_parameters(clip),
-            "ms_alone": round(alone[k], 2), "ms_of_16": round(many[k], 2),
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                **mean_and_range(marks),
+                "tower_parameters": tower_parameters(clip),
+                "ms_alone": round(alone[k], 2),
+                "ms_of_16": round(many[k], 2),
+            }
+        )
     return rows
 
 
@@ -108,28 +100,43 @@ def compare(
         for seed in seeds:
             student = new_student(lessons, inherit, seed)
             history = train(
-                student, lessons, names, weights, steps, lr=lr, seed=seed,
-                bf16=True, progress=False,
-            )  # fmt: skip
+                student,
+                lessons,
+                names,
+                weights,
+                steps,
+                lr=lr,
+                seed=seed,
+                bf16=True,
+                progress=False,
+            )
             marks = exam.mark(student, names, lines)
             marks = {key: round(value, 3) for key, value in marks.items()}
-            rows.append({
-                "arm": name, "seed": seed, **marks,
-                "ms_a_picture": round(1000 / history.items_per_second, 1),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "arm": name,
+                    "seed": seed,
+                    **marks,
+                    "ms_a_picture": round(1000 / history.items_per_second, 1),
+                }
+            )
             say(str(rows[-1]))
     return rows
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.experiments.student", description=__doc__,
+        prog="python -m vlmtutor.experiments.student",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "parts", nargs="*", default=[], metavar="PART",
+        "parts",
+        nargs="*",
+        default=[],
+        metavar="PART",
         help="lessons, student, figures, losses (all by default)",
-    )  # fmt: skip
+    )
     parser.add_argument("--scenes", type=int, default=16_000)
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--arm-steps", type=int, default=80)
@@ -176,17 +183,32 @@ def main(argv: list[str] | None = None) -> int:
 
         begun = time.perf_counter()
         train(
-            student, lessons, names, SHIPPED, args.steps, lr=args.lr,
-            optimizer=args.optimizer, bf16=True, evaluate=look, every=400,
+            student,
+            lessons,
+            names,
+            SHIPPED,
+            args.steps,
+            lr=args.lr,
+            optimizer=args.optimizer,
+            bf16=True,
+            evaluate=look,
+            every=400,
             progress=False,
-        )  # fmt: skip
+        )
         minutes = (time.perf_counter() - begun) / 60
         say(f"{save_clip(student, args.out)} written")
-        keep("student", {
-            "steps": args.steps, "scenes": len(lessons.images), "batch": 32,
-            "lr": args.lr, "optimizer": args.optimizer,
-            "minutes": round(minutes, 1), **SHIPPED,
-        })  # fmt: skip
+        keep(
+            "student",
+            {
+                "steps": args.steps,
+                "scenes": len(lessons.images),
+                "batch": 32,
+                "lr": args.lr,
+                "optimizer": args.optimizer,
+                "minutes": round(minutes, 1),
+                **SHIPPED,
+            },
+        )
     if "figures" in parts:
         lines = [line for c in load_categories() for line in c.held_out_memes]
         clips = {"StickerCLIP": teacher, "student": load_clip(args.out)}
@@ -196,13 +218,15 @@ def main(argv: list[str] | None = None) -> int:
         keep("table", rows)
     if "losses" in parts:
         notes["arms_setup"] = {
-            "scenes": args.scenes, "mirrored": True, "optimizer": "AdamW",
-            "lr": args.lr, "batch": 32, "steps": args.arm_steps,
+            "scenes": args.scenes,
+            "mirrored": True,
+            "optimizer": "AdamW",
+            "lr": args.lr,
+            "batch": 32,
+            "steps": args.arm_steps,
             "exam": "400 validation scenes",
-        }  # fmt: skip
-        arms = compare(
-            lessons, names, args.arm_steps, args.arm_seeds, say, args.lr
-        )
+        }
+        arms = compare(lessons, names, args.arm_steps, args.arm_seeds, say, args.lr)
         keep("arms", arms)
     return 0
 

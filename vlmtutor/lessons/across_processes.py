@@ -96,10 +96,15 @@ def compare(batch: dict[str, Tensor], seed: int = 0) -> list[dict]:
     if pairs % size:
         raise ValueError(f"{pairs} pairs do not fill {size} processes alike")
     config = FrameworkConfig(
-        int(batch["input_ids"].max()) + 1, text_length=length,
-        image_size=batch["pixel_values"].shape[-1], width=64, image_layers=2,
-        text_layers=1, embed_dim=64, seed=seed,
-    )  # fmt: skip
+        int(batch["input_ids"].max()) + 1,
+        text_length=length,
+        image_size=batch["pixel_values"].shape[-1],
+        width=64,
+        image_layers=2,
+        text_layers=1,
+        embed_dim=64,
+        seed=seed,
+    )
     own = {key: x.chunk(size)[dist.get_rank()] for key, x in batch.items()}
     rows = []
     for name, (of_one, of_many) in WAYS.items():
@@ -110,21 +115,22 @@ def compare(batch: dict[str, Tensor], seed: int = 0) -> list[dict]:
         share, many = gradient(shared, own)
         dist.all_reduce(share)
         loss, one = gradient(Trained(config, pairs, of_one), batch)
-        rows.append({
-            "way": name,
-            "loss": (share / size).item(),
-            "loss of one process": loss.item(),
-            "largest gradient": one.abs().max().item(),
-            "largest difference": (many - one).abs().max().item(),
-            "cosine": torch.cosine_similarity(many, one, dim=0).item(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "way": name,
+                "loss": (share / size).item(),
+                "loss of one process": loss.item(),
+                "largest gradient": one.abs().max().item(),
+                "largest difference": (many - one).abs().max().item(),
+                "cosine": torch.cosine_similarity(many, one, dim=0).item(),
+            }
+        )
     return rows
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch", type=Path, metavar="FILE")
     parser.add_argument("--pairs", type=int, default=12)
@@ -135,10 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     local = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if local:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", local)
-    batch = (
-        load_file(args.batch) if args.batch
-        else random_batch(args.pairs, args.seed)
-    )  # fmt: skip
+    batch = load_file(args.batch) if args.batch else random_batch(args.pairs, args.seed)
     dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
     try:
         rows = compare(batch, args.seed)

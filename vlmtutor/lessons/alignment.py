@@ -24,11 +24,7 @@ from ..models.frameworks import TwoLeg
 from ..models.words import to_ids
 from ..objectives.alignment import multi_positive_loss, phrase_scores
 from ..objectives.contrastive import clip_loss
-from ..objectives.grounding import (
-    grounding_loss,
-    pool_regions,
-    region_word_logits,
-)
+from ..objectives.grounding import grounding_loss, pool_regions, region_word_logits
 from ..objectives.matching import match_in_batch
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
@@ -60,11 +56,16 @@ class Data:
 
 def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
     """``n`` training scenes and ``n_test`` others; seeds never meet."""
-    scenes = {"categories": NAMES, "caption": bare_caption, "discs": 0.0,
-              "repeats": 0.0}  # fmt: skip
+    scenes = {
+        "categories": NAMES,
+        "caption": bare_caption,
+        "discs": 0.0,
+        "repeats": 0.0,
+    }
     train = scene_pairs(n, "train", seed * n, stickers=(1, 2), **scenes)
-    test = scene_pairs(n_test, "test", seed * n_test, stickers=2,
-                       tokenizer=train.tokenizer, **scenes)  # fmt: skip
+    test = scene_pairs(
+        n_test, "test", seed * n_test, stickers=2, tokenizer=train.tokenizer, **scenes
+    )
     return Data(train, test, holds(train))
 
 
@@ -81,9 +82,7 @@ def new_model(data: Data, seed: int = 0, encoder: str = "cnn") -> TwoLeg:
     """
     words = len(data.train.tokenizer)
     model = TwoLeg(
-        FrameworkConfig(
-            words, text_length=16, seed=seed, image_encoder=encoder
-        )
+        FrameworkConfig(words, text_length=16, seed=seed, image_encoder=encoder)
     )
     model.generator = torch.Generator().manual_seed(seed)
     return model
@@ -108,15 +107,18 @@ def _contrast(model, batch, has):
     return loss, images, texts, same, model.scale() * e @ t.T
 
 
-def match(
-    model: TwoLeg, batch: Batch, has: Tensor, hard: bool
-) -> dict[str, Tensor]:
+def match(model: TwoLeg, batch: Batch, has: Tensor, hard: bool) -> dict[str, Tensor]:
     """CLIP's loss and the matching loss, with hard negatives or random."""
     loss, images, texts, same, logits = _contrast(model, batch, has)
     yes_or_no = match_in_batch(
-        model, images, texts, batch.input_ids, model.generator,
-        logits if hard else None, same,
-    )  # fmt: skip
+        model,
+        images,
+        texts,
+        batch.input_ids,
+        model.generator,
+        logits if hard else None,
+        same,
+    )
     return {"contrast": loss, "match": yes_or_no}
 
 
@@ -130,8 +132,7 @@ def train_matching(
             return contrast(model, batch, data.has)
         return match(model, batch, data.has, hard)
 
-    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed,
-               progress=False)  # fmt: skip
+    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed, progress=False)
 
 
 @dataclass
@@ -148,9 +149,7 @@ def look(model: TwoLeg, pixel_values: Tensor, input_ids: Tensor) -> Seen:
     """Both encoders, each input once."""
     images = model.image_tokens(pixel_values)
     texts = model.text_tokens(input_ids)
-    cosines = (
-        model.image_embeds(images) @ model.text_embeds(texts, input_ids).T
-    )
+    cosines = model.image_embeds(images) @ model.text_embeds(texts, input_ids).T
     return Seen(images, texts, input_ids, cosines)
 
 
@@ -162,10 +161,12 @@ def match_scores(model: TwoLeg, seen: Seen, rows: Tensor) -> Tensor:
     M, K = rows.shape
     texts = torch.arange(M).repeat_interleave(K)
     parts = zip(rows.flatten().split(512), texts.split(512), strict=True)
-    return torch.cat([
-        model.match_logits(seen.images[i], seen.texts[t], seen.input_ids[t])
-        for i, t in parts
-    ]).view(M, K)  # fmt: skip
+    return torch.cat(
+        [
+            model.match_logits(seen.images[i], seen.texts[t], seen.input_ids[t])
+            for i, t in parts
+        ]
+    ).view(M, K)
 
 
 def rerank(model: TwoLeg, seen: Seen, top: int = TOP) -> Tensor:
@@ -214,9 +215,7 @@ def score_matching(model: TwoLeg, data: Data, fused: bool = True) -> dict:
         }
         if fused:
             own = torch.arange(len(test))[:, None]
-            better = match_scores(model, seen, own) > match_scores(
-                model, false, own
-            )
+            better = match_scores(model, seen, own) > match_scores(model, false, own)
             found["reranked"] = recall_at_k(rerank(model, seen), right)
             found["fused choice"] = _share(better)
     return found
@@ -266,8 +265,7 @@ def train_grounding(
             return with_boxes(model, batch, data.train)
         return without_boxes(model, batch, data.has, ids)
 
-    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed,
-               progress=False)  # fmt: skip
+    return fit(model, loss, data.train, steps, BATCH, RATE, seed=seed, progress=False)
 
 
 def noun_tokens(pairs: Pairs) -> Tensor:
@@ -379,13 +377,18 @@ def run(steps: int, n: int = 8192, seed: int = 0, say=lambda t: None) -> dict:
             if hard is not None:
                 last = history.terms["match"][-20:]
                 row["match loss"] = round(sum(last) / len(last), 3)
-                ground(f"attention, {name}", encoder, model, attention_heat,
-                       seconds)  # fmt: skip
+                ground(f"attention, {name}", encoder, model, attention_heat, seconds)
             matching.append(row)
             say(str(row))
-    return {**stored.heading(), "steps": steps, "batch": BATCH, "scenes": n,
-            "seed": seed, "matching": matching,
-            "regions": regions}  # fmt: skip
+    return {
+        **stored.heading(),
+        "steps": steps,
+        "batch": BATCH,
+        "scenes": n,
+        "seed": seed,
+        "matching": matching,
+        "regions": regions,
+    }
 
 
 def _short(found: dict[str, float]) -> dict[str, float]:
@@ -394,9 +397,10 @@ def _short(found: dict[str, float]) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.lessons.alignment", description=__doc__,
+        prog="python -m vlmtutor.lessons.alignment",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the JSON")

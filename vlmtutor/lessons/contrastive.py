@@ -125,40 +125,53 @@ def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
     rng = random.Random(seed)
     scenes = {"categories": NAMES, "discs": 0.0}
     train = scene_pairs(
-        n, "train", seed * n, stickers=(1, 2), **scenes,
+        n,
+        "train",
+        seed * n,
+        stickers=(1, 2),
+        **scenes,
         caption=lambda layout: random_caption(rng, layout, WORDS),
-    )  # fmt: skip
+    )
     counts = torch.tensor([len(scene.objects) for scene in train.scenes])
     labelled = train.subset((counts == 1).nonzero()[:400, 0].tolist())
     train.labels[counts > 1] = -1
     ones, twos = (
-        scene_pairs(n_test, "test", (2 * seed + k) * n_test, stickers=k + 1,
-                    caption=bare_caption, tokenizer=train.tokenizer,
-                    repeats=0.0, **scenes)
+        scene_pairs(
+            n_test,
+            "test",
+            (2 * seed + k) * n_test,
+            stickers=k + 1,
+            caption=bare_caption,
+            tokenizer=train.tokenizer,
+            repeats=0.0,
+            **scenes,
+        )
         for k in (0, 1)
-    )  # fmt: skip
+    )
     return Data(train, labelled, ones, twos)
 
 
 def new_model(name: str, data: Data, seed: int = 0) -> Model:
     """An untrained model, with the start that its objective asks for."""
-    model = Model(
-        FrameworkConfig(len(data.train.tokenizer), text_length=40, seed=seed)
-    )
+    model = Model(FrameworkConfig(len(data.train.tokenizer), text_length=40, seed=seed))
     if name == "SigLIP":
         model.logit_scale.data.fill_(math.log(10))
     return model
 
 
-def train(
-    name: str, data: Data, steps: int, seed: int = 0
-) -> tuple[Model, History]:
+def train(name: str, data: Data, steps: int, seed: int = 0) -> tuple[Model, History]:
     """A model trained with one of OBJECTIVES, and how it went."""
     model = new_model(name, data, seed)
     history = fit(
-        model, OBJECTIVES[name], data.train, steps, BATCH, seed=seed,
-        name=name, progress=False,
-    )  # fmt: skip
+        model,
+        OBJECTIVES[name],
+        data.train,
+        steps,
+        BATCH,
+        seed=seed,
+        name=name,
+        progress=False,
+    )
     return model, history
 
 
@@ -194,9 +207,7 @@ def caption_recall(model: Model, twos: Pairs, by_token: bool) -> float:
 
     Any picture with the same two stickers is right.
     """
-    _, scores = similarities(
-        model, twos.pixel_values, twos.input_ids, by_token
-    )
+    _, scores = similarities(model, twos.pixel_values, twos.input_ids, by_token)
     sets = [{thing.name for thing in scene.objects} for scene in twos.scenes]
     right = torch.tensor([[a == b for b in sets] for a in sets])
     return recall_at_k(scores.T, right)
@@ -226,9 +237,8 @@ def probe(
 def probe_accuracy(model: Model, data: Data) -> float:
     """How many one-sticker scenes a probe of the pictures names."""
     scores = probe(
-        features(model, data.labelled), data.labelled.labels,
-        features(model, data.ones),
-    )  # fmt: skip
+        features(model, data.labelled), data.labelled.labels, features(model, data.ones)
+    )
     return accuracy(scores, data.ones.labels)
 
 
@@ -301,8 +311,14 @@ def run(
         seconds = round(history.seconds, 1)
         rows.append({"objective": name, "seconds": seconds, **found})
         say(str(rows[-1]))
-    return {**stored.heading(), "steps": steps, "batch": BATCH, "scenes": n,
-            "seed": seed, "rows": rows}  # fmt: skip
+    return {
+        **stored.heading(),
+        "steps": steps,
+        "batch": BATCH,
+        "scenes": n,
+        "seed": seed,
+        "rows": rows,
+    }
 
 
 def _short(found: dict[str, float]) -> dict[str, float]:
@@ -311,9 +327,10 @@ def _short(found: dict[str, float]) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.lessons.contrastive", description=__doc__,
+        prog="python -m vlmtutor.lessons.contrastive",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the JSON")
@@ -323,8 +340,10 @@ def main(argv: list[str] | None = None) -> int:
     start = time.perf_counter()
     notes = run(args.steps, seed=args.seed, say=print)
     notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    print(f"{stored.save(notes, '03_contrastive', args.out)} written after "
-          f"{notes['minutes']} minutes")  # fmt: skip
+    print(
+        f"{stored.save(notes, '03_contrastive', args.out)} written after "
+        f"{notes['minutes']} minutes"
+    )
     return 0
 
 

@@ -70,11 +70,15 @@ def random_scene(rng: random.Random, n: int) -> Layout:
             spots = [(y, x) for x, y in spots]
     placements = tuple(
         Placement(
-            find_category(name).index, x, y, rng.uniform(0.4, 0.5),
-            rng.random() < 0.5, colour,
+            find_category(name).index,
+            x,
+            y,
+            rng.uniform(0.4, 0.5),
+            rng.random() < 0.5,
+            colour,
         )
         for name, colour, (x, y) in zip(names, colours, spots, strict=True)
-    )  # fmt: skip
+    )
     return Layout(rng.choice(BACKGROUNDS), rng.randrange(VARIANTS), placements)
 
 
@@ -93,17 +97,15 @@ def caption(layout: Layout) -> Caption:
 
 
 def draw_pairs(
-    n: int, split: str = "train", seed: int = 0, stickers=(1, 2),
-    tokenizer=None,
-) -> Pairs:  # fmt: skip
+    n: int, split: str = "train", seed: int = 0, stickers=(1, 2), tokenizer=None
+) -> Pairs:
     """``n`` scenes with captions; numbers of ``stickers`` take turns.
 
     Half of the training scenes have one sticker: with them training gets
     going much sooner.  Splits and seeds share no random numbers.
     """
     rng = random.Random(f"{SPLIT_SEEDS[split]} {seed}")
-    layouts = [random_scene(rng, stickers[k % len(stickers)])
-               for k in range(n)]  # fmt: skip
+    layouts = [random_scene(rng, stickers[k % len(stickers)]) for k in range(n)]
     return layout_pairs(layouts, SIZE, caption, tokenizer, CATEGORIES)
 
 
@@ -146,9 +148,11 @@ def swapped_ids(pairs: Pairs, what: str) -> Tensor:
 def make(kind: type[Framework], tokenizer, seed: int = 0, **sizes):
     """A framework of the size that the comparison uses."""
     sizes = {
-        "image_encoder": "vit-conv", "width": WIDTH, "embed_dim": WIDTH,
+        "image_encoder": "vit-conv",
+        "width": WIDTH,
+        "embed_dim": WIDTH,
         "image_size": SIZE,
-    } | sizes  # fmt: skip
+    } | sizes
     layers = dict(LAYERS[kind])
     if sizes["image_encoder"] == "cnn":
         layers["image_layers"] = CNN_LAYERS
@@ -186,10 +190,15 @@ class ContrastAndMatch:
         return {
             "contrast": clip_loss(images, texts, model.scale(), same),
             "match": match_in_batch(
-                model, image_tokens[some], text_tokens[some], ids[some],
-                self.generator, logits[some, some], same[some, some],
+                model,
+                image_tokens[some],
+                text_tokens[some],
+                ids[some],
+                self.generator,
+                logits[some, some],
+                same[some, some],
             ),
-        }  # fmt: skip
+        }
 
 
 def loss_for(model: Framework, seed: int = 0):
@@ -231,13 +240,18 @@ class Plan:
     grid: int = 100
 
 
-def train(model: Framework, pairs: Pairs, steps: int, batch_size: int = 64,
-          seed: int = 0, **options) -> History:  # fmt: skip
+def train(
+    model: Framework,
+    pairs: Pairs,
+    steps: int,
+    batch_size: int = 64,
+    seed: int = 0,
+    **options,
+) -> History:
     """Train a framework by its own loss, in place."""
     return fit(
-        model, loss_for(model, seed), pairs, steps, batch_size, LR,
-        seed=seed, **options,
-    )  # fmt: skip
+        model, loss_for(model, seed), pairs, steps, batch_size, LR, seed=seed, **options
+    )
 
 
 def run(seed: int, plan: Plan) -> list[dict]:
@@ -252,9 +266,7 @@ def run(seed: int, plan: Plan) -> list[dict]:
         (OneTower, plan.steps),
     ):
         model = make(kind, pairs.tokenizer, seed)
-        history = train(
-            model, pairs, steps, plan.batch_size, seed, progress=False
-        )
+        history = train(model, pairs, steps, plan.batch_size, seed, progress=False)
         row = {
             "framework": kind.__name__,
             "steps": steps,
@@ -283,8 +295,7 @@ def mean_of(rows: list[dict], figure: str, **which) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, help="another file to write")

@@ -37,9 +37,7 @@ def make_data(n: int, n_test: int, seed: int = 0) -> tuple[Pairs, Pairs]:
     """Training and test pairs of one sticker on a disc; seeds never meet."""
     scenes = {"categories": NAMES, "stickers": 1, "discs": 1.0}
     train = scene_pairs(n, "train", seed * 20_000, **scenes)
-    test = scene_pairs(
-        n_test, "test", seed * 1000, tokenizer=train.tokenizer, **scenes
-    )
+    test = scene_pairs(n_test, "test", seed * 1000, tokenizer=train.tokenizer, **scenes)
     return train, test
 
 
@@ -103,9 +101,7 @@ def slots(caption: str) -> dict[str, str] | None:
     return {key: value or "" for key, value in found.groupdict().items()}
 
 
-def slots_right(
-    written: Iterable[str], truth: Iterable[str]
-) -> dict[str, float]:
+def slots_right(written: Iterable[str], truth: Iterable[str]) -> dict[str, float]:
     """The share of right slots, of right "all" four, and of "sentences".
 
     A text that is no sentence has no right slot.
@@ -143,9 +139,7 @@ def patch_errors(
     return (error * mask).sum(1) / mask.sum(1)
 
 
-def mean_of_the_rest(
-    pixel_values: Tensor, mask: Tensor, patch_size: int
-) -> Tensor:
+def mean_of_the_rest(pixel_values: Tensor, mask: Tensor, patch_size: int) -> Tensor:
     """The plainest painter: the mean colour of what is seen, everywhere.
 
     Patches [N, T, patch_size² · 3].

@@ -69,10 +69,9 @@ def make_data(n: int = SCENES, n_test: int = 600, seed: int = 0) -> Data:
     train = scene_pairs(n, "train", seed * 20_000, stickers=(1, 2), **scenes)
     scenes |= {"tokenizer": train.tokenizer, "repeats": 0.0}
     ones, twos = (
-        scene_pairs(n_test // k, "test", (2 * seed + k) * 1000, stickers=k,
-                    **scenes)
+        scene_pairs(n_test // k, "test", (2 * seed + k) * 1000, stickers=k, **scenes)
         for k in (1, 2)
-    )  # fmt: skip
+    )
     prompts = to_ids(train.tokenizer, [find_category(n).one for n in NAMES])
     return Data(train, ones, twos, prompts)
 
@@ -114,10 +113,16 @@ def shuffled(pairs: Pairs, share: float, seed: int = 0) -> tuple:
 def config(data: Data, seed: int = 0, causal: bool = False) -> FrameworkConfig:
     """The small two-tower of the lesson: a CNN and one layer for words."""
     return FrameworkConfig(
-        len(data.train.tokenizer), text_length=16, image_encoder="cnn",
-        width=64, image_layers=2, text_layers=1, embed_dim=64, causal=causal,
+        len(data.train.tokenizer),
+        text_length=16,
+        image_encoder="cnn",
+        width=64,
+        image_layers=2,
+        text_layers=1,
+        embed_dim=64,
+        causal=causal,
         seed=seed,
-    )  # fmt: skip
+    )
 
 
 def contrast(model: Framework, batch: Batch) -> Tensor:
@@ -152,17 +157,11 @@ class WithSecond:
             a, b = (self._view(model, batch) for _ in range(2))
             other = nt_xent(a, b)
         elif self.second == "captions":  # CoCa: twice the weight
-            other = 2 * caption_loss(
-                model.word_logits(images, words, ids), ids
-            )
+            other = 2 * caption_loss(model.word_logits(images, words, ids), ids)
         elif self.second == "masked words":
-            masked, labels = mask_words(
-                ids, self.vocabulary, self.generator, share=0.3
-            )
+            masked, labels = mask_words(ids, self.vocabulary, self.generator, share=0.3)
             read = model.text_tokens(masked)
-            other = masked_word_loss(
-                model.word_logits(images, read, masked), labels
-            )
+            other = masked_word_loss(model.word_logits(images, read, masked), labels)
         else:
             logits = model.scale() * image_embeds @ text_embeds.T
             other = match_in_batch(
@@ -206,8 +205,7 @@ def train(
 def names_right(model: Framework, data: Data) -> float:
     """Zero-shot: the share of unseen one-sticker scenes named among 30."""
     images = model.encode_images(data.ones.pixel_values)
-    return accuracy(images @ model.encode_texts(data.prompts).T,
-                    data.ones.labels)  # fmt: skip
+    return accuracy(images @ model.encode_texts(data.prompts).T, data.ones.labels)
 
 
 def recall(model: Framework, data: Data) -> float:
@@ -217,8 +215,7 @@ def recall(model: Framework, data: Data) -> float:
     """
     images = model.encode_images(data.twos.pixel_values)
     texts = model.encode_texts(data.twos.input_ids)
-    sets = [{thing.name for thing in scene.objects}
-            for scene in data.twos.scenes]  # fmt: skip
+    sets = [{thing.name for thing in scene.objects} for scene in data.twos.scenes]
     right = torch.tensor([[a == b for b in sets] for a in sets])
     return recall_at_k(texts @ images.T, right)
 
@@ -226,8 +223,10 @@ def recall(model: Framework, data: Data) -> float:
 def score(model: Framework, data: Data) -> dict[str, float]:
     """{"names", "recall"} on unseen scenes."""
     with evaluating(model):
-        return {"names": round(names_right(model, data), 3),
-                "recall": round(recall(model, data), 3)}  # fmt: skip
+        return {
+            "names": round(names_right(model, data), 3),
+            "recall": round(recall(model, data), 3),
+        }
 
 
 def pair_scores(model: Framework, pairs: Pairs) -> Tensor:
@@ -320,11 +319,16 @@ def noise_rows(data: Data, seed: int, common: Common) -> list[dict]:
         keep = best(judged, 1 - (share or DROPPED))
         again, _ = train(data, Part(dirty, keep), seed=seed)
         found = {"auc": round(auc(judged, ~wrong), 3)} if share else {}
-        rows.append({
-            "noise": share, "kept": round(len(keep) / len(dirty), 2),
-            "seed": seed, **score(again, data), **found,
-            "wrong kept": round(wrong[keep].float().mean().item(), 3),
-        })  # fmt: skip
+        rows.append(
+            {
+                "noise": share,
+                "kept": round(len(keep) / len(dirty), 2),
+                "seed": seed,
+                **score(again, data),
+                **found,
+                "wrong kept": round(wrong[keep].float().mean().item(), 3),
+            }
+        )
     return rows
 
 
@@ -336,8 +340,14 @@ def objective_rows(data: Data, seed: int, common: Common) -> list[dict]:
         if second:
             model, history = train(data, seed=seed, second=second)
             scores, seconds = score(model, data), history.seconds
-        rows.append({"second": second or "none", "seed": seed,
-                     "seconds": round(seconds, 1), **scores})  # fmt: skip
+        rows.append(
+            {
+                "second": second or "none",
+                "seed": seed,
+                "seconds": round(seconds, 1),
+                **scores,
+            }
+        )
     return rows
 
 
@@ -359,15 +369,22 @@ def run(seeds: tuple[int, ...] = (0, 1, 2), say=lambda text: None) -> dict:
             rows = sweep(data, seed, common)
             found[name] += rows
             say(f"{name}: {rows}")
-    return {**stored.heading(), "steps": STEPS, "batch size": BATCH,
-            "scenes": SCENES, "names": len(NAMES), **found}  # fmt: skip
+    return {
+        **stored.heading(),
+        "steps": STEPS,
+        "batch size": BATCH,
+        "scenes": SCENES,
+        "names": len(NAMES),
+        **found,
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.lessons.pretraining", description=__doc__,
+        prog="python -m vlmtutor.lessons.pretraining",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)

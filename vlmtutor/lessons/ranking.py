@@ -101,8 +101,7 @@ def prefers(
                 ids[rows],
             )
         return lambda rows: (
-            model.encode_images(pixel_values[rows])
-            * model.encode_texts(ids[rows])
+            model.encode_images(pixel_values[rows]) * model.encode_texts(ids[rows])
         ).sum(-1)
 
     rows = torch.arange(len(pixel_values))

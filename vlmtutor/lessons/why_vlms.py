@@ -93,10 +93,12 @@ def unlabelled(n: int, seed: int = 0) -> Tensor:
     """Pictures [n, 3, S, S] uint8 of the same kind; nobody named them."""
     world = StickerWorld(SIZE)
     start = UNLABELLED_START + seed * 100_000
-    return to_images([
-        world.scene(s, n=1, domain=DOMAIN, categories=CLASSES)
-        for s in seeds("train", n, start)
-    ])  # fmt: skip
+    return to_images(
+        [
+            world.scene(s, n=1, domain=DOMAIN, categories=CLASSES)
+            for s in seeds("train", n, start)
+        ]
+    )
 
 
 # Hand-made features
@@ -110,11 +112,12 @@ def hog_features(images: Tensor) -> np.ndarray:
     from skimage.feature import hog
 
     arrays = images.permute(0, 2, 3, 1).numpy()
-    return np.stack([
-        hog(array, pixels_per_cell=(8, 8), cells_per_block=(2, 2),
-            channel_axis=-1)
-        for array in arrays
-    ])  # fmt: skip
+    return np.stack(
+        [
+            hog(array, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+            for array in arrays
+        ]
+    )
 
 
 def hog_svm(train: Sample, test: Sample) -> float:
@@ -175,10 +178,17 @@ def supervised(
         return accuracy(predict(model, test), test.labels)
 
     return fit(
-        model, loss, [train.images, train.labels], steps, batch_size=64,
-        lr=lr, seed=seed, evaluate=look if test else None, every=every,
+        model,
+        loss,
+        [train.images, train.labels],
+        steps,
+        batch_size=64,
+        lr=lr,
+        seed=seed,
+        evaluate=look if test else None,
+        every=every,
         **options,
-    )  # fmt: skip
+    )
 
 
 def which_way_is_up(
@@ -207,9 +217,15 @@ def which_way_is_up(
         return F.cross_entropy(answer(encoder(turned)[:, 0]), turns)
 
     return fit(
-        nn.ModuleList([encoder, answer]), loss, images, steps,
-        batch_size=128, lr=lr, seed=seed, **options,
-    )  # fmt: skip
+        nn.ModuleList([encoder, answer]),
+        loss,
+        images,
+        steps,
+        batch_size=128,
+        lr=lr,
+        seed=seed,
+        **options,
+    )
 
 
 def two_views(
@@ -227,9 +243,7 @@ def two_views(
     """
     generator = torch.Generator().manual_seed(seed)
     with seeded(seed):
-        projection = nn.Sequential(
-            nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 64)
-        )
+        projection = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 64))
 
     def view(pixel_values):
         seen = crops(pixel_values, generator, least=0.5)
@@ -243,9 +257,15 @@ def two_views(
         return nt_xent(*embeds.chunk(2), temperature=0.2)
 
     return fit(
-        nn.ModuleList([encoder, projection]), loss, images, steps,
-        batch_size=128, lr=lr, seed=seed, **options,
-    )  # fmt: skip
+        nn.ModuleList([encoder, projection]),
+        loss,
+        images,
+        steps,
+        batch_size=128,
+        lr=lr,
+        seed=seed,
+        **options,
+    )
 
 
 def steps_to(history: History, goal: float) -> int | None:
@@ -275,9 +295,7 @@ def frozen_clip(clip, train: Sample, test: Sample, labels=LABELS) -> dict:
     seen.image_embeds  # noqa: B018 (computed once, for all parts)
     for k in labels:
         rows = train.rows(k)
-        probe = linear_probe.fit(
-            clip, seen[rows], train.labels[rows], names, C=PROBE_C
-        )
+        probe = linear_probe.fit(clip, seen[rows], train.labels[rows], names, C=PROBE_C)
         found[k] = accuracy(probe(asked), test.labels)
     return found
 
@@ -325,12 +343,12 @@ def run(seed: int, plan: Plan, clip) -> list[dict]:
         for k in plan.aside if few else plan.labels:
             model = copy.deepcopy(start)
             history = supervised(
-                model, train.first(k), plan.steps, test=test,
-                every=plan.every, **quiet,
-            )  # fmt: skip
+                model, train.first(k), plan.steps, test=test, every=plan.every, **quiet
+            )
             curve = [[s, round(v, 4)] for s, v in history.evaluations]
-            note(method, k, curve[-1][1], seconds=round(history.seconds, 1),
-                 curve=curve)  # fmt: skip
+            note(
+                method, k, curve[-1][1], seconds=round(history.seconds, 1), curve=curve
+            )
     return rows
 
 
@@ -345,8 +363,7 @@ def mean_accuracy(rows: list[dict], method: str) -> dict[int, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, help="another file to write")

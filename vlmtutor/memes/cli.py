@@ -12,39 +12,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("folder", help="folder with the pictures")
     parser.add_argument(
-        "--captions", required=True, metavar="FILE",
+        "--captions",
+        required=True,
+        metavar="FILE",
         help="text file, UTF-8, one caption a line; # starts a comment",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", required=True, metavar="DIR",
+        "--out",
+        required=True,
+        metavar="DIR",
         help="folder for the memes; made if it is not there",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--style", choices=STYLES, default="classic",
+        "--style",
+        choices=STYLES,
+        default="classic",
         help="where the words stand (default: classic, top and bottom)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--assign", choices=("best", "one_to_one"), default="best",
+        "--assign",
+        choices=("best", "one_to_one"),
+        default="best",
         help="the best caption for each picture, or none used twice",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--model", metavar="NAME",
+        "--model",
+        metavar="NAME",
         help="a model folder or hub name (default: the one in the package)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--upper", action="store_true", help="set the captions in capitals"
     )
     parser.add_argument(
-        "--font", metavar="FILE",
+        "--font",
+        metavar="FILE",
         help="font file, for scripts that the built-in fonts lack",
-    )  # fmt: skip
-    parser.add_argument(
-        "--precision", choices=("fp32", "bf16", "auto"), default="fp32",
-        help="bf16 is faster on processors that have it",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fresh", action="store_true", help="do everything again"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "auto"),
+        default="fp32",
+        help="bf16 is faster on processors that have it",
+    )
+    parser.add_argument("--fresh", action="store_true", help="do everything again")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -60,11 +70,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         clip = load_clip(args.model)
         report = caption_folder(
-            args.folder, args.captions, args.out, clip,
-            style=args.style, assign=args.assign, upper=args.upper,
-            font=args.font, precision=args.precision,
-            resume=not args.fresh, progress=not args.quiet,
-        )  # fmt: skip
+            args.folder,
+            args.captions,
+            args.out,
+            clip,
+            style=args.style,
+            assign=args.assign,
+            upper=args.upper,
+            font=args.font,
+            precision=args.precision,
+            resume=not args.fresh,
+            progress=not args.quiet,
+        )
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return 130

@@ -20,12 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..models.pictures import (
-    UnreadablePicture,
-    as_seen,
-    decode_picture,
-    read_bytes,
-)
+from ..models.pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
 from ..precision import FloatAttention, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity

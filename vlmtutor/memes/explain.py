@@ -63,9 +63,7 @@ def attention_gradients(
     # So that gradients flow even where all the weights are frozen.
     pixel_values = pixel_values.clone().requires_grad_()
     with torch.enable_grad(), _readable_attention(model):
-        output = model.vision_model(
-            pixel_values=pixel_values, output_attentions=True
-        )
+        output = model.vision_model(pixel_values=pixel_values, output_attentions=True)
         embeds = model.visual_projection(output.pooler_output)
         embeds = F.normalize(embeds, dim=-1)  # [1, D]
         cosine = (embeds * text_embeds.to(embeds)).sum()

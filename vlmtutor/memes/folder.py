@@ -81,9 +81,7 @@ def caption_folder(
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    cache = EmbeddingCache(
-        stored_embeddings(out) if resume else None, limit=IN_MEMORY
-    )
+    cache = EmbeddingCache(stored_embeddings(out) if resume else None, limit=IN_MEMORY)
     embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
 
@@ -93,15 +91,17 @@ def caption_folder(
     skipped += unreadable
     if not readable:
         image_embeds = text_embeds[:0]
-    matches = match_embeddings(
-        image_embeds, text_embeds, texts, assign, temperature
-    )
+    matches = match_embeddings(image_embeds, text_embeds, texts, assign, temperature)
     settings = {
         "model": str(getattr(clip, "name", "")),
-        "style": style, "assign": assign, "temperature": temperature,
-        "upper": upper, "font": None if font is None else str(font),
-        "precision": embedder.precision, "captions": len(texts),
-    }  # fmt: skip
+        "style": style,
+        "assign": assign,
+        "temperature": temperature,
+        "upper": upper,
+        "font": None if font is None else str(font),
+        "precision": embedder.precision,
+        "captions": len(texts),
+    }
     report = Report(Path(out), settings, skipped=skipped)
     drawing = {"style": style, "upper": upper, "font": font}
     _draw_all(report, box, readable, matches, drawing, resume, progress)
@@ -160,8 +160,11 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
     embeds = None  # one table: thousands of small tensors scatter the memory
     rows_of = tqdm(
         zip(files, stream, strict=True),
-        "looking", len(files), unit="picture", disable=not progress,
-    )  # fmt: skip
+        "looking",
+        len(files),
+        unit="picture",
+        disable=not progress,
+    )
     for path, row in rows_of:
         if isinstance(row, UnreadablePicture):
             skipped.append(Skipped(path.name, str(row)))
@@ -170,11 +173,7 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
                 embeds = torch.empty(len(files), len(row))
             embeds[len(readable)] = row
             readable.append(path)
-    return (
-        readable,
-        None if embeds is None else embeds[: len(readable)],
-        skipped,
-    )
+    return (readable, None if embeds is None else embeds[: len(readable)], skipped)
 
 
 def _draw_all(
@@ -195,18 +194,20 @@ def _draw_all(
             report.skipped.append(Skipped(path.name, reason))
             continue
         try:
-            made, written = _draw_one(
-                box, path, choice.caption, drawing, resume
-            )
+            made, written = _draw_one(box, path, choice.caption, drawing, resume)
         except UnreadablePicture as reason:
             report.skipped.append(Skipped(path.name, str(reason)))
             continue
         report.written += written
         others = tuple(matches.alternatives_of(i, ALTERNATIVES))
         meme = Meme(
-            path.name, made.name, choice.caption,
-            choice.score, choice.probability, others,
-        )  # fmt: skip
+            path.name,
+            made.name,
+            choice.caption,
+            choice.score,
+            choice.probability,
+            others,
+        )
         report.memes.append(meme)
 
 
@@ -250,11 +251,12 @@ def _draw_galleries(report: Report, box: Outbox) -> None:
         role, stem = f"gallery {number}", "gallery"
         stem += "" if number == 1 else f"-{number}"
         made, _ = box.write(
-            role, stem, ".png", key,
-            lambda part, paths=paths: gallery.draw_page(paths).save(
-                part, format="PNG"
-            ),
-        )  # fmt: skip
+            role,
+            stem,
+            ".png",
+            key,
+            lambda part, paths=paths: gallery.draw_page(paths).save(part, format="PNG"),
+        )
         report.galleries.append(made)
         wanted.add(role)
     for role in box.roles():  # pages that a longer run left behind
@@ -265,9 +267,12 @@ def _draw_galleries(report: Report, box: Outbox) -> None:
 def _write_report(report: Report, box: Outbox) -> None:
     text = report.to_json()
     report.path, _ = box.write(
-        "report", "report", ".json", _digest(text),
+        "report",
+        "report",
+        ".json",
+        _digest(text),
         lambda part: part.write_text(text, encoding="utf-8"),
-    )  # fmt: skip
+    )
 
 
 def _digest(*parts: object) -> str:

@@ -91,9 +91,7 @@ class Face:
 
     def __init__(self, path: str):
         self.path = path
-        left, top, right, bottom = self.font(REFERENCE).getbbox(
-            "Ágjpqy", anchor="ls"
-        )
+        left, top, right, bottom = self.font(REFERENCE).getbbox("Ágjpqy", anchor="ls")
         self.ascent = -top / REFERENCE
         self.descent = bottom / REFERENCE
         self.step = 0.94 * (self.ascent + self.descent)  # line to line
@@ -109,10 +107,11 @@ class Face:
 
     def _advance(self, text: str, size: int) -> float:
         return sum(
-            EMOJI_WIDTH * size if run.is_emoji
+            EMOJI_WIDTH * size
+            if run.is_emoji
             else self.font(size).getlength(_plain(run.text))
             for run in split_runs(text)
-        )  # fmt: skip
+        )
 
     def draw(
         self,
@@ -217,6 +216,11 @@ def choose_face(text: str, font: str | Path | None = None) -> Face:
 
 
 __all__ = [
-    "Face", "Run", "choose_face", "clean_text", "clusters",
-    "is_right_to_left", "split_runs",
-]  # fmt: skip
+    "Face",
+    "Run",
+    "choose_face",
+    "clean_text",
+    "clusters",
+    "is_right_to_left",
+    "split_runs",
+]

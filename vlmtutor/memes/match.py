@@ -107,9 +107,7 @@ def match(
     image_embeds = torch.stack(rows) if rows else text_embeds[:0]
     if temperature is None:
         temperature = 1 / float(clip.logit_scale)
-    return match_embeddings(
-        image_embeds, text_embeds, captions, assign, temperature
-    )
+    return match_embeddings(image_embeds, text_embeds, captions, assign, temperature)
 
 
 def match_embeddings(

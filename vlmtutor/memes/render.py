@@ -147,9 +147,7 @@ def _middle(text: str) -> int | None:
     return min(spaces, key=badness, default=None)
 
 
-def _ink(
-    text, face, box, largest, smallest, backward, outlined
-) -> Image.Image:
+def _ink(text, face, box, largest, smallest, backward, outlined) -> Image.Image:
     """The fitted text as a tight RGBA picture that is not above ``box``.
 
     Layout goes by the widths of the font; marks piled on a letter can reach
@@ -174,10 +172,7 @@ def _draw(block: Block, face: Face, backward, outlined) -> Image.Image:
     widest = max(face.width(line) for line in block.lines)
     pad = size + outline
     step = round(face.step * size)
-    canvas = (
-        round(widest * size) + 2 * pad,
-        len(block.lines) * step + 2 * pad,
-    )
+    canvas = (round(widest * size) + 2 * pad, len(block.lines) * step + 2 * pad)
     layer = Image.new("RGBA", canvas)
     # All outlines first, so that none covers a letter of the line above.
     passes = [("white", 0)] if outlined else [("black", 0)]

@@ -15,8 +15,7 @@ def printable(name: str) -> str:
     """A file name with what no terminal or JSON file can hold escaped."""
     name = name.encode("utf-8", "backslashreplace").decode()
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in name
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
     )
 
 

@@ -10,9 +10,15 @@ from .hub import (
 )
 
 __all__ = [
-    "DEFAULT_HUB_NAME", "Clip", "ImageSettings", "ModelNotFound", "download",
-    "download_size_mb", "is_cached", "load_clip",
-]  # fmt: skip
+    "DEFAULT_HUB_NAME",
+    "Clip",
+    "ImageSettings",
+    "ModelNotFound",
+    "download",
+    "download_size_mb",
+    "is_cached",
+    "load_clip",
+]
 
 
 def __getattr__(name: str):

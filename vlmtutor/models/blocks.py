@@ -55,9 +55,7 @@ class Attention(nn.Module):
         # same lesson then takes twice the steps.
         _draw(self.query, 1.5)
         _draw(self.key_value)
-        nn.init.normal_(
-            self.key_value.weight[:width].data, std=1.5 * width**-0.5
-        )
+        nn.init.normal_(self.key_value.weight[:width].data, std=1.5 * width**-0.5)
         _draw(self.out)
         self.watched, self.weights = False, None
 
@@ -138,13 +136,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks: [B, L, W] → [B, L, W]."""
 
-    def __init__(
-        self, width: int, layers: int, heads: int, cross: bool = False
-    ):
+    def __init__(self, width: int, layers: int, heads: int, cross: bool = False):
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Block(width, heads, cross) for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, cross) for _ in range(layers))
 
     def forward(
         self,

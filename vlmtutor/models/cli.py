@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .hub import (
-    DEFAULT_HUB_NAME,
-    ModelNotFound,
-    download,
-    download_size_mb,
-    is_cached,
-)
+from .hub import DEFAULT_HUB_NAME, ModelNotFound, download, download_size_mb, is_cached
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", default=DEFAULT_HUB_NAME,
+        "name",
+        nargs="?",
+        default=DEFAULT_HUB_NAME,
         help=f"a CLIP on the hub (default: {DEFAULT_HUB_NAME})",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

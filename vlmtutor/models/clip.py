@@ -176,9 +176,12 @@ class Clip:
         """Texts → input_ids and attention_mask [M, L], over-long ones cut."""
         limit = self.model.config.text_config.max_position_embeddings
         encoded = self.tokenizer(
-            _listed(texts, "texts"), padding=True, truncation=True,
-            max_length=limit, return_tensors="pt",
-        )  # fmt: skip
+            _listed(texts, "texts"),
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            return_tensors="pt",
+        )
         return dict(encoded)
 
     @torch.no_grad()
@@ -213,9 +216,7 @@ class Clip:
             embeds[rows] = _unit(output)
         return embeds
 
-    def patch_features(
-        self, pixel_values: Tensor, path: str = "value"
-    ) -> Tensor:
+    def patch_features(self, pixel_values: Tensor, path: str = "value") -> Tensor:
         """pixel_values [N, 3, H, W] → patches [N, h, w, D], L2-normalised.
 
         ``path="value"`` reads the last block as MaskCLIP does: attention is

@@ -38,9 +38,7 @@ def image_encoder(config: FrameworkConfig) -> VisionTransformer | ConvNet:
     """The picture's encoder that a configuration names."""
     kind = config.image_encoder
     if kind not in IMAGE_ENCODERS:
-        raise ValueError(
-            f"an image encoder is in {IMAGE_ENCODERS}, not {kind!r}"
-        )
+        raise ValueError(f"an image encoder is in {IMAGE_ENCODERS}, not {kind!r}")
     sizes = config.image_size, config.patch_size, config.width
     if kind == "cnn":
         return ConvNet(*sizes, config.image_layers)
@@ -51,6 +49,10 @@ def image_encoder(config: FrameworkConfig) -> VisionTransformer | ConvNet:
 def text_encoder(config: FrameworkConfig) -> TextTransformer:
     """The text's encoder that a configuration names."""
     return TextTransformer(
-        config.vocabulary, config.text_length, config.width,
-        config.text_layers, config.heads, config.causal,
-    )  # fmt: skip
+        config.vocabulary,
+        config.text_length,
+        config.width,
+        config.text_layers,
+        config.heads,
+        config.causal,
+    )

@@ -175,9 +175,13 @@ class OneTower(Framework):
         W = config.width
         # the picture's own transformer stays empty: it only reads patches
         self.image = VisionTransformer(
-            config.image_size, config.patch_size, W, 0, config.heads,
+            config.image_size,
+            config.patch_size,
+            W,
+            0,
+            config.heads,
             "conv" if config.image_encoder == "vit-conv" else "linear",
-        )  # fmt: skip
+        )
         self.text = TextTransformer(
             config.vocabulary, config.text_length, W, 0, config.heads
         )

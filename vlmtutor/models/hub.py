@@ -84,18 +84,12 @@ def _faults(folder: Path) -> list[str]:
             faults.append("config.json is no JSON object")
         else:
             if kind != "clip":
-                faults.append(
-                    f"config.json describes a {kind!r}, not a 'clip'"
-                )
-    if not has("model.safetensors") and not has(
-        "model.safetensors.index.json"
-    ):
+                faults.append(f"config.json describes a {kind!r}, not a 'clip'")
+    if not has("model.safetensors") and not has("model.safetensors.index.json"):
         faults.append(_pickle_note([file.name for file in folder.iterdir()]))
     if not has("tokenizer.json") and not has("vocab.json", "merges.txt"):
         faults.append("no tokenizer.json, nor vocab.json with merges.txt")
-    if not has("preprocessor_config.json") and not has(
-        "processor_config.json"
-    ):
+    if not has("preprocessor_config.json") and not has("processor_config.json"):
         faults.append("no preprocessor_config.json")
     return faults
 
@@ -104,9 +98,7 @@ def _snapshots(name: str) -> Iterator[Path]:
     """Folders of a hub model in the local cache, the pinned one first."""
     for revision in (PINNED.get(name), constants.DEFAULT_REVISION):
         if revision:
-            file = hf.try_to_load_from_cache(
-                name, "config.json", revision=revision
-            )
+            file = hf.try_to_load_from_cache(name, "config.json", revision=revision)
             if isinstance(file, (str, os.PathLike)):
                 yield Path(file).parent
 
@@ -145,9 +137,7 @@ def _hub_files(name: str, revision: str) -> list[str]:
 
     def ask() -> None:
         try:
-            info = hf.HfApi().model_info(
-                name, revision=revision, timeout=HUB_SECONDS
-            )
+            info = hf.HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
             answer["files"] = [file.rfilename for file in info.siblings or []]
         except Exception as error:  # handed on to the asking thread
             answer["error"] = error

@@ -27,9 +27,7 @@ def attention_weights(block, hidden: Tensor) -> Tensor:
     return (attn.scale * q @ k.transpose(-1, -2)).softmax(dim=-1)
 
 
-def run_block(
-    block, hidden: Tensor, attention: Tensor | None = None
-) -> Tensor:
+def run_block(block, hidden: Tensor, attention: Tensor | None = None) -> Tensor:
     """One block: hidden [N, T, W] → [N, T, W]; gradients flow.
 
     ``attention`` [N, heads, T, T] (or what broadcasts to it) replaces the
@@ -135,10 +133,13 @@ def shifted_features(clip, pixel_values: Tensor) -> Tensor:
     """
     quarter = clip.model.config.vision_config.patch_size // 4
     rows = [
-        torch.stack([
-            clip.patch_features(shift_pixels(pixel_values, dy, dx))
-            for dx in (-quarter, quarter)
-        ], 1)
+        torch.stack(
+            [
+                clip.patch_features(shift_pixels(pixel_values, dy, dx))
+                for dx in (-quarter, quarter)
+            ],
+            1,
+        )
         for dy in (-quarter, quarter)
-    ]  # fmt: skip
+    ]
     return interleave(torch.stack(rows, 1)).flatten(1, 2)

@@ -36,21 +36,14 @@ class MaskedAutoencoder(nn.Module):
         self.encoder, self.text = encoder, text
         with seeded(seed):
             self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
-            self.positions = nn.Parameter(
-                torch.randn_like(encoder.positions) * 0.02
-            )
+            self.positions = nn.Parameter(torch.randn_like(encoder.positions) * 0.02)
             self.inner = nn.Linear(width, width)
-            self.decoder = Transformer(
-                width, layers, heads, cross=text is not None
-            )
+            self.decoder = Transformer(width, layers, heads, cross=text is not None)
             self.norm = nn.LayerNorm(width)
             self.pixels = nn.Linear(width, 3 * patch_size**2)
 
     def forward(
-        self,
-        pixel_values: Tensor,
-        mask: Tensor,
-        input_ids: Tensor | None = None,
+        self, pixel_values: Tensor, mask: Tensor, input_ids: Tensor | None = None
     ) -> Tensor:
         """Guessed patches [B, T, patch_size² · 3].
 

@@ -109,9 +109,7 @@ def decode_picture(data: bytes) -> Image.Image:
     except Image.UnidentifiedImageError:
         raise UnreadablePicture("not a picture in a known format") from None
     except Image.DecompressionBombError:
-        raise UnreadablePicture(
-            f"too large: more than {MAX_PIXELS:,} pixels"
-        ) from None
+        raise UnreadablePicture(f"too large: more than {MAX_PIXELS:,} pixels") from None
     # Decoders meet damaged data with errors of any kind, from OSError to
     # struct.error; whatever it is, this file is not readable.
     except Exception as error:

@@ -16,9 +16,7 @@ from .blocks import Transformer
 def patch_grid(image_size: int, patch_size: int) -> int:
     """Patches along a side; ValueError if they do not fill the picture."""
     if image_size % patch_size or image_size < patch_size:
-        raise ValueError(
-            f"patches of {patch_size} px do not fill {image_size} px"
-        )
+        raise ValueError(f"patches of {patch_size} px do not fill {image_size} px")
     return image_size // patch_size
 
 
@@ -84,9 +82,7 @@ class VisionTransformer(nn.Module):
         if stem == "conv":
             self.patches = conv_stem(patch_size, width)
         elif stem == "linear":
-            self.patches = nn.Conv2d(
-                3, width, patch_size, patch_size, bias=False
-            )
+            self.patches = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         else:
             raise ValueError(f"a stem is 'linear' or 'conv', not {stem!r}")
         self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
@@ -103,9 +99,7 @@ class VisionTransformer(nn.Module):
         first = self.class_token.expand(len(patches), 1, -1)
         return torch.cat([first, patches], dim=1) + self.positions
 
-    def forward(
-        self, pixel_values: Tensor, keep: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, pixel_values: Tensor, keep: Tensor | None = None) -> Tensor:
         """``keep`` [B, K] reads only those patches: → [B, 1 + K, W]."""
         x = self.embed(pixel_values)
         if keep is not None:
@@ -141,9 +135,7 @@ class ConvNet(nn.Module):
     Its last map gives the patch tokens, their mean the picture's token.
     """
 
-    def __init__(
-        self, image_size: int, patch_size: int, width: int, layers: int
-    ):
+    def __init__(self, image_size: int, patch_size: int, width: int, layers: int):
         super().__init__()
         self.side = patch_grid(image_size, patch_size)
         self.stem = conv_stem(patch_size, width)

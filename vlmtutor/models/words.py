@@ -46,9 +46,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def to_ids(
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[str],
-    length: int | None = None,
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int | None = None
 ) -> Tensor:
     """Texts → input_ids [M, L], padded with 0 to the longest.
 

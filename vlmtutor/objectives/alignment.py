@@ -41,9 +41,7 @@ def multi_positive_loss(logits: Tensor, positives: Tensor) -> Tensor:
     return (forward + backward) / 2
 
 
-def naming_loss(
-    patch_logits: Tensor, regions: Tensor, positives: Tensor
-) -> Tensor:
+def naming_loss(patch_logits: Tensor, regions: Tensor, positives: Tensor) -> Tensor:
     """Every patch picks one phrase; a region must hold those it is said to.
 
     ``patch_logits`` [N, P] are the scaled similarities of N patches with P

@@ -48,10 +48,12 @@ def _exchange(x: Tensor, step: int) -> Tensor:
     """Send ``x`` ``step`` places on along the ring; what comes in."""
     rank, size = dist.get_rank(), dist.get_world_size()
     came = torch.empty_like(x, memory_format=torch.contiguous_format)
-    requests = dist.batch_isend_irecv([
-        dist.P2POp(dist.isend, x.contiguous(), (rank + step) % size),
-        dist.P2POp(dist.irecv, came, (rank - step) % size),
-    ])  # fmt: skip
+    requests = dist.batch_isend_irecv(
+        [
+            dist.P2POp(dist.isend, x.contiguous(), (rank + step) % size),
+            dist.P2POp(dist.irecv, came, (rank - step) % size),
+        ]
+    )
     for request in requests:
         request.wait()
     return came

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def nt_xent(
-    first: Tensor, second: Tensor, temperature: Tensor | float = 0.1
-) -> Tensor:
+def nt_xent(first: Tensor, second: Tensor, temperature: Tensor | float = 0.1) -> Tensor:
     """SimCLR's loss, "normalised temperature-scaled cross-entropy".
 
     ``first`` and ``second`` [N, D], L2-normalised: two views of N pictures.

@@ -27,9 +27,7 @@ def unicl_loss(
     """
     paired = text_labels is None
     text_labels = image_labels if paired else text_labels
-    if len(image_embeds) != len(image_labels) or (
-        len(text_embeds) != len(text_labels)
-    ):
+    if len(image_embeds) != len(image_labels) or (len(text_embeds) != len(text_labels)):
         raise ValueError("one label for each picture and each text")
     known = image_labels[:, None] >= 0
     positives = (image_labels[:, None] == text_labels) & known  # [N, M]

@@ -45,9 +45,7 @@ def filip_loss(
     """
     N = len(patch_embeds)
     if not N or len(word_embeds) != N:
-        raise ValueError(
-            f"pairs, not {N} pictures and {len(word_embeds)} texts"
-        )
+        raise ValueError(f"pairs, not {N} pictures and {len(word_embeds)} texts")
     by_patch, by_word = token_similarity(patch_embeds, word_embeds, word_mask)
     labels = torch.arange(N, device=patch_embeds.device)
     image_to_text = F.cross_entropy(logit_scale * by_patch, labels)

@@ -90,9 +90,8 @@ def mask_words(
     draw = torch.rand(input_ids.shape, generator=generator)
     fate = torch.rand(input_ids.shape, generator=generator)
     others = torch.randint(
-        special, max(vocabulary, special + 1), input_ids.shape,
-        generator=generator,
-    )  # fmt: skip
+        special, max(vocabulary, special + 1), input_ids.shape, generator=generator
+    )
     words = input_ids >= special
     chosen = words & (draw < share if choose is None else choose)
     labels = input_ids.masked_fill(~chosen, IGNORE)
@@ -110,7 +109,6 @@ def masked_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
     ``BertForMaskedLM`` has it.  Nothing hidden: 0 (transformers: NaN).
     """
     losses = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(),
-        ignore_index=IGNORE, reduction="sum",
-    )  # fmt: skip
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
     return losses / (labels != IGNORE).sum().clamp(min=1)

@@ -99,9 +99,7 @@ def build_model(
     }
     return CLIPModel(
         CLIPConfig(
-            text_config=text,
-            vision_config=vision,
-            projection_dim=config.embed_dim,
+            text_config=text, vision_config=vision, projection_dim=config.embed_dim
         )
     )
 

@@ -14,9 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", help="write the model to this folder")
     parser.add_argument("--warm-start", help="a finished run's folder")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KNOB=VALUE",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KNOB=VALUE",
         help="change a knob of the recipe, say steps=2000",
-    )  # fmt: skip
+    )
 
 
 def parse_config(settings: list[str]):
@@ -28,9 +31,7 @@ def parse_config(settings: list[str]):
     for setting in settings:
         name, _, value = setting.partition("=")
         if name not in kinds:
-            raise ValueError(
-                f"no knob {name!r}: use one of {', '.join(kinds)}"
-            )
+            raise ValueError(f"no knob {name!r}: use one of {', '.join(kinds)}")
         kind = kinds[name]
         parsed = value == "True" if kind is bool else kind(value)
         config = replace(config, **{name: parsed})

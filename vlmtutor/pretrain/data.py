@@ -78,9 +78,7 @@ def augment(
         return pixels
     if rng.random() < 0.15 * strength:
         radius = rng.uniform(0.2, 0.012 * len(pixels) + 0.2)
-        image = Image.fromarray(pixels).filter(
-            ImageFilter.GaussianBlur(radius)
-        )
+        image = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius))
         pixels = np.asarray(image)
     if rng.random() < 0.6:
         light = rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
@@ -186,9 +184,8 @@ class PretrainData:
         present += [[p == place for _, place in kinds] for p in places]
         phrases = [random_phrase(rng, table[c]) for c in named]
         return Mosaics(
-            to_pixel_values(pixels), phrases + places, torch.tensor(present),
-            split,
-        )  # fmt: skip
+            to_pixel_values(pixels), phrases + places, torch.tensor(present), split
+        )
 
     def batch(self, step: int, size: int, single_share: float) -> Batch:
         """The batch of a step: its scenes' seeds belong to it alone."""

@@ -11,9 +11,7 @@ from transformers import CLIPModel, PreTrainedTokenizerFast
 from .build import IMAGE_MEAN, IMAGE_STD
 
 
-def export(
-    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> Path:
+def export(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     """Save model, tokenizer and image processor to ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,14 +16,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 
 def _float_attention(
-    module,
-    query,
-    key,
-    value,
-    attention_mask,
-    scaling=None,
-    is_causal=None,
-    **kwargs,
+    module, query, key, value, attention_mask, scaling=None, is_causal=None, **kwargs
 ):
     """Attention in fp32 inside bf16 autocast.
 
@@ -37,9 +30,13 @@ def _float_attention(
         attention_mask = attention_mask.float()
     with torch.autocast("cpu", enabled=False):
         out = F.scaled_dot_product_attention(
-            query.float(), key.float(), value.float(),
-            attn_mask=attention_mask, is_causal=causal, scale=scaling,
-        )  # fmt: skip
+            query.float(),
+            key.float(),
+            value.float(),
+            attn_mask=attention_mask,
+            is_causal=causal,
+            scale=scaling,
+        )
     return out.to(query.dtype).transpose(1, 2).contiguous(), None
 
 
@@ -51,9 +48,7 @@ def _tensor(output) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def encode_images(
-    model: CLIPModel, pixel_values: Tensor
-) -> tuple[Tensor, Tensor]:
+def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels [B, 3, H, W] → image_embeds [B, D] and patch_embeds [B, T, D].
 
     Both are L2-normalised; the patches are those of the value path.
@@ -100,8 +95,7 @@ def encode_texts(
         rows = [ids[i] for i in order[start : start + size]]
         batch = tokenizer.pad({"input_ids": rows}, return_tensors="pt")
         output = model.text_model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         )
         states.append(output.pooler_output)
     back = torch.empty(len(order), dtype=torch.long)

@@ -7,11 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..objectives.alignment import (
-    multi_positive_loss,
-    naming_loss,
-    phrase_scores,
-)
+from ..objectives.alignment import multi_positive_loss, naming_loss, phrase_scores
 from ..objectives.contrastive import clip_loss, siglip_loss
 from .config import PretrainConfig
 from .data import Batch, Mosaics
@@ -70,14 +66,29 @@ class Trainer(nn.Module):
         # similarities in fp32: bf16 has three digits, too few for a softmax
         with torch.autocast("cpu", enabled=False):
             return self._terms(
-                batch, config, targets, rows, mosaics,
-                image_embeds, patch_embeds, embeds, states,
-            )  # fmt: skip
+                batch,
+                config,
+                targets,
+                rows,
+                mosaics,
+                image_embeds,
+                patch_embeds,
+                embeds,
+                states,
+            )
 
     def _terms(
-        self, batch, config, targets, rows, mosaics,
-        image_embeds, patch_embeds, embeds, states,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        batch,
+        config,
+        targets,
+        rows,
+        mosaics,
+        image_embeds,
+        patch_embeds,
+        embeds,
+        states,
+    ) -> dict[str, Tensor]:
         scale = self.clip.logit_scale.exp()
         B = len(batch.captions)
         phrases = mosaics.phrases if mosaics is not None else batch.phrases
@@ -96,9 +107,7 @@ class Trainer(nn.Module):
                 patches = patch_embeds[B:]
                 scores = quarter_scores(patches, named, scale, mosaics)
                 terms["local"] = multi_positive_loss(scores, mosaics.present)
-                terms["naming"] = quarter_naming(
-                    patches, named, scale, mosaics
-                )
+                terms["naming"] = quarter_naming(patches, named, scale, mosaics)
                 if config.every_name:
                     scores = scale * named[: len(batch.present)]
                     terms["label"] = multi_positive_loss(

@@ -42,9 +42,7 @@ def _optimizer(trainer: Trainer, config: PretrainConfig):
         {"params": decay, "weight_decay": config.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(0.9, 0.98), fused=True
-    )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True)
 
 
 class Pretraining:
@@ -88,8 +86,7 @@ class Pretraining:
         self.trainer = Trainer(model, len(load_categories()))
         self.optimizer = _optimizer(self.trainer, self.config)
         self.averaged = {
-            k: v.detach().clone()
-            for k, v in self.trainer.clip.state_dict().items()
+            k: v.detach().clone() for k, v in self.trainer.clip.state_dict().items()
         }
 
     def _enlarge(self) -> None:
@@ -110,9 +107,7 @@ class Pretraining:
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, weights_only=True)
         if state["size"] != self.size:
-            model = build_model(
-                self.config, len(self.tokenizer), state["size"]
-            )
+            model = build_model(self.config, len(self.tokenizer), state["size"])
             self._start(state["size"], model)
         self.trainer.load_state_dict(state["trainer"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -141,9 +136,7 @@ class Pretraining:
         """Which free texts this step learns: half from the table."""
         if self.targets is None:
             return None
-        generator = torch.Generator().manual_seed(
-            self.config.seed * 10**9 + self.step
-        )
+        generator = torch.Generator().manual_seed(self.config.seed * 10**9 + self.step)
         half = self.config.text_batch // 2
         table = self.targets.table
         free = len(self.targets.texts)
@@ -169,12 +162,7 @@ class Pretraining:
             group["lr"] = _schedule(self.step, config)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             terms = self.trainer.losses(
-                batch,
-                self.tokenizer,
-                config,
-                self.targets,
-                self._rows(),
-                mosaics,
+                batch, self.tokenizer, config, self.targets, self._rows(), mosaics
             )
         loss = total(terms, config)
         self.optimizer.zero_grad()
@@ -196,9 +184,7 @@ class Pretraining:
         last = self.config.steps
         until = last if until is None else min(until, last)
         first = self.step
-        bar = tqdm(
-            total=until, initial=self.step, unit="step", mininterval=5.0
-        )
+        bar = tqdm(total=until, initial=self.step, unit="step", mininterval=5.0)
         started, written, sums = time.time(), time.time(), {}
         while self.step < until:
             terms = self.train_step()
@@ -227,9 +213,7 @@ class Pretraining:
         """Write the averaged model as a folder like any on the hub."""
         model = build_model(self.config, len(self.tokenizer), self.size)
         weights = (
-            self.averaged
-            if self.config.average
-            else self.trainer.clip.state_dict()
+            self.averaged if self.config.average else self.trainer.clip.state_dict()
         )
         model.load_state_dict(weights)
         return export(model, self.tokenizer, folder)

@@ -97,9 +97,12 @@ def _embed(texts: list[str]) -> Tensor:
 
     model = SentenceTransformer(str(teacher_folder()), device="cpu")
     vectors = model.encode(
-        texts, batch_size=256, normalize_embeddings=True,
-        show_progress_bar=True, convert_to_tensor=True,
-    )  # fmt: skip
+        texts,
+        batch_size=256,
+        normalize_embeddings=True,
+        show_progress_bar=True,
+        convert_to_tensor=True,
+    )
     return vectors.float().clone()
 
 
@@ -138,6 +141,5 @@ def text_targets(
         cache.parent.mkdir(parents=True, exist_ok=True)
         save_file(stored, cache)
     return TextTargets(
-        texts, stored["embeds"].float(), stored["top"], stored["weight"],
-        len(own),
-    )  # fmt: skip
+        texts, stored["embeds"].float(), stored["top"], stored["weight"], len(own)
+    )

@@ -55,9 +55,9 @@ class Learner(nn.Module):
         for kind in self.reads:
             getattr(pictures, kind)  # once for all, and for later calls
         starts = range(0, len(pictures), self.batch_size)
-        return torch.cat([
-            self.logits(pictures[i : i + self.batch_size]) for i in starts
-        ])  # fmt: skip
+        return torch.cat(
+            [self.logits(pictures[i : i + self.batch_size]) for i in starts]
+        )
 
     def probabilities(self, pictures) -> Tensor:
         """[N, C]: rows sum to 1, or one yes-or-no each for multi-label."""
@@ -111,9 +111,8 @@ def fit_zero_shot(
 
 
 def fit_hand_prompt(
-    clip, pictures, labels, classes, seed: int = 0,
-    *, template="a picture of a {}",
-) -> ZeroShot:  # fmt: skip
+    clip, pictures, labels, classes, seed: int = 0, *, template="a picture of a {}"
+) -> ZeroShot:
     """One sentence written by hand: where learned contexts start."""
     return ZeroShot(clip, classes, [template])
 
@@ -175,9 +174,7 @@ def minimise(
     """
     parameters = list(parameters)
     optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, max(steps, 1)
-    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
     with frozen(clip):
         for rows in batches(n, batch_size, steps, seed):
             found = gradients(loss(rows), parameters)

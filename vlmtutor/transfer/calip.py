@@ -44,9 +44,7 @@ class CALIP(ZeroShot):
 
     def logits(self, pictures: Pictures) -> Tensor:
         by_texts, by_patches = attended_logits(
-            pictures.image_embeds,
-            pictures.patch_embeds.flatten(1, 2),
-            self.weights,
+            pictures.image_embeds, pictures.patch_embeds.flatten(1, 2), self.weights
         )
         extra = self.beta2 * by_texts + self.beta3 * by_patches
         return super().logits(pictures) + self.clip.logit_scale * extra

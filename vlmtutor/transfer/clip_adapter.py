@@ -52,6 +52,5 @@ def fit(
     """Tune the adapter on ``pictures`` with ``labels`` [N]."""
     learner = ClipAdapter(clip, classes, ratio, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

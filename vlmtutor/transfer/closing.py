@@ -25,9 +25,7 @@ from .tasks import make_task
 TITLE = "mixed, sketch"
 MANY = 16
 PROMPTS = ("CoOp", "KgCoOp", "ProGrad", "CoCoOp")
-STUDIES = (
-    "08_prompt_tuning", "09_visual_and_unified_prompts", "10_adapters",
-)  # fmt: skip
+STUDIES = ("08_prompt_tuning", "09_visual_and_unified_prompts", "10_adapters")
 COLUMNS = {
     "parameters": "trainable",
     "seconds": "seconds",
@@ -43,9 +41,7 @@ def mean_of(rows: list[dict], what: str, shots: int) -> float | None:
 
     Rows of methods that learn nothing, with shots 0, count for any shots.
     """
-    found = [
-        row[what] for row in rows if row["shots"] in (shots, 0) and what in row
-    ]
+    found = [row[what] for row in rows if row["shots"] in (shots, 0) and what in row]
     return statistics.mean(found) if found else None
 
 
@@ -73,10 +69,14 @@ def zero_shot_row(rows: list[dict]) -> dict:
     """The baseline itself, in per cent."""
     figures = {k: round(100 * rows[0][k], 1) for k in ("base", "novel")}
     return {
-        "method": "zero-shot", "parameters": 0, "seconds": 0.0,
-        "one": figures["base"], "many": figures["base"],
-        "novel": figures["novel"], "kept": round(100 * rows[0]["kept"], 1),
-    }  # fmt: skip
+        "method": "zero-shot",
+        "parameters": 0,
+        "seconds": 0.0,
+        "one": figures["base"],
+        "many": figures["base"],
+        "novel": figures["novel"],
+        "kept": round(100 * rows[0]["kept"], 1),
+    }
 
 
 def study_rows(notes: dict, names, kept: dict | None = None) -> list[dict]:
@@ -108,8 +108,7 @@ def prompt_settings(notes: dict) -> dict:
     """What CoOp and its kin were fit with: fixed, or chosen."""
     methods = PLANS[STUDIES[0]].methods
     return {
-        name: {**notes["settings"][name], **methods[name].fixed}
-        for name in PROMPTS
+        name: {**notes["settings"][name], **methods[name].fixed} for name in PROMPTS
     }
 
 
@@ -126,9 +125,7 @@ def kept_by_prompts(clip, notes: dict, seeds=SEEDS, n: int = 6) -> dict:
         found[name] = []
         for seed in own:
             train = world.shots(MANY, seed, "base")
-            predictor, _ = learn(
-                Method(name), train, seed, **settings.get(name, {})
-            )
+            predictor, _ = learn(Method(name), train, seed, **settings.get(name, {}))
             kept = round(accuracy(predictor, clean), 4)
             shots = 0 if name == "zero-shot" else MANY
             found[name].append({"shots": shots, "kept": kept})
@@ -176,8 +173,7 @@ def race(studies: dict[str, dict], shots: int) -> list[tuple[str, float]]:
 def race_html(gains: list[tuple[str, float]]) -> str:
     """Bars of text, so that a reader without colours sees them too."""
     lines = [
-        f"{name:26}{gain:+6.1f} {'█' * max(0, round(gain))}"
-        for name, gain in gains
+        f"{name:26}{gain:+6.1f} {'█' * max(0, round(gain))}" for name, gain in gains
     ]
     return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
 
@@ -210,8 +206,11 @@ def closing_rows(prompts, visual, adapters, kept: dict) -> list[dict]:
     """The whole table, from three studies and what CoOp and its kin keep."""
     tables = adapters["tables"][TITLE]
     own = [n for n in tables if n != "zero-shot"]
-    seen = [n for n in visual["tables"][TITLE]
-            if n not in ("zero-shot", "hand prompt", "CoOp")]  # fmt: skip
+    seen = [
+        n
+        for n in visual["tables"][TITLE]
+        if n not in ("zero-shot", "hand prompt", "CoOp")
+    ]
     return [
         zero_shot_row(tables["zero-shot"]),
         *study_rows(prompts, PROMPTS, kept),

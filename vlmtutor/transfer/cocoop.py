@@ -66,6 +66,5 @@ def fit(
     """Tune context and network on ``pictures`` with ``labels`` [N]."""
     learner = CoCoOp(clip, classes, context, n_context, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

@@ -69,6 +69,5 @@ def fit(
     """Tune a context on ``pictures`` with ``labels`` [N]."""
     learner = CoOp(clip, classes, context, n_context, per_class, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

@@ -31,9 +31,8 @@ def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     if logits.shape[-2:] != labels.shape[-2:]:
         logits = F.interpolate(
-            logits, size=labels.shape[-2:], mode="bilinear",
-            align_corners=False,
-        )  # fmt: skip
+            logits, size=labels.shape[-2:], mode="bilinear", align_corners=False
+        )
     return F.cross_entropy(logits, labels, ignore_index=IGNORE)
 
 
@@ -68,9 +67,7 @@ class DenseCLIP(Learner):
         patches = pictures.patch_embeds  # [N, h, w, D]
         texts = encode_prompts(self.clip, self.tokens, self.context)
         texts = texts.expand(len(patches), -1, -1)  # [N, C, D]
-        seen = torch.cat(
-            [pictures.image_embeds[:, None], patches.flatten(1, 2)], dim=1
-        )
+        seen = torch.cat([pictures.image_embeds[:, None], patches.flatten(1, 2)], dim=1)
         texts = texts + self.gamma * self.decoder(texts, seen)
         texts = F.normalize(texts, dim=-1)
         return torch.einsum("nhwd,ncd->nchw", patches, texts)
@@ -103,6 +100,12 @@ def fit(
         return pixel_loss(learner.logits(batch, score), y) + auxiliary
 
     return tune(
-        learner, pictures, labels, loss=loss,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner,
+        pictures,
+        labels,
+        loss=loss,
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )

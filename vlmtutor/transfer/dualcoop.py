@@ -22,9 +22,7 @@ POSITIVE, NEGATIVE = "a picture of a", "a picture without a"
 SPATIAL_SCALE, PAIR_SCALE = 20.0, 5.0
 
 
-def region_logits(
-    patch_embeds: Tensor, positive: Tensor, negative: Tensor
-) -> Tensor:
+def region_logits(patch_embeds: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """[N, T, D] and two prompts a class [C, D] → [N, 2, C]: negative first.
 
     Both are pooled over the patches that look like the positive prompt.
@@ -42,9 +40,7 @@ class DualCoOp(Learner):
     reads = ("patch_embeds",)
     multi_label = True
 
-    def __init__(
-        self, clip, classes, positive=POSITIVE, negative=NEGATIVE, seed=0
-    ):
+    def __init__(self, clip, classes, positive=POSITIVE, negative=NEGATIVE, seed=0):
         # Seeds differ, so that two random contexts do.
         starts = [
             start_context(clip, words, 16, 2 * seed + k)
@@ -57,8 +53,7 @@ class DualCoOp(Learner):
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)
         self.tokens = [
-            prompt_tokens(self.clip, classes, length)
-            for length in self.lengths
+            prompt_tokens(self.clip, classes, length) for length in self.lengths
         ]
 
     def pair_logits(self, pictures: Pictures) -> Tensor:
@@ -93,7 +88,12 @@ def fit(
     """Tune on ``pictures`` with ``labels`` [N, C]: 1, 0, or -1 unknown."""
     learner = DualCoOp(clip, classes, positive, negative, seed)
     return tune(
-        learner, pictures, labels,
+        learner,
+        pictures,
+        labels,
         loss=lambda x, y: asymmetric_loss(learner.logits(x), y),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )

@@ -41,9 +41,14 @@ def choose(
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values, strict=True))
         predictor = fit(
-            train.pictures.clip, train.pictures, train.labels, train.classes,
-            seed, **settings, **tried,
-        )  # fmt: skip
+            train.pictures.clip,
+            train.pictures,
+            train.labels,
+            train.classes,
+            seed,
+            **settings,
+            **tried,
+        )
         figure = score(predictor, val)
         search.append((tried, figure))
         if best is None or figure > best[2]:
@@ -67,20 +72,15 @@ def curve(
         for seed in seeds:
             train = task.shots(k, seed, half)
             predictor = fit(
-                task.clip, train.pictures, train.labels, train.classes, seed,
-                **settings,
-            )  # fmt: skip
+                task.clip, train.pictures, train.labels, train.classes, seed, **settings
+            )
             row.append(accuracy(predictor, test))
         rows.append(row)
     return torch.tensor(rows)
 
 
 def base_to_novel(
-    fit: Callable,
-    task: Task,
-    k: int = 16,
-    seeds: Sequence[int] = (0, 1, 2),
-    **settings,
+    fit: Callable, task: Task, k: int = 16, seeds: Sequence[int] = (0, 1, 2), **settings
 ) -> dict[str, list[float]]:
     """Learn on the base classes, be tested on both halves.
 
@@ -92,9 +92,8 @@ def base_to_novel(
     for seed in seeds:
         train = task.shots(k, seed, "base")
         predictor = fit(
-            task.clip, train.pictures, train.labels, train.classes, seed,
-            **settings,
-        )  # fmt: skip
+            task.clip, train.pictures, train.labels, train.classes, seed, **settings
+        )
         a = accuracy(predictor, base)
         b = accuracy(predictor.with_classes(novel.classes), novel)
         figures["base"].append(a)

@@ -52,6 +52,12 @@ def fit(
         return F.cross_entropy(logits, y) + weight * penalty
 
     return tune(
-        learner, pictures, labels, loss=loss,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner,
+        pictures,
+        labels,
+        loss=loss,
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )

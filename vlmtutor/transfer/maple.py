@@ -24,13 +24,10 @@ class MaPLe(Learner):
     reads = ("pixel_values",)
     batch_size = 64
 
-    def __init__(
-        self, clip, classes, depth=2, context=CONTEXT, coupled=True, seed=0
-    ):
+    def __init__(self, clip, classes, depth=2, context=CONTEXT, coupled=True, seed=0):
         config = clip.model.config
         most = min(
-            config.text_config.num_hidden_layers,
-            config.vision_config.num_hidden_layers,
+            config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers
         )
         if not 1 <= depth <= most:
             raise ValueError(f"depth is from 1 to {most}, not {depth}")
@@ -87,6 +84,5 @@ def fit(
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = MaPLe(clip, classes, depth, context, coupled, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

@@ -47,9 +47,7 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
     for c in columns:
         known = labels[:, c] >= 0
         figures.append(
-            average_precision_score(
-                labels[known, c].numpy(), scores[known, c].numpy()
-            )
+            average_precision_score(labels[known, c].numpy(), scores[known, c].numpy())
         )
     return float(np.mean(figures))
 

@@ -73,9 +73,7 @@ class Pictures:
     def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> Pictures:
         """The pictures of some rows, with what is known of them."""
         index = torch.arange(len(self))
-        index = index[
-            rows if isinstance(rows, slice) else torch.as_tensor(rows)
-        ]
+        index = index[rows if isinstance(rows, slice) else torch.as_tensor(rows)]
         part = object.__new__(Pictures)
         part.clip, part._length = self.clip, len(index)
         part._images = self._images and [self._images[i] for i in index]
@@ -107,19 +105,23 @@ class Pictures:
         if self._images is not None and "pixel_values" not in self.__dict__:
             return self.clip.encode_images(self._images)
         with torch.no_grad():
-            return torch.cat([
-                encode_pixels(self.clip, batch)
-                for batch in self._batches(self.pixel_values)
-            ])  # fmt: skip
+            return torch.cat(
+                [
+                    encode_pixels(self.clip, batch)
+                    for batch in self._batches(self.pixel_values)
+                ]
+            )
 
     @functools.cached_property
     def patch_embeds(self) -> Tensor:
         """[N, h, w, D], L2-normalised, by the last block's value path."""
         with torch.no_grad():
-            return torch.cat([
-                self.clip.patch_features(batch)
-                for batch in self._batches(self.pixel_values)
-            ])  # fmt: skip
+            return torch.cat(
+                [
+                    self.clip.patch_features(batch)
+                    for batch in self._batches(self.pixel_values)
+                ]
+            )
 
 
 def encode_pixels(clip, pixel_values: Tensor) -> Tensor:

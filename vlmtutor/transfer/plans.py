@@ -67,12 +67,8 @@ PROMPTS = Plan(
         "hand prompt": Method("hand prompt", learns=False),
         "CoOp": Method("CoOp", grid={"lr": LEARNING_RATES}),
         "CoOp, five classes": Method("CoOp", classes=5, like="CoOp"),
-        "CoOp, random start": Method(
-            "CoOp", {"context": None}, {"lr": LEARNING_RATES}
-        ),
-        "KgCoOp": Method(
-            "KgCoOp", grid={"lr": LEARNING_RATES, "weight": (1, 8)}
-        ),
+        "CoOp, random start": Method("CoOp", {"context": None}, {"lr": LEARNING_RATES}),
+        "KgCoOp": Method("KgCoOp", grid={"lr": LEARNING_RATES, "weight": (1, 8)}),
         "ProGrad": Method(
             "ProGrad", grid={"lr": LEARNING_RATES, "strength": (0.5, 1.0)}
         ),
@@ -86,9 +82,7 @@ PROMPTS = Plan(
             draws=True,
         ),
         # TPT's start, on the pictures that TPT is tried on
-        "TPT, no step": Method(
-            "hand prompt", pictures=2, learns=False, draws=True
-        ),
+        "TPT, no step": Method("hand prompt", pictures=2, learns=False, draws=True),
     },
     tasks=(("mixed", "sketch"), ("vehicles", "night"), ("faces", "pixel")),
     shots={("vehicles", "night"): (1, 4, 16), ("faces", "pixel"): (1, 4, 16)},
@@ -96,39 +90,41 @@ PROMPTS = Plan(
     claims=(
         Claim(
             "CoOp beats the zero-shot ensemble on the classes it learned",
-            "CoOp", "zero-shot", "base",
+            "CoOp",
+            "zero-shot",
+            "base",
         ),
         Claim(
             "CoOp falls below zero-shot on classes it did not learn",
-            "zero-shot", "CoOp", "novel",
+            "zero-shot",
+            "CoOp",
+            "novel",
         ),
         Claim(
-            "CoOp started at random does so",
-            "zero-shot", "CoOp, random start", "novel",
+            "CoOp started at random does so", "zero-shot", "CoOp, random start", "novel"
         ),
-        Claim(
-            "CoCoOp beats CoOp on new classes", "CoCoOp", "CoOp", "novel"
-        ),
+        Claim("CoCoOp beats CoOp on new classes", "CoCoOp", "CoOp", "novel"),
         Claim("CoCoOp beats CoOp on balance", "CoCoOp", "CoOp", "H"),
-        Claim(
-            "KgCoOp beats CoOp on new classes", "KgCoOp", "CoOp", "novel"
-        ),
+        Claim("KgCoOp beats CoOp on new classes", "KgCoOp", "CoOp", "novel"),
         Claim("KgCoOp beats CoOp on balance", "KgCoOp", "CoOp", "H"),
         Claim(
             "ProGrad beats CoOp where there is one picture a class",
-            "ProGrad", "CoOp", "base", 1,
+            "ProGrad",
+            "CoOp",
+            "base",
+            1,
         ),
+        Claim("TPT's one step raises accuracy", "TPT", "TPT, no step", "both", 0),
         Claim(
-            "TPT's one step raises accuracy", "TPT", "TPT, no step", "both", 0
-        ),
-        Claim(
-            "TPT's one step makes calibration worse",
-            "TPT", "TPT, no step", "ECE", 0,
+            "TPT's one step makes calibration worse", "TPT", "TPT, no step", "ECE", 0
         ),
         Claim(
             "a linear probe of one picture a class loses to zero-shot",
-            "zero-shot", "linear probe", "base", 1,
+            "zero-shot",
+            "linear probe",
+            "base",
+            1,
         ),
     ),
-)  # fmt: skip
+)
 PLANS = {"08_prompt_tuning": PROMPTS}

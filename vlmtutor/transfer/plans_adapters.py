@@ -11,24 +11,17 @@ METHODS = {
         "CLIP-Adapter", grid={"ratio": (0.2, 0.5), "lr": (3e-4, 1e-3, 3e-3)}
     ),
     # the paper's own numbers, nothing searched
-    "Tip-Adapter, as published": Method(
-        "Tip-Adapter", {"alpha": 1.0, "beta": 5.5}
-    ),
+    "Tip-Adapter, as published": Method("Tip-Adapter", {"alpha": 1.0, "beta": 5.5}),
     "Tip-Adapter": Method(
-        "Tip-Adapter",
-        grid={"alpha": (1, 3, 10, 30), "beta": (1, 3, 5.5, 10)},
+        "Tip-Adapter", grid={"alpha": (1, 3, 10, 30), "beta": (1, 3, 5.5, 10)}
     ),
     "Tip-Adapter-F": Method(
         "Tip-Adapter-F",
         grid={"alpha": (1, 3, 10), "beta": (3, 5.5), "lr": (1e-3, 3e-3)},
     ),
-    "TaskRes": Method(
-        "TaskRes", grid={"alpha": (0.5, 1.0), "lr": (5e-4, 2e-3, 5e-3)}
-    ),
+    "TaskRes": Method("TaskRes", grid={"alpha": (0.5, 1.0), "lr": (5e-4, 2e-3, 5e-3)}),
     "CALIP": Method(
-        "CALIP",
-        grid={"beta2": (0, 0.5, 2), "beta3": (0, 0.25, 0.5, 1)},
-        learns=False,
+        "CALIP", grid={"beta2": (0, 0.5, 2), "beta3": (0, 0.25, 0.5, 1)}, learns=False
     ),
 }
 # Tasks and test pictures are those of the study of 08_prompt_tuning.
@@ -60,38 +53,43 @@ DENSECLIP_LR = (2e-3, 5e-3)
 CLAIMS = (
     Claim(
         "a linear probe of one picture a class loses to zero-shot",
-        "zero-shot", "linear probe", "base", 1,
+        "zero-shot",
+        "linear probe",
+        "base",
+        1,
     ),
-    Claim(
-        "with 16 pictures a class it wins",
-        "linear probe", "zero-shot", "base", 16,
-    ),
+    Claim("with 16 pictures a class it wins", "linear probe", "zero-shot", "base", 16),
     Claim(
         "CLIP-Adapter beats zero-shot from one picture a class on",
-        "CLIP-Adapter", "zero-shot", "base", 1,
+        "CLIP-Adapter",
+        "zero-shot",
+        "base",
+        1,
     ),
     Claim(
         "CLIP-Adapter beats a linear probe at few shots",
-        "CLIP-Adapter", "linear probe", "base", 1,
+        "CLIP-Adapter",
+        "linear probe",
+        "base",
+        1,
     ),
     Claim(
         "Tip-Adapter beats zero-shot without any training, 1 shot",
-        "Tip-Adapter, as published", "zero-shot", "base", 1,
+        "Tip-Adapter, as published",
+        "zero-shot",
+        "base",
+        1,
     ),
     Claim(
-        "Tip-Adapter-F beats Tip-Adapter",
-        "Tip-Adapter-F", "Tip-Adapter", "base", 16,
+        "Tip-Adapter-F beats Tip-Adapter", "Tip-Adapter-F", "Tip-Adapter", "base", 16
     ),
-    Claim(
-        "TaskRes beats CLIP-Adapter",
-        "TaskRes", "CLIP-Adapter", "base", 16,
-    ),
-    Claim(
-        "TaskRes beats zero-shot at one shot",
-        "TaskRes", "zero-shot", "base", 1,
-    ),
+    Claim("TaskRes beats CLIP-Adapter", "TaskRes", "CLIP-Adapter", "base", 16),
+    Claim("TaskRes beats zero-shot at one shot", "TaskRes", "zero-shot", "base", 1),
     Claim(
         "adapting to a domain costs accuracy on stickers",
-        "zero-shot", "CLIP-Adapter", "kept", 16,
+        "zero-shot",
+        "CLIP-Adapter",
+        "kept",
+        16,
     ),
-)  # fmt: skip
+)

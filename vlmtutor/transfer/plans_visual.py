@@ -19,59 +19,43 @@ METHODS = {
     "UPT": Method("UPT", STEPS, {"lr": (2e-3, 5e-3)}),
     "MaPLe": Method("MaPLe", STEPS, {"lr": (5e-3, 1e-2)}),
     # MaPLe with visual tokens of their own (the paper's IVLP)
-    "independent": Method(
-        "MaPLe", {"coupled": False, **STEPS}, {"lr": (1e-2, 3e-2)}
-    ),
+    "independent": Method("MaPLe", {"coupled": False, **STEPS}, {"lr": (1e-2, 3e-2)}),
 }
 SEARCH_DOMAIN, SEARCH_SHOTS, SEARCH_PICTURES = "sketch", (4,), 4
-TASKS = {
-    ("mixed", "sketch"): (1, 16),
-    ("faces", "pixel"): (1, 16),
-}
+TASKS = {("mixed", "sketch"): (1, 16), ("faces", "pixel"): (1, 16)}
 N_TEST, N_KEPT = 6, 4  # pictures a class: of the task, and of stickers
 
 # Does VP help more, the further away the pictures are?  Strengths of sketch.
 DISTANCES = (0.0, 0.5, 1.0)
 
 CLAIMS = (
-    Claim(
-        "VP beats zero-shot on the classes it learned",
-        "VP", "zero-shot", "base",
-    ),
+    Claim("VP beats zero-shot on the classes it learned", "VP", "zero-shot", "base"),
     Claim(
         "shallow VPT beats zero-shot on the classes it learned",
-        "VPT-shallow", "zero-shot", "base",
+        "VPT-shallow",
+        "zero-shot",
+        "base",
     ),
-    Claim(
-        "deep VPT beats shallow VPT",
-        "VPT-deep", "VPT-shallow", "base",
-    ),
+    Claim("deep VPT beats shallow VPT", "VPT-deep", "VPT-shallow", "base"),
     Claim(
         "deep VPT beats CoOp, prompts of pictures those of text",
-        "VPT-deep", "CoOp", "base",
+        "VPT-deep",
+        "CoOp",
+        "base",
+    ),
+    Claim("UPT beats CoOp", "UPT", "CoOp", "base"),
+    Claim("UPT beats shallow VPT", "UPT", "VPT-shallow", "base"),
+    Claim(
+        "MaPLe beats CoOp on the balance of old and new classes", "MaPLe", "CoOp", "H"
     ),
     Claim(
-        "UPT beats CoOp",
-        "UPT", "CoOp", "base",
+        "MaPLe beats independent prompts on that balance", "MaPLe", "independent", "H"
     ),
-    Claim(
-        "UPT beats shallow VPT",
-        "UPT", "VPT-shallow", "base",
-    ),
-    Claim(
-        "MaPLe beats CoOp on the balance of old and new classes",
-        "MaPLe", "CoOp", "H",
-    ),
-    Claim(
-        "MaPLe beats independent prompts on that balance",
-        "MaPLe", "independent", "H",
-    ),
-    Claim(
-        "CoOp falls below zero-shot on new classes",
-        "zero-shot", "CoOp", "novel",
-    ),
+    Claim("CoOp falls below zero-shot on new classes", "zero-shot", "CoOp", "novel"),
     Claim(
         "deep VPT falls below zero-shot on new classes",
-        "zero-shot", "VPT-deep", "novel",
+        "zero-shot",
+        "VPT-deep",
+        "novel",
     ),
-)  # fmt: skip
+)

@@ -78,6 +78,13 @@ def fit(
         return [aligned(t, g, strength) for t, g in pairs]
 
     return tune(
-        learner, pictures, labels, loss=losses, gradients=gradients,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner,
+        pictures,
+        labels,
+        loss=losses,
+        gradients=gradients,
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )

@@ -41,9 +41,7 @@ class PromptTokens:
         )
 
 
-def prompt_tokens(
-    clip, classes: Sequence[str], n_context: int
-) -> PromptTokens:
+def prompt_tokens(clip, classes: Sequence[str], n_context: int) -> PromptTokens:
     """Make room for ``n_context`` vectors before each class name.
 
     Raises ValueError when a prompt gets longer than the model can read.
@@ -110,8 +108,7 @@ def encode_prompts(
     """
     if context.shape[-2] != tokens.n_context:
         raise ValueError(
-            f"{context.shape[-2]} context vectors for "
-            f"{tokens.n_context} places"
+            f"{context.shape[-2]} context vectors for {tokens.n_context} places"
         )
     text = clip.model.text_model
     layers = text.encoder.layers
@@ -139,9 +136,7 @@ def encode_prompts(
     return F.normalize(features, dim=-1)
 
 
-def nearest_words(
-    clip, context: Tensor, k: int = 3
-) -> list[list[tuple[str, float]]]:
+def nearest_words(clip, context: Tensor, k: int = 3) -> list[list[tuple[str, float]]]:
     """For each context vector the ``k`` nearest tokens and their distances.
 
     Euclidean distance between embeddings, as in CoOp's Table 4; the vectors

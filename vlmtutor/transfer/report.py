@@ -29,9 +29,12 @@ def plot_curves(ax, table: dict, methods: Sequence[str]) -> None:
         runs = by_shots(table[method])
         if list(runs) == [0]:
             ax.axhline(
-                sum(runs[0]) / len(runs[0]), color="black", ls=":",
-                marker="", label=method,
-            )  # fmt: skip
+                sum(runs[0]) / len(runs[0]),
+                color="black",
+                ls=":",
+                marker="",
+                label=method,
+            )
             continue
         shots = list(runs)
         ticks.update(shots)
@@ -45,17 +48,14 @@ def plot_curves(ax, table: dict, methods: Sequence[str]) -> None:
     ax.legend(fontsize=9, loc="best")
 
 
-def halves(
-    notes: dict, methods: Sequence[str], shots: int = 16
-) -> dict[str, Tensor]:
+def halves(notes: dict, methods: Sequence[str], shots: int = 16) -> dict[str, Tensor]:
     """Base, novel and H of each method [3, S], means over the tasks."""
     return {
-        method: torch.tensor([
-            figures(notes, method, kind, shots)
-            for kind in ("base", "novel", "H")
-        ])
+        method: torch.tensor(
+            [figures(notes, method, kind, shots) for kind in ("base", "novel", "H")]
+        )
         for method in methods
-    }  # fmt: skip
+    }
 
 
 def halves_text(found: dict[str, Tensor]) -> str:
@@ -63,10 +63,7 @@ def halves_text(found: dict[str, Tensor]) -> str:
     wide = max(map(len, found))
     lines = [" " * wide + "".join(f"{k:>14}" for k in ("base", "novel", "H"))]
     for method, values in found.items():
-        cells = [
-            f"{100 * run.mean():8.1f} ± {100 * run.std():3.1f}"
-            for run in values
-        ]
+        cells = [f"{100 * run.mean():8.1f} ± {100 * run.std():3.1f}" for run in values]
         lines.append(f"{method:{wide}}" + "".join(f"{c:>14}" for c in cells))
     return "\n".join(lines)
 
@@ -76,9 +73,7 @@ def plot_halves(ax, found: dict[str, Tensor]) -> None:
     looks = (("base", "o", "C0"), ("novel", "^", "C1"))
     for row, (label, marker, colour) in enumerate(looks):
         means = [float(values[row].mean()) for values in found.values()]
-        ax.plot(
-            means, list(found), marker, ls="", color=colour, label=label
-        )  # fmt: skip
+        ax.plot(means, list(found), marker, ls="", color=colour, label=label)
         ax.axvline(means[0], color=colour, ls=":", marker="")
     ax.invert_yaxis()
     ax.legend(loc="best")

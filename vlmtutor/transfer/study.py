@@ -57,9 +57,8 @@ def learn(method: Method, train: Split, seed: int, **settings):
         pictures, labels = pictures[rows], labels[rows]
         classes = classes[: method.classes]
     predictor = get_fit(method.fit)(
-        pictures.clip, pictures, labels, classes, seed,
-        **method.fixed, **settings,
-    )  # fmt: skip
+        pictures.clip, pictures, labels, classes, seed, **method.fixed, **settings
+    )
     return predictor, time.perf_counter() - start
 
 
@@ -74,9 +73,7 @@ def score(predictor, base: Split, novel: Split) -> dict[str, float]:
         probabilities = other.probabilities(split.pictures)
         right = probabilities.argmax(1) == split.labels
         found[half] = float(right.float().mean())
-        found[f"{half} ECE"] = expected_calibration_error(
-            probabilities, split.labels
-        )
+        found[f"{half} ECE"] = expected_calibration_error(probabilities, split.labels)
     return found
 
 
@@ -111,9 +108,7 @@ def search(method: Method, tasks: list[Task]) -> tuple[dict, list[dict]]:
     return {k: best[k] for k in method.grid}, rows
 
 
-def run(
-    clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print, known=None
-) -> dict:
+def run(clip, plan: Plan, seeds=SEEDS, shots=SHOTS, say=print, known=None) -> dict:
     """Everything a notebook shows of a plan, as plain numbers.
 
     ``known`` holds "tasks" of earlier notes, whose strengths are kept.
@@ -135,9 +130,7 @@ def run(
     development = []
     for domain in plan.search_domains:
         strength, _ = calibrate(clip, "development", domain, plan.target)
-        task = make_task(
-            clip, "development", domain, strength=strength, n_val=12
-        )
+        task = make_task(clip, "development", domain, strength=strength, n_val=12)
         task.encode((SEARCH_SEED,), splits=("train",)).encode(splits=("val",))
         development.append(task)
     for name, method in plan.methods.items():
@@ -159,14 +152,16 @@ def run(
         ).encode(seeds, splits=("train", "test"))
         tried = plan.shots.get((name, domain), shots)
         notes["tasks"][title] = {
-            "name": name, "domain": domain, "strength": strength,
-            "calibrated": reached, "classes": len(task.classes),
+            "name": name,
+            "domain": domain,
+            "strength": strength,
+            "calibrated": reached,
+            "classes": len(task.classes),
             "shots": list(tried),
             "zero_shot": accuracy(
-                get_fit("zero-shot")(clip, None, None, task.classes),
-                task.test(),
+                get_fit("zero-shot")(clip, None, None, task.classes), task.test()
             ),
-        }  # fmt: skip
+        }
         say(f"{title}: strength {strength}, zero-shot {reached:.2f}")
         notes["tables"][title] = {
             method: table(how, task, notes, method, seeds, tried, say)
@@ -185,8 +180,7 @@ def table(method, task, notes, name, seeds, shots, say) -> list[dict]:
     for k, seed in runs:
         skip = seeds.index(seed) * method.pictures if method.draws else 0
         halves = [
-            first(task.test(half), method.pictures, skip)
-            for half in ("base", "novel")
+            first(task.test(half), method.pictures, skip) for half in ("base", "novel")
         ]
         train = task.shots(max(k, 1), seed, "base")
         settings = notes["settings"][name]
@@ -196,10 +190,15 @@ def table(method, task, notes, name, seeds, shots, say) -> list[dict]:
         pictures = sum(len(half) for half in halves)
         each = (time.perf_counter() - start) / pictures
         found = {key: round(value, 4) for key, value in found.items()}
-        rows.append({
-            "shots": k, "seed": seed, **found, "seconds": round(seconds, 2),
-            "ms a picture": round(1000 * each, 2),
-        })  # fmt: skip
+        rows.append(
+            {
+                "shots": k,
+                "seed": seed,
+                **found,
+                "seconds": round(seconds, 2),
+                "ms a picture": round(1000 * each, 2),
+            }
+        )
         notes["parameters"][name] = predictor.parameters_trained
     base = statistics.mean(row["base"] for row in rows[-len(seeds) :])
     say(f"  {name}: {base:.2f} on base classes")
@@ -275,17 +274,20 @@ def main(argv: list[str] | None = None) -> int:
     from ..models.hub import load_clip
 
     parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.transfer.study", description=__doc__,
+        prog="python -m vlmtutor.transfer.study",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("name", choices=sorted(PLANS))
     parser.add_argument("--model", help="a folder or a hub id")
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--only", nargs="+", metavar="METHOD",
+        "--only",
+        nargs="+",
+        metavar="METHOD",
         help="measure these anew and keep what is stored of the others",
-    )  # fmt: skip
+    )
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     clip = load_clip(args.model) if args.model else load_clip()

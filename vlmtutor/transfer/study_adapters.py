@@ -25,13 +25,7 @@ from .multi_label import hide_labels, mean_average_precision
 from .plans import Method
 from .scene_sets import SceneSet, other_words, scene_set
 from .study import SEARCH_SEED, SEEDS, first, learn
-from .study_tables import (
-    development,
-    main,
-    ordinary,
-    run_task,
-    search,
-)
+from .study_tables import development, main, ordinary, run_task, search
 from .tasks import STARTS, Task, make_task
 
 NAME = "10_adapters"
@@ -53,9 +47,17 @@ def tables(clip, notes, say=print) -> None:
     """The few-shot tables, and WiSE-FT on the first task."""
     for number, (name, domain) in enumerate(plan.TASKS):
         task = run_task(
-            clip, notes, plan.METHODS, name, domain, plan.SHOTS, SEEDS,
-            n_test=plan.N_TEST, n_kept=plan.N_KEPT, say=say,
-        )  # fmt: skip
+            clip,
+            notes,
+            plan.METHODS,
+            name,
+            domain,
+            plan.SHOTS,
+            SEEDS,
+            n_test=plan.N_TEST,
+            n_kept=plan.N_KEPT,
+            say=say,
+        )
         if number == 0:
             settings = notes["settings"]["WiSE-FT"]
             notes["WiSE-FT"] = wise_rows(task, name, settings, say)
@@ -70,9 +72,15 @@ def choose_wise_ft(task: Task) -> tuple[dict, list[dict]]:
     train = task.shots(max(plan.WISE_FT_SHOTS), SEARCH_SEED, "base")
     for lr in plan.WISE_FT_LR:
         predictor = wise_ft.fit(
-            task.clip, train.pictures, train.labels, train.classes,
-            SEARCH_SEED, alpha=1.0, lr=lr, **plan.WISE_FT,
-        )  # fmt: skip
+            task.clip,
+            train.pictures,
+            train.labels,
+            train.classes,
+            SEARCH_SEED,
+            alpha=1.0,
+            lr=lr,
+            **plan.WISE_FT,
+        )
         rows.append({"lr": lr, "score": round(accuracy(predictor, val), 4)})
     best = max(rows, key=lambda row: row["score"])
     return {**plan.WISE_FT, "lr": best["lr"]}, rows
@@ -91,12 +99,14 @@ def wise_rows(task: Task, name: str, settings: dict, say) -> list[dict]:
             for alpha in plan.WISE_FT_ALPHAS:
                 mixed = predictor.at(alpha)
                 row = {
-                    "shots": k, "seed": seed, "alpha": alpha,
+                    "shots": k,
+                    "seed": seed,
+                    "alpha": alpha,
                     "base": accuracy(mixed, halves[0]),
                     "kept": accuracy(mixed, clean),
                     "seconds": round(seconds, 2),
                     "parameters": predictor.parameters_trained,
-                }  # fmt: skip
+                }
                 if alpha in (0, 0.5):
                     other = mixed.with_classes(halves[1].classes)
                     row["novel"] = accuracy(other, halves[1])
@@ -121,16 +131,20 @@ def scenes(clip, notes, say=print) -> None:
     val, test = draw("val", 0), draw("test", 0)
     train = draw("train", SEARCH_SEED)
     found = {
-        "domain": plan.SCENE_DOMAIN, "classes": classes, "sizes": sizes,
-        "captions": plan.CAPTIONS, "search": {},
+        "domain": plan.SCENE_DOMAIN,
+        "classes": classes,
+        "sizes": sizes,
+        "captions": plan.CAPTIONS,
+        "search": {},
         "zero-shot": multi_label_zero_shot(test),
         "dense zero-shot": dense_zero_shot(test),
-    }  # fmt: skip
+    }
     fits = {"DualCoOp": dual_coop, "TaI-DPT": tai, "DenseCLIP": dense}
     grids = {
-        "DualCoOp": plan.DUALCOOP_LR, "TaI-DPT": plan.TAI_DPT_LR,
+        "DualCoOp": plan.DUALCOOP_LR,
+        "TaI-DPT": plan.TAI_DPT_LR,
         "DenseCLIP": plan.DENSECLIP_LR,
-    }  # fmt: skip
+    }
     trains = {seed: draw("train", seed) for seed in SEEDS}
     for method, fit in fits.items():
         rows = [
@@ -176,13 +190,23 @@ def dual_coop(train, test, seed, lr, full=False) -> list[dict]:
     for known in plan.KNOWN if full else plan.KNOWN[1:2]:
         labels = hide_labels(train.labels, known, seed)
         predictor, seconds = timed(
-            dualcoop.fit, train.pictures.clip, train.pictures, labels,
-            train.classes, seed, lr=lr, **plan.DUALCOOP,
-        )  # fmt: skip
-        rows.append({
-            "known": known, "score": figure(predictor(test.pictures), test),
-            "seconds": seconds, "parameters": predictor.parameters_trained,
-        })  # fmt: skip
+            dualcoop.fit,
+            train.pictures.clip,
+            train.pictures,
+            labels,
+            train.classes,
+            seed,
+            lr=lr,
+            **plan.DUALCOOP,
+        )
+        rows.append(
+            {
+                "known": known,
+                "score": figure(predictor(test.pictures), test),
+                "seconds": seconds,
+                "parameters": predictor.parameters_trained,
+            }
+        )
     return rows
 
 
@@ -192,15 +216,17 @@ def tai(train, test, seed, lr, full=False) -> list[dict]:
     captions = some_captions(clip, classes, seed)
     labels = tai_dpt.noun_labels(captions, classes, other_words(classes))
     predictor, seconds = timed(
-        tai_dpt.fit, clip, captions, labels, classes, seed, lr=lr,
-        **plan.TAI_DPT,
-    )  # fmt: skip
+        tai_dpt.fit, clip, captions, labels, classes, seed, lr=lr, **plan.TAI_DPT
+    )
     start = tai_dpt.fit(clip, captions, labels, classes, seed, steps=0)
-    return [{
-        "start": figure(start(test.pictures), test),
-        "score": figure(predictor(test.pictures), test),
-        "seconds": seconds, "parameters": predictor.parameters_trained,
-    }]  # fmt: skip
+    return [
+        {
+            "start": figure(start(test.pictures), test),
+            "score": figure(predictor(test.pictures), test),
+            "seconds": seconds,
+            "parameters": predictor.parameters_trained,
+        }
+    ]
 
 
 def some_captions(clip, classes, seed) -> list[str]:
@@ -230,18 +256,31 @@ def miou(scores: torch.Tensor, test: SceneSet) -> float:
 
 def dense(train, test, seed, lr, full=False) -> list[dict]:
     predictor, seconds = timed(
-        denseclip.fit, train.pictures.clip, train.pictures,
-        train.label_maps(), train.classes, seed, lr=lr, **plan.DENSECLIP,
-    )  # fmt: skip
+        denseclip.fit,
+        train.pictures.clip,
+        train.pictures,
+        train.label_maps(),
+        train.classes,
+        seed,
+        lr=lr,
+        **plan.DENSECLIP,
+    )
     start = denseclip.fit(
-        train.pictures.clip, train.pictures, train.label_maps(),
-        train.classes, seed, steps=0,
-    )  # fmt: skip
-    return [{
-        "start": miou(start(test.pictures), test),
-        "score": miou(predictor(test.pictures), test),
-        "seconds": seconds, "parameters": predictor.parameters_trained,
-    }]  # fmt: skip
+        train.pictures.clip,
+        train.pictures,
+        train.label_maps(),
+        train.classes,
+        seed,
+        steps=0,
+    )
+    return [
+        {
+            "start": miou(start(test.pictures), test),
+            "score": miou(predictor(test.pictures), test),
+            "seconds": seconds,
+            "parameters": predictor.parameters_trained,
+        }
+    ]
 
 
 PARTS = {"search": choose, "tables": tables, "scenes": scenes}

@@ -36,18 +36,19 @@ def heading(clip, seeds) -> dict:
         **stored.heading(),
         "model": {"name": clip.name, "fingerprint": stored.fingerprint(clip)},
         "seeds": list(seeds),
-        "search": {}, "settings": {}, "parameters": {},
-        "tasks": {}, "tables": {},
-    }  # fmt: skip
+        "search": {},
+        "settings": {},
+        "parameters": {},
+        "tasks": {},
+        "tables": {},
+    }
 
 
 def development(clip, domain: str) -> Task:
     """Other classes, to choose settings by; features computed."""
     strength, _ = calibrate(clip, "development", domain, TARGET)
     task = make_task(clip, "development", domain, strength=strength, n_val=12)
-    return task.encode((SEARCH_SEED,), splits=("train",)).encode(
-        splits=("val",)
-    )
+    return task.encode((SEARCH_SEED,), splits=("train",)).encode(splits=("val",))
 
 
 def search(
@@ -60,9 +61,7 @@ def search(
     other names.
     """
     settings, found = {}, {}
-    halves = [
-        first(task.val(12, half=half), per_class) for half in ("base", "novel")
-    ]
+    halves = [first(task.val(12, half=half), per_class) for half in ("base", "novel")]
     for name, method in methods.items():
         settings[name] = {}
         if method.like:
@@ -93,17 +92,7 @@ def ordinary(clip, name: str, n: int) -> Split:
 
 
 def run_task(
-    clip,
-    notes,
-    methods,
-    name,
-    domain,
-    shots,
-    seeds,
-    *,
-    n_test,
-    n_kept,
-    say=print,
+    clip, notes, methods, name, domain, shots, seeds, *, n_test, n_kept, say=print
 ) -> Task:
     """Run ``methods`` on one task; what they reach goes into ``notes``."""
     title = f"{name}, {domain}"
@@ -114,14 +103,15 @@ def run_task(
     zero_shot = get_fit("zero-shot")(clip, None, None, task.classes)
     base = task.test("base")
     notes["tasks"][title] = {
-        "name": name, "domain": domain, "strength": strength,
-        "calibrated": reached, "classes": len(task.classes),
+        "name": name,
+        "domain": domain,
+        "strength": strength,
+        "calibrated": reached,
+        "classes": len(task.classes),
         "zero_shot": accuracy(zero_shot, task.test()),
-        "zero_shot_base": accuracy(
-            zero_shot.with_classes(base.classes), base
-        ),
+        "zero_shot_base": accuracy(zero_shot.with_classes(base.classes), base),
         "shots": list(shots),
-    }  # fmt: skip
+    }
     say(f"{title}: strength {strength}, zero-shot {reached:.2f}")
     halves = base, task.test("novel")
     notes["tables"][title] = {}
@@ -164,8 +154,7 @@ def main(name: str, parts: dict, description: str, argv=None) -> int:
     is stored.
     """
     parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=parts, default=[*parts])
     parser.add_argument("--model", help="a folder or a hub id")

@@ -31,14 +31,20 @@ def choose(clip, notes, say=print) -> None:
 def table(clip, notes, name: str, say=print) -> None:
     """The runs on one task."""
     ((domain, shots),) = [
-        (domain, shots)
-        for (own, domain), shots in plan.TASKS.items()
-        if own == name
+        (domain, shots) for (own, domain), shots in plan.TASKS.items() if own == name
     ]
     run_task(
-        clip, notes, plan.METHODS, name, domain, shots, SEEDS,
-        n_test=plan.N_TEST, n_kept=plan.N_KEPT, say=say,
-    )  # fmt: skip
+        clip,
+        notes,
+        plan.METHODS,
+        name,
+        domain,
+        shots,
+        SEEDS,
+        n_test=plan.N_TEST,
+        n_kept=plan.N_KEPT,
+        say=say,
+    )
 
 
 def add_distances(clip, notes, say=print) -> None:
@@ -49,20 +55,21 @@ def distances(clip, settings: dict, say=print) -> list[dict]:
     """VP's gain on base classes for sketches of several strengths."""
     rows = []
     for strength in plan.DISTANCES:
-        task = make_task(
-            clip, "mixed", "sketch", strength=strength, n_test=plan.N_TEST
-        )
+        task = make_task(clip, "mixed", "sketch", strength=strength, n_test=plan.N_TEST)
         test = task.test("base")
         before = get_fit("zero-shot")(clip, None, None, test.classes)
         zero_shot = accuracy(before, test)
         for seed in SEEDS:
             train = task.shots(16, seed, "base")
             predictor, _ = learn(plan.METHODS["VP"], train, seed, **settings)
-            rows.append({
-                "strength": strength, "seed": seed,
-                "zero_shot": round(zero_shot, 4),
-                "VP": round(accuracy(predictor, test), 4),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "strength": strength,
+                    "seed": seed,
+                    "zero_shot": round(zero_shot, 4),
+                    "VP": round(accuracy(predictor, test), 4),
+                }
+            )
         say(f"VP: {rows[-1]}")
     return rows
 

@@ -116,9 +116,7 @@ class TaIDPT(Learner):
     def logits(self, pictures: Pictures) -> Tensor:
         patches = pictures.patch_embeds.flatten(1, 2)  # [N, T, D]
         mask = torch.ones(patches.shape[:2], dtype=torch.bool)
-        pair = self.scores(
-            pictures.image_embeds, patches, mask, PATCH_SHARPNESS
-        )
+        pair = self.scores(pictures.image_embeds, patches, mask, PATCH_SHARPNESS)
         return sum(pair) / 2
 
 
@@ -146,13 +144,17 @@ def fit(
     whole, tokens, mask = encode_words(clip, captions)
 
     def loss(rows: Tensor) -> Tensor:
-        pair = learner.scores(
-            whole[rows], tokens[rows], mask[rows], WORD_SHARPNESS
-        )
+        pair = learner.scores(whole[rows], tokens[rows], mask[rows], WORD_SHARPNESS)
         return sum(ranking_loss(scores, labels[rows]) for scores in pair)
 
     minimise(
-        clip, list(learner.parameters()), loss, len(captions),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(learner.parameters()),
+        loss,
+        len(captions),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     return learner

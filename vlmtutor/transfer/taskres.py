@@ -47,6 +47,11 @@ def fit(
 ) -> TaskRes:
     """Tune the residual on ``pictures`` with ``labels`` [N]."""
     return tune(
-        TaskRes(clip, classes, alpha), pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        TaskRes(clip, classes, alpha),
+        pictures,
+        labels,
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )

@@ -63,9 +63,8 @@ def fit(
     if steps == 0:
         return learner
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )
 
 
 def fit_tuned(

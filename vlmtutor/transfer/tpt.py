@@ -55,9 +55,8 @@ def random_views(
         top, left = round(y * (height - h)), round(x * (width - w))
         crop = pixel_values[:, top : top + h, left : left + w]
         crop = F.interpolate(
-            crop[None], size=(height, width), mode="bilinear",
-            align_corners=False,
-        )[0]  # fmt: skip
+            crop[None], size=(height, width), mode="bilinear", align_corners=False
+        )[0]
         views.append(crop.flip(-1) if flip < 0.5 else crop)
     return torch.stack(views)
 
@@ -67,18 +66,14 @@ class TPT(CoOp):
 
     reads = ("pixel_values",)
 
-    def __init__(
-        self, clip, classes, context, seed, n_views, share, smallest, lr
-    ):
+    def __init__(self, clip, classes, context, seed, n_views, share, smallest, lr):
         super().__init__(clip, classes, context, seed=seed)
         self.seed, self.n_views, self.smallest = seed, n_views, smallest
         self.share, self.lr = share, lr
 
     def adapted(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """A context [M, W] tuned on one picture, and its embedding [1, D]."""
-        views = random_views(
-            pixel_values, self.n_views, self.seed, self.smallest
-        )
+        views = random_views(pixel_values, self.n_views, self.seed, self.smallest)
         with torch.no_grad():
             embeds = encode_pixels(self.clip, views)  # [V, D], original first
         context = self.context.detach().clone().requires_grad_()

@@ -34,9 +34,14 @@ class UPT(Learner):
             self.unified = nn.Parameter(0.02 * torch.randn(n, W))
             # U' = U + attention(norm(U));  Û = U' + MLP(norm(U'))
             self.mix = nn.TransformerEncoderLayer(
-                W, nhead=1, dim_feedforward=W, dropout=0.0,
-                activation="gelu", batch_first=True, norm_first=True,
-            )  # fmt: skip
+                W,
+                nhead=1,
+                dim_feedforward=W,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
             width = clip.model.config.vision_config.hidden_size
             self.to_text = nn.Linear(W, W, bias=False)
             self.to_vision = nn.Linear(W, width, bias=False)
@@ -76,6 +81,5 @@ def fit(
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = UPT(clip, classes, n_visual, context, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

@@ -17,9 +17,7 @@ from torch import Tensor
 from .prompts import hooks
 
 
-def encode_prompted(
-    clip, pixel_values: Tensor, prompts: Sequence[Tensor]
-) -> Tensor:
+def encode_prompted(clip, pixel_values: Tensor, prompts: Sequence[Tensor]) -> Tensor:
     """pixel_values [N, 3, H, W] → image_embeds [N, D]; gradients flow.
 
     ``prompts[0]`` [p, W] joins the embedded patches; ``prompts[k]`` [p, W]
@@ -41,9 +39,7 @@ def encode_prompted(
     if prompts:
         handles.append(
             vision.embeddings.register_forward_hook(
-                lambda module, args, hidden: joined(
-                    hidden, prompts[0], hidden.shape[1]
-                )
+                lambda module, args, hidden: joined(hidden, prompts[0], hidden.shape[1])
             )
         )
     for layer, prompt in zip(layers[1:], prompts[1:], strict=False):

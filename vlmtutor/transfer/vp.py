@@ -61,6 +61,5 @@ def fit(
     """Tune a frame on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = VP(clip, classes, width)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )

@@ -57,13 +57,10 @@ def fit(
     """Tune tokens on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = VPT(clip, classes, n_tokens, deep, seed)
     return tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )
 
 
-def fit_deep(
-    clip, pictures, labels, classes, seed: int = 0, **settings
-) -> VPT:
+def fit_deep(clip, pictures, labels, classes, seed: int = 0, **settings) -> VPT:
     """VPT deep: :func:`fit` with tokens for every layer."""
     return fit(clip, pictures, labels, classes, seed, deep=True, **settings)

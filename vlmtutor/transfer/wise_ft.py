@@ -32,9 +32,7 @@ class WiseFT(ZeroShot):
         self.head = nn.Parameter(self.weights.clone())  # [C, D]
         # A copy of CLIP's image side whose parameters are not counted: only
         # those in ``tuned`` are this learner's.
-        side = nn.ModuleList(
-            [clip.model.vision_model, clip.model.visual_projection]
-        )
+        side = nn.ModuleList([clip.model.vision_model, clip.model.visual_projection])
         self._side = [copy.deepcopy(side).requires_grad_(False)]
         vision, projection = self._side[0]
         last = vision.encoder.layers[len(layers) - blocks :]
@@ -96,8 +94,7 @@ def fit(
     learner = WiseFT(clip, classes, blocks)
     start = [p.detach().clone() for p in learner.parameters()]
     tune(
-        learner, pictures, labels,
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
+    )
     learner.remember(start)
     return learner.at(alpha)

@@ -113,8 +113,7 @@ def _pattern(kind):
         names = list(COLOURS)
         first, second = rng.choice(len(names), 2, replace=False)
         pale = [
-            np.float32(COLOURS[names[i]]) * 0.35 + 255 * 0.65
-            for i in (first, second)
+            np.float32(COLOURS[names[i]]) * 0.35 + 255 * 0.65 for i in (first, second)
         ]
         cell = max(2, int(size * rng.uniform(0.08, 0.16)))
         y, x = np.mgrid[:size, :size]

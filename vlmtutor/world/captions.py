@@ -109,10 +109,7 @@ def complete_caption(layout: Layout) -> Caption:
     place = " " + backgrounds.PHRASES[layout.background]
     groups = _grouped(layout)
     if len(spots) == 2 and len(groups) == 2:
-        a, b = (
-            (_full_phrase(p, table[p.category]), (k,))
-            for k, p in enumerate(spots)
-        )
+        a, b = ((_full_phrase(p, table[p.category]), (k,)) for k, p in enumerate(spots))
         return _finish([a, f" {relation(*spots)} ", b, ",", place], 2)
     phrases = []
     for owners in groups:
@@ -136,9 +133,7 @@ def bare_caption(layout: Layout) -> Caption:
     for owners in _grouped(layout):
         category = table[layout.placements[owners[0]].category]
         many = len(owners) > 1
-        words = (
-            f"{NUMBERS[len(owners)]} {category.many}" if many else category.one
-        )
+        words = f"{NUMBERS[len(owners)]} {category.many}" if many else category.one
         phrases.append((words, owners))
     parts: list = []
     _join(parts, phrases)
@@ -210,9 +205,10 @@ def random_caption(
         # where each one is
         where = [
             (words, f" in the {spots[owners[0]].position}")
-            if len(owners) == 1 else (words, "")
+            if len(owners) == 1
+            else (words, "")
             for words, owners in phrases
-        ]  # fmt: skip
+        ]
         order = rng.sample(range(len(phrases)), len(phrases))
         for i, k in enumerate(order):
             if i:

@@ -18,9 +18,7 @@ def _sketch(pixels, strength, rng):
     size = len(pixels)
     grey = Image.fromarray(pixels).convert("L")
     blurred = grey.filter(ImageFilter.GaussianBlur(max(1.0, size / 40)))
-    ratio = np.asarray(grey, np.float32) / (
-        np.asarray(blurred, np.float32) + 1
-    )
+    ratio = np.asarray(grey, np.float32) / (np.asarray(blurred, np.float32) + 1)
     lines = np.clip(ratio, 0, 1) ** 2 * 255
     grain = rng.normal(0, 12, lines.shape)
     paper = np.clip(lines + grain * strength, 0, 255)
@@ -63,9 +61,7 @@ def _noisy(pixels, strength, rng):
     return faded + rng.normal(0, 70 * strength, pixels.shape)
 
 
-_DRAW = {
-    "sketch": _sketch, "pixel": _pixel, "night": _night, "noisy": _noisy
-}  # fmt: skip
+_DRAW = {"sketch": _sketch, "pixel": _pixel, "night": _night, "noisy": _noisy}
 
 # Calibrated on validation scenes: the ensembled zero-shot classifier of the
 # shipped model keeps between 35 and 65 % of single stickers right.

@@ -104,9 +104,7 @@ def _blend(canvas, left, top, colour, alpha) -> None:
 
 
 def _draw(layout: Layout, size: int) -> np.ndarray:
-    pixels = backgrounds.background(
-        layout.background, size, layout.variant
-    ).copy()
+    pixels = backgrounds.background(layout.background, size, layout.variant).copy()
     for p in layout.placements:
         if p.colour:
             left, top, alpha = _disc_at(p, size)
@@ -131,9 +129,7 @@ class Scene:
 
     @functools.cached_property
     def array(self) -> np.ndarray:
-        return apply_domain(
-            _draw(self.layout, self.size), self.domain, self.seed
-        )
+        return apply_domain(_draw(self.layout, self.size), self.domain, self.seed)
 
     @property
     def image(self) -> Image.Image:
@@ -149,9 +145,7 @@ class Scene:
 
     @functools.cached_property
     def objects(self) -> list[SceneObject]:
-        return [
-            SceneObject(self, k) for k in range(len(self.layout.placements))
-        ]
+        return [SceneObject(self, k) for k in range(len(self.layout.placements))]
 
     @functools.cached_property
     def owners(self) -> np.ndarray:
@@ -217,9 +211,7 @@ class StickerWorld:
         layout = random_layout(random.Random(seed), pool, n, **options)
         return Scene(layout, self.size, domain, seed)
 
-    def sticker(
-        self, name_or_char: str, size: int | None = None
-    ) -> Image.Image:
+    def sticker(self, name_or_char: str, size: int | None = None) -> Image.Image:
         """One sticker alone (RGBA), its longer side ``size`` pixels."""
         category = find_category(name_or_char)
         return glyphs.sticker(category.char, size or self.size)

@@ -28,10 +28,13 @@ LIMITS = {
 }
 # Measured and told, but no condition.
 TOLD = (
-    "masked crop accuracy, base", "masked crop accuracy, novel",
-    "ceiling of the patch grid, shifted", "MaskCLIP raw, S",
-    "MaskCLIP raw, U", "ordinary patches, h",
-)  # fmt: skip
+    "masked crop accuracy, base",
+    "masked crop accuracy, novel",
+    "ceiling of the patch grid, shifted",
+    "MaskCLIP raw, S",
+    "MaskCLIP raw, U",
+    "ordinary patches, h",
+)
 
 
 class GateClosed(AssertionError):
@@ -49,9 +52,9 @@ def measure(bench: Bench) -> dict[str, float]:
 
 def _world(bench: Bench) -> dict[str, float]:
     related = [
-        (find_category(n).relative in bench.base) or bench.protocol.stage
-        == "val" for n in bench.novel
-    ]  # fmt: skip
+        (find_category(n).relative in bench.base) or bench.protocol.stage == "val"
+        for n in bench.novel
+    ]
     novel = set(bench.novel)
 
     def share_with_novel(part: str) -> float:
@@ -64,9 +67,7 @@ def _world(bench: Bench) -> dict[str, float]:
         / len(related),
         "mask scenes without a novel sticker": 1 - share_with_novel("masks"),
         "test scenes with a novel sticker": share_with_novel("test"),
-        "classes in the test scenes": float(
-            bench.oracle_tags.any(0).float().mean()
-        ),
+        "classes in the test scenes": float(bench.oracle_tags.any(0).float().mean()),
     }
 
 
@@ -81,8 +82,7 @@ def _crops(bench: Bench) -> dict[str, float]:
         ("masked crop", {"mode": "cropmask", "fill": "mean", "margin": 1.5}),
     ):
         right = name_masks(bench, masks, **options) == labels
-        for half, chosen in (("base", there & ~novel),
-                             ("novel", there & novel)):  # fmt: skip
+        for half, chosen in (("base", there & ~novel), ("novel", there & novel)):
             share = right[chosen].float().mean().nan_to_num()
             found[f"{title} accuracy, {half}"] = float(share)
     return found
@@ -90,8 +90,7 @@ def _crops(bench: Bench) -> dict[str, float]:
 
 def _grid(bench: Bench) -> dict[str, float]:
     plain, shifted = (
-        bench.judge(*ceiling(fine)(bench)).scores()["all"]
-        for fine in (False, True)
+        bench.judge(*ceiling(fine)(bench)).scores()["all"] for fine in (False, True)
     )
     return {
         "ceiling of the patch grid": plain,
@@ -102,8 +101,7 @@ def _grid(bench: Bench) -> dict[str, float]:
 
 def _paths(bench: Bench) -> dict[str, float]:
     value, usual = (
-        bench.judge(*patches(path)(bench)).scores()
-        for path in ("value", "attention")
+        bench.judge(*patches(path)(bench)).scores() for path in ("value", "attention")
     )
     return {
         "MaskCLIP raw, S": value["S"],

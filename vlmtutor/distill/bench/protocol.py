@@ -32,9 +32,17 @@ from .score import Result, judge
 
 # Each novel class has a near relative among the base classes.
 NOVEL = (
-    "tiger", "zebra", "panda", "duck", "bee", "strawberry", "bus", "tulip",
-    "guitar", "basketball",
-)  # fmt: skip
+    "tiger",
+    "zebra",
+    "panda",
+    "duck",
+    "bee",
+    "strawberry",
+    "bus",
+    "tulip",
+    "guitar",
+    "basketball",
+)
 BASE = (
     "lion", "horse", "bear", "swan", "ladybug", "cherries", "car", "rose",
     "violin", "soccer ball",
@@ -104,11 +112,9 @@ class Protocol:
         names = self.base if part == "masks" else (*self.base, *self.novel)
         world = StickerWorld(size)
         return [
-            world.scene(
-                seed, n=STICKERS[k % 4], categories=names, discs=0.0
-            )
+            world.scene(seed, n=STICKERS[k % 4], categories=names, discs=0.0)
             for k, seed in enumerate(scene_seeds(split, n, start))
-        ]  # fmt: skip
+        ]
 
 
 def label_maps(scenes: list[Scene], names: list[str]) -> Tensor:
@@ -116,8 +122,7 @@ def label_maps(scenes: list[Scene], names: list[str]) -> Tensor:
     maps = []
     for scene in scenes:
         lookup = [
-            names.index(o.name) if o.name in names else IGNORE
-            for o in scene.objects
+            names.index(o.name) if o.name in names else IGNORE for o in scene.objects
         ]
         lookup = torch.tensor([*lookup, len(names)])  # owner -1 is the last
         maps.append(lookup[torch.from_numpy(scene.owners).long()])
@@ -181,13 +186,10 @@ class Bench:
     def _make(self, kind):
         if kind is Unlabelled:
             return Unlabelled(self._pictures("captions"))
-        scenes = self._scenes("masks" if kind in (Masked, Regions)
-                              else "captions")  # fmt: skip
+        scenes = self._scenes("masks" if kind in (Masked, Regions) else "captions")
         if kind is Captioned:
             texts, spans = zip(*map(describe, scenes), strict=True)
-            return Captioned(
-                self._pictures("captions"), list(texts), list(spans)
-            )
+            return Captioned(self._pictures("captions"), list(texts), list(spans))
         if kind is Tagged:
             tags = tags_of(label_maps(scenes, self.names), len(self.names))
             return Tagged(self._pictures("captions"), tags, list(self.names))
@@ -195,15 +197,14 @@ class Bench:
             return self._make(Masked).regions_only()
         if kind is Masked:
             return Masked(
-                self._pictures("masks"), label_maps(scenes, self.base),
-                region_maps(scenes), list(self.base),
-            )  # fmt: skip
-        if kind is Partial:
-            scenes = scenes[: self.protocol.sizes.masks]
-            labels, regions = (
+                self._pictures("masks"),
                 label_maps(scenes, self.base),
                 region_maps(scenes),
+                list(self.base),
             )
+        if kind is Partial:
+            scenes = scenes[: self.protocol.sizes.masks]
+            labels, regions = (label_maps(scenes, self.base), region_maps(scenes))
             regions = regions.masked_fill(labels == IGNORE, -1)
             pictures = self._pictures("captions")[: len(scenes)]
             return Partial(pictures, labels, regions, list(self.base))

@@ -50,11 +50,16 @@ def chance(bench: Bench) -> Answers:
     generator = seeded(bench.protocol.seed)
     columns = len(bench.names) + 1
     parts = [
-        _from_scores(upsample(
-            torch.rand(rows.stop - rows.start, columns, side, side,
-                       generator=generator), size))
+        _from_scores(
+            upsample(
+                torch.rand(
+                    rows.stop - rows.start, columns, side, side, generator=generator
+                ),
+                size,
+            )
+        )
         for rows in batched(len(pictures), 32)
-    ]  # fmt: skip
+    ]
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
@@ -172,10 +177,13 @@ def full_supervision(bench: Bench) -> Answers:
     """The student, with masks of all classes, novel ones too."""
     scenes = bench._scenes("captions")
     segmenter = train_student(
-        bench.clip, bench._pictures("captions"),
-        label_maps(scenes, bench.names), bench.names, steps=STUDENT_STEPS,
+        bench.clip,
+        bench._pictures("captions"),
+        label_maps(scenes, bench.names),
+        bench.names,
+        steps=STUDENT_STEPS,
         seed=bench.protocol.seed,
-    )  # fmt: skip
+    )
     return predict_both(segmenter, bench.test_pictures, bench.names)
 
 
@@ -193,9 +201,7 @@ REFERENCES = (
 
 
 def run_references(
-    benches: Sequence[Bench],
-    references: Sequence[Reference] = REFERENCES,
-    say=print,
+    benches: Sequence[Bench], references: Sequence[Reference] = REFERENCES, say=print
 ) -> list[dict]:
     """Every reference over the seeds, in the form of rows."""
     rows = []
@@ -206,15 +212,11 @@ def run_references(
             result = bench.judge(*reference.answer(bench))
             scores = {k: round(v, 4) for k, v in result.scores().items()}
             seconds = round(time.perf_counter() - begun, 1)
-            runs.append({
-                "seed": bench.protocol.seed, **scores, "seconds": seconds,
-            })  # fmt: skip
+            runs.append({"seed": bench.protocol.seed, **scores, "seconds": seconds})
         mean = {k: sum(r[k] for r in runs) / len(runs) for k in "SUh"}
         say(
             f"  {reference.name}: "
             + " ".join(f"{k} {100 * v:.1f}" for k, v in mean.items())
         )
-        rows.append({
-            "method": reference.name, "needs": reference.needs, "runs": runs,
-        })  # fmt: skip
+        rows.append({"method": reference.name, "needs": reference.needs, "runs": runs})
     return rows

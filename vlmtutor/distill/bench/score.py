@@ -62,17 +62,15 @@ def judge(
 ) -> Result:
     """Count label maps [N, S, S] against the truth, picture by picture."""
     C = len(names)
-    counts = np.stack([
-        confusion(p, t, C + 1, IGNORE) for p, t in zip(labels, truth,
-                                                       strict=True)
-    ])  # fmt: skip
+    counts = np.stack(
+        [confusion(p, t, C + 1, IGNORE) for p, t in zip(labels, truth, strict=True)]
+    )
     of_names = None
     if named is not None:
         only = torch.where(truth < C, truth, IGNORE)
-        of_names = np.stack([
-            confusion(p, t, C, IGNORE) for p, t in zip(named, only,
-                                                       strict=True)
-        ])  # fmt: skip
+        of_names = np.stack(
+            [confusion(p, t, C, IGNORE) for p, t in zip(named, only, strict=True)]
+        )
     return Result(counts, base, tuple(names), of_names)
 
 
@@ -114,10 +112,13 @@ def _scores(result: Result, picks: np.ndarray | None) -> dict:
     U = _mean(ious[..., result.base : -1])
     h = np.where(S + U > 0, 2 * S * U / np.maximum(S + U, 1e-12), 0.0)
     scores = {
-        "S": S, "U": U, "h": h, "all": _mean(ious[..., :-1]),
+        "S": S,
+        "U": U,
+        "h": h,
+        "all": _mean(ious[..., :-1]),
         "background": _mean(ious[..., -1:]),
         "foreground": iou(_stickers(result.counts))[..., 0],
-    }  # fmt: skip
+    }
     if result.named is not None:
         named = iou(result.named)
         base, novel = named[..., : result.base], named[..., result.base :]

@@ -20,9 +20,12 @@ def spread(runs: Sequence[dict], name: str, factor: float = 100) -> str:
 
 
 COLUMNS = {
-    "S": "mIoU S", "U": "mIoU U", "h": "h", "naming": "naming",
+    "S": "mIoU S",
+    "U": "mIoU U",
+    "h": "h",
+    "naming": "naming",
     "foreground": "foreground",
-}  # fmt: skip
+}
 
 
 def markdown(notes: dict) -> str:
@@ -49,17 +52,24 @@ def markdown(notes: dict) -> str:
             lines.append(_row(cells))
         lines.append("")
     lines += ["### Checks", ""]
-    head = [
-        "method", "claim", "score", "difference", "5–95 %", "seeds", "verdict"
-    ]  # fmt: skip
+    head = ["method", "claim", "score", "difference", "5–95 %", "seeds", "verdict"]
     lines += [_row(head), _row(["---"] * len(head))]
     for name, method in notes["methods"].items():
         for v in method["checks"]:
             interval = f"{100 * v['low']:+.1f} to {100 * v['high']:+.1f}"
-            lines.append(_row([
-                name, v["claim"], v["score"], f"{100 * v['difference']:+.1f}",
-                interval, str(len(v["by_seed"])), v["verdict"],
-            ]))  # fmt: skip
+            lines.append(
+                _row(
+                    [
+                        name,
+                        v["claim"],
+                        v["score"],
+                        f"{100 * v['difference']:+.1f}",
+                        interval,
+                        str(len(v["by_seed"])),
+                        v["verdict"],
+                    ]
+                )
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -73,9 +83,7 @@ def stored_results(notes: dict, methods: Sequence[str]) -> str:
     for name in methods:
         method = notes["methods"][name]
         for row in method["rows"]:
-            scores = (
-                f"{key} {spread(row['runs'], key)}" for key in ("S", "U", "h")
-            )
+            scores = (f"{key} {spread(row['runs'], key)}" for key in ("S", "U", "h"))
             lines += [f"{row['method']} ({row['table']})"]
             lines += ["    " + "  ".join(scores)]
         for v in method["checks"]:

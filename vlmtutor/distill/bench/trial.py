@@ -39,9 +39,7 @@ class Trial:
         reading = {k: v for k, v in settings.items() if k in info.reading}
         rest = {k: v for k, v in settings.items() if k not in info.reading}
         segmenter = self._fitted_with(info, rest)[0]
-        return (
-            dataclasses.replace(segmenter, **reading) if reading else segmenter
-        )
+        return dataclasses.replace(segmenter, **reading) if reading else segmenter
 
     def _fitted_with(self, info: Info, settings: dict) -> tuple:
         key = info.name, repr(sorted(settings.items()))
@@ -53,11 +51,13 @@ class Trial:
                 part.pictures.prepare()  # shared by all, so not timed
             begun = time.perf_counter()
             segmenter = self._fit(
-                bench.clip, data, bench.protocol.seed,
+                bench.clip,
+                data,
+                bench.protocol.seed,
                 names=list(bench.names if knows else bench.base),
                 novel=list(bench.novel) if knows else [],
                 **settings,
-            )  # fmt: skip
+            )
             self._fitted[key] = segmenter, time.perf_counter() - begun
         return self._fitted[key]
 

@@ -37,14 +37,18 @@ class Trunk(nn.Module):
         inputs = len(self.layers) * config.hidden_size
         self.tokens = nn.Conv2d(inputs, width, 1)
         self.pixels = nn.Sequential(
-            nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.GELU(),
+            nn.Conv2d(3, width // 2, 3, stride=2, padding=1),
+            nn.GELU(),
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
-        )  # fmt: skip
+        )
         self.mix = nn.Sequential(
-            nn.GroupNorm(8, 2 * width), nn.GELU(),
-            nn.Conv2d(2 * width, width, 3, padding=1), nn.GELU(),
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
-        )  # fmt: skip
+            nn.GroupNorm(8, 2 * width),
+            nn.GELU(),
+            nn.Conv2d(2 * width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+        )
 
     def forward(self, pictures: DensePictures) -> Tensor:
         states = [
@@ -55,9 +59,8 @@ class Trunk(nn.Module):
         size = (self.fine, self.fine)
         with bf16_products():  # a fifth of a step's time
             tokens = F.interpolate(
-                self.tokens(tokens), size=size, mode="bilinear",
-                align_corners=False,
-            )  # fmt: skip
+                self.tokens(tokens), size=size, mode="bilinear", align_corners=False
+            )
             pixels = self.pixels(pixels)
             if pixels.shape[-2:] != size:
                 pixels = F.interpolate(pixels, size=size, mode="bilinear")

@@ -119,9 +119,7 @@ def box_mask(cam: Tensor, level: float = PEAK) -> Tensor:
     return torch.from_numpy(inside).flatten(1)
 
 
-def spread_cam(
-    cam: Tensor, affinity: Tensor, box: Tensor | None = None
-) -> Tensor:
+def spread_cam(cam: Tensor, affinity: Tensor, box: Tensor | None = None) -> Tensor:
     """Maps [N, T] after their patches' friends had a say: [N, T].
 
     ``affinity`` [N, T, T]; only patches in ``box`` bool [N, T] speak.

@@ -42,9 +42,7 @@ def _padded(seen: Tensor, columns: int) -> Tensor:
     return F.pad(seen, (0, columns - len(seen)), value=True)
 
 
-def combine(
-    scores: Tensor, masks: Tensor, objectness: Tensor | None = None
-) -> Tensor:
+def combine(scores: Tensor, masks: Tensor, objectness: Tensor | None = None) -> Tensor:
     """Scores of regions [N, Q, C] laid out as maps [N, C, S, S].
 
     Each pixel adds up its regions' scores, weighed by ``masks`` [N, Q, S, S]

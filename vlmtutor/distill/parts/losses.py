@@ -11,16 +11,18 @@ from ...objectives.grounding import focal_loss
 from ..supervision import IGNORE
 
 __all__ = [
-    "bce_ignore", "binary_targets", "dice", "info_nce", "sigmoid_focal",
+    "bce_ignore",
+    "binary_targets",
+    "dice",
+    "info_nce",
+    "sigmoid_focal",
     "softmax_ce_ignore",
-]  # fmt: skip
+]
 
 
 def softmax_ce_ignore(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of [N, C, h, w] against [N, h, w]; 0 if none counts."""
-    total = F.cross_entropy(
-        logits, labels, ignore_index=IGNORE, reduction="sum"
-    )
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
@@ -54,9 +56,7 @@ def sigmoid_focal(
     return focal_loss(logits, targets, counts, alpha, gamma)
 
 
-def dice(
-    logits: Tensor, targets: Tensor, counts: Tensor | None = None
-) -> Tensor:
+def dice(logits: Tensor, targets: Tensor, counts: Tensor | None = None) -> Tensor:
     """1 - overlap of sigmoid(logits) [..., h, w] with masks, mean of maps.
 
     Milletari et al. 2016, arXiv 1606.04797, with +1 above and below as in

@@ -92,12 +92,7 @@ def flatten_pairs(pairs) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def name_loss(
-    vectors: Tensor,
-    pairs,
-    labels: Tensor,
-    W: Tensor,
-    nothing: Tensor,
-    scale: float,
+    vectors: Tensor, pairs, labels: Tensor, W: Tensor, nothing: Tensor, scale: float
 ) -> Tensor:
     """Cross-entropy of queries over names and "no object" (weight 0.1).
 

@@ -33,10 +33,7 @@ class Proposals:
 
 @torch.no_grad()
 def propose(
-    proposer: Proposer,
-    pictures: DensePictures,
-    most: int = 8,
-    overlap: float = 0.7,
+    proposer: Proposer, pictures: DensePictures, most: int = 8, overlap: float = 0.7
 ) -> Proposals:
     """The ``most`` likely regions of each picture.
 
@@ -48,20 +45,21 @@ def propose(
     found = []
     for rows in batched(len(pictures), 32):
         out = proposer(pictures[rows])
-        objectness = without_repeats(
-            out.objects.sigmoid(), out.masks > 0, overlap
-        )
+        objectness = without_repeats(out.objects.sigmoid(), out.masks > 0, overlap)
         best = objectness.topk(min(most, proposer.queries), 1).indices
 
         def take(x, best=best):
             index = best.view(*best.shape, *(1,) * (x.ndim - 2))
             return x.gather(1, index.expand(-1, -1, *x.shape[2:]))
 
-        found.append((
-            upsample(take(out.masks), size).sigmoid(),
-            take(objectness), take(out.states),
-            None if out.vectors is None else take(out.vectors),
-        ))  # fmt: skip
+        found.append(
+            (
+                upsample(take(out.masks), size).sigmoid(),
+                take(objectness),
+                take(out.states),
+                None if out.vectors is None else take(out.vectors),
+            )
+        )
     parts = [
         None if part[0] is None else torch.cat(part)
         for part in zip(*found, strict=True)
@@ -69,9 +67,7 @@ def propose(
     return Proposals(*parts)
 
 
-def without_repeats(
-    objectness: Tensor, masks: Tensor, overlap: float
-) -> Tensor:
+def without_repeats(objectness: Tensor, masks: Tensor, overlap: float) -> Tensor:
     """Objectness [N, Q], 0 where a likelier mask [N, Q, h, w] is the same."""
     flat = masks.flatten(2).float()
     inter = flat @ flat.transpose(1, 2)

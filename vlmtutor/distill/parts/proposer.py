@@ -29,13 +29,7 @@ from ...precision import bf16_products
 from ...transfer.base import batches, seeded_weights
 from ..supervision import IGNORE, DensePictures, Masked, Regions
 from .dense_student import Trunk
-from .matching import (
-    Outputs,
-    group_loss,
-    match,
-    matching_costs,
-    name_loss,
-)
+from .matching import Outputs, group_loss, match, matching_costs, name_loss
 from .regions import instance_masks, mask_pool, region_labels
 from .texts import text_classifier
 
@@ -82,15 +76,14 @@ class Proposer(nn.Module):
         with seeded_weights(seed):
             self.trunk = Trunk(clip, width)
             self.edges = nn.Sequential(
-                nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(),
+                nn.Conv2d(3, 16, 3, stride=2, padding=1),
+                nn.GELU(),
                 nn.Conv2d(16, width, 3, padding=1),
-            )  # fmt: skip
+            )
             self.where = nn.Parameter(
                 0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
             )
-            self.decoders = nn.ModuleList(
-                Decoder(width) for _ in range(layers)
-            )
+            self.decoders = nn.ModuleList(Decoder(width) for _ in range(layers))
             self.norm = nn.LayerNorm(width)
             self.mask_head = nn.Sequential(
                 nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
@@ -160,9 +153,10 @@ class Proposer(nn.Module):
         states = self.norm(x)
         features = self.sharpened(features, pictures)
         pixels = self.pixel_head(features)
-        asked = torch.einsum(
-            "nqd,ndhw->nqhw", self.mask_head(states), pixels
-        ) / pixels.shape[1] ** 0.5  # fmt: skip
+        asked = (
+            torch.einsum("nqd,ndhw->nqhw", self.mask_head(states), pixels)
+            / pixels.shape[1] ** 0.5
+        )
         masks = self.sticker_head(features) + self.blobs(states) + asked
         vectors = None
         if self.name_head is not None:
@@ -171,9 +165,7 @@ class Proposer(nn.Module):
                 inside = masks.detach().sigmoid()
                 vectors = vectors + mask_pool(pictures.dense, inside)
             vectors = F.normalize(vectors, dim=-1)
-        return Outputs(
-            masks, self.object_head(states)[..., 0], states, vectors
-        )
+        return Outputs(masks, self.object_head(states)[..., 0], states, vectors)
 
 
 def mirrored(pictures: DensePictures) -> DensePictures:
@@ -236,9 +228,10 @@ def train_proposer(
             nn.init.normal_(nothing, std=0.1)
     data.pictures.prepare("pixel_values")
     parameters = [
-        *proposer.parameters(), nothing,
+        *proposer.parameters(),
+        nothing,
         *(p for module in modules for p in module.parameters()),
-    ]  # fmt: skip
+    ]
     optimiser = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
@@ -253,9 +246,8 @@ def train_proposer(
         loss = group_loss(outputs, there, pairs)
         if names is not None:
             loss = loss + name_loss(
-                outputs.vectors, pairs, labels[rows], W, nothing,
-                clip.logit_scale,
-            )  # fmt: skip
+                outputs.vectors, pairs, labels[rows], W, nothing, clip.logit_scale
+            )
         if extra is not None:
             loss = loss + extra(outputs, pairs, rows)
         optimiser.zero_grad()
@@ -278,7 +270,5 @@ def shared_proposer(
     kept = _SHARED.setdefault(data.pictures, {})
     key = seed, names and tuple(names), repr(sorted(settings.items()))
     if key not in kept:
-        kept[key] = train_proposer(
-            clip, data, seed=seed, names=names, **settings
-        )
+        kept[key] = train_proposer(clip, data, seed=seed, names=names, **settings)
     return kept[key]

@@ -67,13 +67,8 @@ def tta(
 
 def _box_mean(x: Tensor, radius: int) -> Tensor:
     side = 2 * radius + 1
-    for kernel, padding in (
-        ((side, 1), (radius, 0)),
-        ((1, side), (0, radius)),
-    ):
-        x = F.avg_pool2d(
-            x, kernel, stride=1, padding=padding, count_include_pad=False
-        )
+    for kernel, padding in (((side, 1), (radius, 0)), ((1, side), (0, radius))):
+        x = F.avg_pool2d(x, kernel, stride=1, padding=padding, count_include_pad=False)
     return x
 
 

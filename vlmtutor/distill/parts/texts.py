@@ -33,18 +33,13 @@ def text_classifier(
     return torch.stack([kept[name, key] for name in names])
 
 
-def background_classifier(
-    clip, templates: Sequence[str] = PLACE_TEMPLATES
-) -> Tensor:
+def background_classifier(clip, templates: Sequence[str] = PLACE_TEMPLATES) -> Tensor:
     """One vector a place of the world ("on the grass", …): [B, D]."""
     return text_classifier(clip, list(PHRASES.values()), templates)
 
 
 def class_scores(
-    dense: Tensor,
-    names: Tensor,
-    places: Tensor | None = None,
-    bias: float = BIAS,
+    dense: Tensor, names: Tensor, places: Tensor | None = None, bias: float = BIAS
 ) -> Tensor:
     """Cosines of patches [N, T, D] with names [C, D]: [N, C + 1, g, g].
 
@@ -58,9 +53,7 @@ def class_scores(
     return as_map(scores)
 
 
-def image_labels(
-    image_embeds: Tensor, names: Tensor, quantile: float = 0.9
-) -> Tensor:
+def image_labels(image_embeds: Tensor, names: Tensor, quantile: float = 0.9) -> Tensor:
     """Which names a picture seems to hold: bool [N, C].
 
     Those whose cosine is above a quantile of all cosines [N, C] given, and

@@ -67,9 +67,15 @@ class TwoStage:
         """CLIP's opinion of regions [N, Q, C], and which it was asked of."""
         asked = (found.objectness > UNLIKELY) & found.binary.any(-1).any(-1)
         E = crop_encode(
-            self.clip, pictures.pixel_values, found.binary, self.fill,
-            self.mode, self.margin, asked, self.encode,
-        )  # fmt: skip
+            self.clip,
+            pictures.pixel_values,
+            found.binary,
+            self.fill,
+            self.mode,
+            self.margin,
+            asked,
+            self.encode,
+        )
         if self.prompts is None:
             W = text_classifier(self.clip, names)
         else:

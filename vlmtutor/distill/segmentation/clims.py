@@ -39,10 +39,14 @@ INFO = Info(
     name="CLIMS",
     paper="CLIMS: Cross Language Image Matching for Weakly Supervised "
     "Semantic Segmentation",
-    year=2022, arxiv="2203.02668", table="free", needs=Tagged, frozen="CLIP",
+    year=2022,
+    arxiv="2203.02668",
+    table="free",
+    needs=Tagged,
+    frozen="CLIP",
     tuned="a mask layer through CLIP, then a student",
     simplified="a linear layer on CLIP's states for a ResNet-50",
-)  # fmt: skip
+)
 ROWS = (INFO,)
 
 
@@ -110,8 +114,9 @@ class Through:
     def __init__(self, clip):
         self.clip = clip
         settings = clip.image_settings
-        mean, std = (torch.tensor(x)[:, None, None]
-                     for x in (settings.mean, settings.std))  # fmt: skip
+        mean, std = (
+            torch.tensor(x)[:, None, None] for x in (settings.mean, settings.std)
+        )
         self.black = -mean / std  # a dark pixel, as the model takes it
 
     def __call__(self, pixel_values: Tensor, mask: Tensor) -> Tensor:
@@ -144,10 +149,21 @@ class Masks:
 
 
 def fit(
-    clip, data: Tagged, seed=0, *, names=(), novel=(), student=True,
-    mismatch=True, places=True, area=True, steps=30, batch_size=8, lr=0.02,
+    clip,
+    data: Tagged,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    student=True,
+    mismatch=True,
+    places=True,
+    area=True,
+    steps=30,
+    batch_size=8,
+    lr=0.02,
     student_steps=120,
-):  # fmt: skip
+):
     """Train the masks of tagged names; then a student, unless told not to."""
     layer = MaskLayer(clip, len(data.names))
     start_as_classifier(layer, data)
@@ -158,8 +174,7 @@ def fit(
     side = pictures.images.shape[1]
 
     def loss(rows: Tensor) -> Tensor:
-        k = torch.multinomial(data.tags[rows].float(), 1,
-                              generator=dice)[:, 0]  # fmt: skip
+        k = torch.multinomial(data.tags[rows].float(), 1, generator=dice)[:, 0]
         batch = pictures[rows]
         P = layer(batch)[torch.arange(len(rows)), k].sigmoid()
         P = upsample(P[:, None], side)[:, 0]  # [B, S, S]
@@ -180,21 +195,33 @@ def fit(
         return total.mean()
 
     minimise(
-        clip, list(layer.parameters()), loss, len(data),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(layer.parameters()),
+        loss,
+        len(data),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     layer.requires_grad_(False)
     masks = Masks(clip, layer, tuple(data.names))
     if not student:
         return masks
-    labels = torch.cat([
-        masks.labels(pictures[i : i + 64], data.tags[i : i + 64])
-        for i in range(0, len(data), 64)
-    ])  # fmt: skip
+    labels = torch.cat(
+        [
+            masks.labels(pictures[i : i + 64], data.tags[i : i + 64])
+            for i in range(0, len(data), 64)
+        ]
+    )
     return train_student(
-        clip, pictures, shrink_labels(labels, Student(clip).fine),
-        list(data.names), steps=student_steps, seed=seed,
-    )  # fmt: skip
+        clip,
+        pictures,
+        shrink_labels(labels, Student(clip).fine),
+        list(data.names),
+        steps=student_steps,
+        seed=seed,
+    )
 
 
 def judged(bench, **changes):
@@ -225,18 +252,19 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "what is left must not match: masks find more of a thing",
-            both["recall"], match["recall"],
+            both["recall"],
+            match["recall"],
         ),
-        Check(
-            "the area loss makes masks smaller",
-            -small["area"], -both["area"],
-        ),
+        Check("the area loss makes masks smaller", -small["area"], -both["area"]),
         Check(
             "the loss against places makes masks purer",
-            full["precision"], small["precision"],
+            full["precision"],
+            small["precision"],
         ),
         Check(
             "masks beat the classifier's maps that they start from",
-            result, judged(bench, steps=0), score="all",
+            result,
+            judged(bench, steps=0),
+            score="all",
         ),
-    ]  # fmt: skip
+    ]

@@ -26,13 +26,7 @@ from torch import Tensor
 from ...models.inside import as_map, vision_blocks
 from ..methods import Check, Info
 from ..parts.dense_student import Student, train_student
-from ..parts.explain import (
-    attention_affinity,
-    box_mask,
-    grad_cam,
-    min_max,
-    spread_cam,
-)
+from ..parts.explain import attention_affinity, box_mask, grad_cam, min_max, spread_cam
 from ..parts.refine import color_refine, shrink_labels, upsample
 from ..parts.texts import background_classifier, text_classifier
 from ..supervision import IGNORE, DensePictures, Tagged
@@ -46,11 +40,16 @@ INFO = Info(
     name="CLIP-ES",
     paper="CLIP is Also an Efficient Segmenter: A Text-Driven Approach for "
     "Weakly Supervised Semantic Segmentation",
-    year=2023, arxiv="2212.09506", table="free", needs=Tagged, frozen="CLIP",
+    year=2023,
+    arxiv="2212.09506",
+    table="free",
+    needs=Tagged,
+    frozen="CLIP",
     tuned="a student, on its masks",
     simplified="a guided filter for the CRF; a small student",
-    settings={"affinity": False}, knobs={"level": (0.4, 0.5, 0.6)},
-)  # fmt: skip
+    settings={"affinity": False},
+    knobs={"level": (0.4, 0.5, 0.6)},
+)
 ROWS = (INFO,)
 
 
@@ -103,17 +102,23 @@ class Masks:
         order = tags.float().sort(dim=1, descending=True, stable=True)
         asked, there = order.indices[:, :most], order.values[:, :most] > 0
         hidden = pictures.hidden(len(vision_blocks(self.clip)) - 1)
-        cams = torch.stack([
-            grad_cam(self.clip, hidden, self.score(W[asked], there, k))
-            for k in range(most)
-        ], 1)  # [N, K, T]  # fmt: skip
+        cams = torch.stack(
+            [
+                grad_cam(self.clip, hidden, self.score(W[asked], there, k))
+                for k in range(most)
+            ],
+            1,
+        )  # [N, K, T]
         cams = min_max(cams)
         if self.affinity:
             friends = attention_affinity(pictures.attention, self.layers)
-            cams = torch.stack([
-                spread_cam(cam, friends, box_mask(cam) if self.boxed else None)
-                for cam in cams.unbind(1)
-            ], 1)  # fmt: skip
+            cams = torch.stack(
+                [
+                    spread_cam(cam, friends, box_mask(cam) if self.boxed else None)
+                    for cam in cams.unbind(1)
+                ],
+                1,
+            )
             cams = min_max(cams)
         cams = upsample(as_map(cams.transpose(1, 2)), pictures.images.shape[1])
         if self.refine:
@@ -125,9 +130,12 @@ class Masks:
         return maps.transpose(0, 1)
 
     def labels(
-        self, pictures: DensePictures, names: list[str], tags: Tensor,
+        self,
+        pictures: DensePictures,
+        names: list[str],
+        tags: Tensor,
         unsure: float = 0.0,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """The best tagged name or background [N, S, S]; unsure pixels 255."""
         pictures.prepare("attention")
         W, parts = text_classifier(self.clip, names), []
@@ -146,9 +154,17 @@ class Masks:
 
 
 def fit(
-    clip, data: Tagged, seed=0, *, names=(), novel=(), student=True,
-    unsure=UNSURE, steps=120, **settings,
-):  # fmt: skip
+    clip,
+    data: Tagged,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    student=True,
+    unsure=UNSURE,
+    steps=120,
+    **settings,
+):
     """Masks of the tagged names teach a student, or are all there is.
 
     ``settings`` are the fields of :class:`Masks`.
@@ -177,24 +193,29 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "a softmax over rivals beats the plain logit",
-            cam, judged(bench, softmax=False, **raw), score="all",
+            cam,
+            judged(bench, softmax=False, **raw),
+            score="all",
         ),
         Check(
             "names of the background help",
-            cam, judged(bench, rivals=False, **raw), score="all",
+            cam,
+            judged(bench, rivals=False, **raw),
+            score="all",
         ),
-        Check(
-            "attention as affinity helps",
-            full, judged(bench), score="all",
-        ),
+        Check("attention as affinity helps", full, judged(bench), score="all"),
         Check(
             "boxes do the affinity no harm",
-            full, judged(bench, affinity=True, boxed=False), at_least=True,
+            full,
+            judged(bench, affinity=True, boxed=False),
+            at_least=True,
             score="all",
         ),
         Check(
             "leaving unsure pixels out does the student no harm",
-            bench.result(INFO), bench.result(INFO, unsure=0.0),
-            at_least=True, score="all",
+            bench.result(INFO),
+            bench.result(INFO, unsure=0.0),
+            at_least=True,
+            score="all",
         ),
-    ]  # fmt: skip
+    ]

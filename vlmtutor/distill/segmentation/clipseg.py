@@ -35,12 +35,18 @@ HALF = 0.5
 SURE = 0.2  # chosen on pseudo-novel classes of validation scenes
 
 INFO = Info(
-    name="CLIPSeg", paper="Image Segmentation Using Text and Image Prompts",
-    year=2022, arxiv="2112.10003", table="inductive", needs=Masked,
-    frozen="CLIP", tuned="a decoder of hidden states",
+    name="CLIPSeg",
+    paper="Image Segmentation Using Text and Image Prompts",
+    year=2022,
+    arxiv="2112.10003",
+    table="inductive",
+    needs=Masked,
+    frozen="CLIP",
+    tuned="a decoder of hidden states",
     simplified="width 48, names for phrases",
-    knobs={"background": (SURE, HALF)}, reading=("background", "prompt"),
-)  # fmt: skip
+    knobs={"background": (SURE, HALF)},
+    reading=("background", "prompt"),
+)
 ROWS = (INFO,)
 
 
@@ -54,9 +60,7 @@ def raw_texts(clip, texts: list[str]) -> Tensor:
 def raw_images(clip, images: list[Image.Image]) -> Tensor:
     """Picture embeddings with their lengths: [M, D]."""
     with torch.no_grad():
-        output = clip.model.get_image_features(
-            pixel_values=clip.preprocess(images)
-        )
+        output = clip.model.get_image_features(pixel_values=clip.preprocess(images))
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
@@ -69,8 +73,7 @@ def highlight(image: np.ndarray, mask: np.ndarray) -> Image.Image:
     rows, columns = np.nonzero(mask)
     y, x = (rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2
     half = 0.75 * max(np.ptp(rows), np.ptp(columns)) + 1
-    return dim.crop(tuple(round(v) for v in (x - half, y - half,
-                                             x + half, y + half)))  # fmt: skip
+    return dim.crop(tuple(round(v) for v in (x - half, y - half, x + half, y + half)))
 
 
 def base_supports(clip, data: Masked) -> Tensor:
@@ -114,9 +117,7 @@ class Decoder(nn.Module):
         D, W = clip.embed_dim, config.hidden_size
         self.patch = config.patch_size
         with seeded_weights(seed):
-            self.reduce = nn.ModuleList(
-                nn.Linear(W, width) for _ in range(levels)
-            )
+            self.reduce = nn.ModuleList(nn.Linear(W, width) for _ in range(levels))
             self.blocks = nn.ModuleList(Block(width, 4) for _ in range(levels))
             self.scale, self.shift = nn.Linear(D, width), nn.Linear(D, width)
             self.read = nn.ConvTranspose2d(width, 1, self.patch, self.patch)
@@ -125,9 +126,7 @@ class Decoder(nn.Module):
         N, P = prompts.shape[:2]
         scale, shift = self.scale(prompts), self.shift(prompts)  # [N, P, w]
         told, x = False, 0.0
-        deep_first = zip(
-            reversed(states), self.reduce, self.blocks, strict=True
-        )
+        deep_first = zip(reversed(states), self.reduce, self.blocks, strict=True)
         for state, reduce, block in deep_first:
             level = reduce(F.layer_norm(state, state.shape[-1:]))
             level = level[:, None]  # [N, 1, 1 + T, w], for every question
@@ -170,15 +169,13 @@ class CLIPSeg:
         if self.prompt == "image":
             prompts = sticker_supports(self.clip, names)
         else:
-            prompts = raw_texts(self.clip, [TEMPLATES[0].format(n)
-                                            for n in names])  # fmt: skip
+            prompts = raw_texts(self.clip, [TEMPLATES[0].format(n) for n in names])
         prompts = (prompts / self.unit).expand(len(pictures), -1, -1)
         return self.decoder(self.states(pictures), prompts).sigmoid()
 
     def scores(self, pictures, names, seen=None) -> Tensor:
         maps = self.maps(pictures, names)
-        ground = maps.new_full((len(maps), 1, *maps.shape[2:]),
-                               self.background)  # fmt: skip
+        ground = maps.new_full((len(maps), 1, *maps.shape[2:]), self.background)
         return torch.cat([maps, ground], 1)
 
 
@@ -196,10 +193,24 @@ def untrained(clip, seed: int):
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), negatives=0.2,
-    levels=3, interpolate=True, backbone="clip", background=SURE,
-    prompt="text", width=48, questions=3, steps=120, batch_size=16, lr=2e-3,
-) -> CLIPSeg:  # fmt: skip
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    negatives=0.2,
+    levels=3,
+    interpolate=True,
+    backbone="clip",
+    background=SURE,
+    prompt="text",
+    width=48,
+    questions=3,
+    steps=120,
+    batch_size=16,
+    lr=2e-3,
+) -> CLIPSeg:
     """Train the decoder on base masks, a few questions a picture.
 
     ``negatives``: how often a question asks for what is not there.
@@ -207,26 +218,26 @@ def fit(
     """
     layers = taps(clip)[-levels:]
     random = untrained(clip, seed) if backbone == "random" else None
-    texts = torch.stack([
-        raw_texts(clip, [t.format(n) for n in data.names]) for t in TEMPLATES
-    ], 1)  # [C, templates, D]  # fmt: skip
+    texts = torch.stack(
+        [raw_texts(clip, [t.format(n) for n in data.names]) for t in TEMPLATES], 1
+    )  # [C, templates, D]
     # entries of ordinary size, as those of CLIP in the paper
     unit = float(texts.norm(dim=-1).mean()) / texts.shape[-1] ** 0.5
     supports = base_supports(clip, data) if interpolate else None
     decoder = Decoder(clip, levels, width, seed)
     model = CLIPSeg(clip, decoder, layers, unit, background, prompt, random)
     states = [state.half() for state in model.states(data.pictures)]
-    here = torch.stack([
-        (data.labels == c).flatten(1).any(1) for c in range(len(data.names))
-    ], 1).float()  # [N, C]  # fmt: skip
+    here = torch.stack(
+        [(data.labels == c).flatten(1).any(1) for c in range(len(data.names))], 1
+    ).float()  # [N, C]
     dice = seeded(seed)
 
     def loss(rows: Tensor) -> Tensor:
-        present = torch.multinomial(here[rows], questions, True,
-                                    generator=dice)  # fmt: skip
+        present = torch.multinomial(here[rows], questions, True, generator=dice)
         # a scene may hold every name: then any will do
-        absent = torch.multinomial(1 - here[rows] + 1e-6, questions, True,
-                                   generator=dice)  # fmt: skip
+        absent = torch.multinomial(
+            1 - here[rows] + 1e-6, questions, True, generator=dice
+        )
         vain = torch.rand(present.shape, generator=dice) < negatives
         asked = torch.where(vain, absent, present)  # [B, Q]
         some = torch.randint(texts.shape[1], asked.shape, generator=dice)
@@ -240,9 +251,15 @@ def fit(
         return F.binary_cross_entropy_with_logits(logits, truth.float())
 
     minimise(
-        clip, list(decoder.parameters()), loss, len(data),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(decoder.parameters()),
+        loss,
+        len(data),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     decoder.requires_grad_(False)
     return model
 
@@ -266,7 +283,8 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "questions asked in vain teach it to say no (less false area)",
-            -false_area(bench), -false_area(bench, negatives=0.0),
+            -false_area(bench),
+            -false_area(bench, negatives=0.0),
         ),
         Check("three levels beat one", full, bench.result(INFO, levels=1)),
         Check(
@@ -276,10 +294,13 @@ def checks(bench, seed: int) -> list[Check]:
         ),
         Check(  # the paper's table says the opposite, of other data
             "mixed training helps novel names asked in words",
-            full, bench.result(INFO, interpolate=False), score="U",
+            full,
+            bench.result(INFO, interpolate=False),
+            score="U",
         ),
         Check(
             "CLIP's states beat those of a random tower",
-            full, bench.result(INFO, backbone="random"),
+            full,
+            bench.result(INFO, backbone="random"),
         ),
-    ]  # fmt: skip
+    ]

@@ -28,12 +28,7 @@ from ...transfer.base import batches, frozen, seeded, seeded_weights
 from ...transfer.prompts import encode_prompts, prompt_tokens
 from ..methods import Check, Info
 from ..parts.fusion import background_map, combine, fuse
-from ..parts.matching import (
-    group_loss,
-    match,
-    matching_costs,
-    name_loss,
-)
+from ..parts.matching import group_loss, match, matching_costs, name_loss
 from ..parts.proposals import propose
 from ..parts.proposer import Proposer, mirrored
 from ..parts.refine import shrink_labels
@@ -49,21 +44,24 @@ STEPS = 135  # of training
 MOST = 5  # regions of a picture: four stickers and the background
 
 _FACTS = {
-    "paper": "FreeSeg: Unified, Universal and Open-Vocabulary Image "
-    "Segmentation",
-    "year": 2023, "arxiv": "2303.17225", "needs": Masked, "frozen": "CLIP",
+    "paper": "FreeSeg: Unified, Universal and Open-Vocabulary Image Segmentation",
+    "year": 2023,
+    "arxiv": "2303.17225",
+    "needs": Masked,
+    "frozen": "CLIP",
     "tuned": "a proposer, contexts for names and tasks",
     "simplified": "one scale; tasks have no words but learned ones; "
     "starts from CLIP's patches",
-    "reading": ("lam", "background", "tuning"), "split": True,
-}  # fmt: skip
-INFO = Info(
-    name="FreeSeg", table="inductive", knobs={"lam": (0.6, 0.8)}, **_FACTS
-)
+    "reading": ("lam", "background", "tuning"),
+    "split": True,
+}
+INFO = Info(name="FreeSeg", table="inductive", knobs={"lam": (0.6, 0.8)}, **_FACTS)
 TUNED = Info(
-    name="FreeSeg (tuned at test)", table="transductive",
-    settings={"tuning": 3}, **_FACTS,
-)  # fmt: skip
+    name="FreeSeg (tuned at test)",
+    table="transductive",
+    settings={"tuning": 3},
+    **_FACTS,
+)
 ROWS = (INFO, TUNED)
 
 
@@ -90,9 +88,7 @@ class FreeNet(Proposer):
         super().__init__(clip, width=width, named=True, seed=seed)
         self.texts = None  # [C + 1, D]: set before each call
         with seeded_weights(seed):
-            self.interaction = (
-                Interaction(width, clip.embed_dim) if interact else None
-            )
+            self.interaction = Interaction(width, clip.embed_dim) if interact else None
             self.nothing = nn.Parameter(0.1 * torch.randn(clip.embed_dim))
 
     def features(self, pictures) -> Tensor:
@@ -144,9 +140,7 @@ def task_regions(data: Masked, task: str) -> tuple[Tensor, Tensor]:
         masks, labels = masks.clone(), labels.clone()
         for r in range(1, MOST):
             for earlier in range(r):
-                same = (labels[:, r] == labels[:, earlier]) & (
-                    labels[:, r] != IGNORE
-                )
+                same = (labels[:, r] == labels[:, earlier]) & (labels[:, r] != IGNORE)
                 masks[same, earlier] |= masks[same, r]
                 masks[same, r] = False
                 labels[same, r] = IGNORE
@@ -205,9 +199,14 @@ class FreeSeg:
                 proposals.binary.any(-1).any(-1)
             )
             E = crop_encode(
-                self.clip, pictures.pixel_values, proposals.binary, "mean",
-                "cropmask", 1.5, asked,
-            )  # fmt: skip
+                self.clip,
+                pictures.pixel_values,
+                proposals.binary,
+                "mean",
+                "cropmask",
+                1.5,
+                asked,
+            )
             W = self.words(names, self.task, context)
             p_clip = (self.clip.logit_scale * E @ W.T).softmax(-1)
             p_clip = torch.where(asked[..., None], p_clip, 1.0)
@@ -237,9 +236,7 @@ class FreeSeg:
                 entropy = -(p * p.clamp_min(1e-8).log()).sum(-1)
                 sure = entropy <= entropy.median()
                 optimiser.zero_grad()
-                context.grad = torch.autograd.grad(
-                    entropy[sure].mean(), context
-                )[0]
+                context.grad = torch.autograd.grad(entropy[sure].mean(), context)[0]
                 optimiser.step()
         return context.detach()
 
@@ -248,28 +245,47 @@ _KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), tasks=TASKS,
-    interact=True, task_words=True, lam=0.6, background=BACKGROUND, tuning=0,
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    tasks=TASKS,
+    interact=True,
+    task_words=True,
+    lam=0.6,
+    background=BACKGROUND,
+    tuning=0,
     **training,
-) -> FreeSeg:  # fmt: skip
+) -> FreeSeg:
     """:func:`train`, once for both rows; the rest matters at test alone."""
     settings = {
-        "tasks": tasks, "interact": interact, "task_words": task_words,
+        "tasks": tasks,
+        "interact": interact,
+        "task_words": task_words,
         **training,
-    }  # fmt: skip
+    }
     kept = _KEPT.setdefault(data.pictures, {})
     key = seed, repr(sorted(settings.items()))
     if key not in kept:
         kept[key] = train(clip, data, seed, **settings)
-    return replace(
-        kept[key], lam=lam, background=background, tuning=tuning
-    )  # fmt: skip
+    return replace(kept[key], lam=lam, background=background, tuning=tuning)
 
 
 def train(
-    clip, data: Masked, seed, *, tasks, interact, task_words, steps=STEPS,
-    prompt_steps=40, batch_size=16, lr=3e-3,
-) -> FreeSeg:  # fmt: skip
+    clip,
+    data: Masked,
+    seed,
+    *,
+    tasks,
+    interact,
+    task_words,
+    steps=STEPS,
+    prompt_steps=40,
+    batch_size=16,
+    lr=3e-3,
+) -> FreeSeg:
     """The context of names on crops; then all else, one task a step."""
     E, labels = base_crops(clip, data, "mean", 1.5)
     learner = coop.fit(clip, E, labels, data.names, seed, steps=prompt_steps)
@@ -303,9 +319,8 @@ def train(
             exists = masks.flatten(2).any(2)
             pairs = match(matching_costs(outputs, masks), exists)
             loss = group_loss(outputs, masks, pairs) + name_loss(
-                outputs.vectors, pairs, kinds, texts, net.nothing,
-                clip.logit_scale,
-            )  # fmt: skip
+                outputs.vectors, pairs, kinds, texts, net.nothing, clip.logit_scale
+            )
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -321,19 +336,22 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "features that have read the names help novel ones",
-            full, bench.result(INFO, interact=False), score="U",
-        ),
-        Check(
-            "three tasks do semantic regions no harm at equal steps",
-            full, bench.result(INFO, tasks=("semantic",)), at_least=True,
-        ),
-        Check(
-            "words for the task do novel names no harm",
-            full, bench.result(INFO, task_words=False), at_least=True,
+            full,
+            bench.result(INFO, interact=False),
             score="U",
         ),
         Check(
-            "tuning at test helps novel names",
-            bench.result(TUNED), full, score="U",
+            "three tasks do semantic regions no harm at equal steps",
+            full,
+            bench.result(INFO, tasks=("semantic",)),
+            at_least=True,
         ),
-    ]  # fmt: skip
+        Check(
+            "words for the task do novel names no harm",
+            full,
+            bench.result(INFO, task_words=False),
+            at_least=True,
+            score="U",
+        ),
+        Check("tuning at test helps novel names", bench.result(TUNED), full, score="U"),
+    ]

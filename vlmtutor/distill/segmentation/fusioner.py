@@ -37,14 +37,17 @@ ENLARGED = 4  # cells a patch after the decoder, along a side
 
 INFO = Info(
     name="Fusioner",
-    paper="Open-vocabulary Semantic Segmentation with Frozen "
-    "Vision-Language Models",
-    year=2022, arxiv="2210.15138", table="inductive", needs=Masked,
-    frozen="CLIP", tuned="a fusion transformer and a decoder",
-    simplified="two layers of width 64; 12 names at once; starts from "
-    "CLIP's cosines",
-    knobs={"background": (0.2, 0.3)}, reading=("background",),
-)  # fmt: skip
+    paper="Open-vocabulary Semantic Segmentation with Frozen Vision-Language Models",
+    year=2022,
+    arxiv="2210.15138",
+    table="inductive",
+    needs=Masked,
+    frozen="CLIP",
+    tuned="a fusion transformer and a decoder",
+    simplified="two layers of width 64; 12 names at once; starts from CLIP's cosines",
+    knobs={"background": (0.2, 0.3)},
+    reading=("background",),
+)
 ROWS = (INFO,)
 
 
@@ -76,15 +79,20 @@ class FusionNet(nn.Module):
     """
 
     def __init__(
-        self, embed_dim: int, layers: int, width: int, seed: int,
+        self,
+        embed_dim: int,
+        layers: int,
+        width: int,
+        seed: int,
         start: str = "agreement",
-    ):  # fmt: skip
+    ):
         super().__init__()
         with seeded_weights(seed):
             self.see = nn.Sequential(
-                nn.LayerNorm(embed_dim), nn.Linear(embed_dim, width),
+                nn.LayerNorm(embed_dim),
+                nn.Linear(embed_dim, width),
                 nn.LayerNorm(width),
-            )  # fmt: skip
+            )
             self.hear = nn.Sequential(
                 nn.LayerNorm(embed_dim), nn.Linear(embed_dim, width)
             )
@@ -121,8 +129,9 @@ class FusionNet(nn.Module):
         return [
             nn.Upsample(scale_factor=2, mode="bilinear"),
             nn.Conv2d(inside, outside, 3, padding=1),
-            nn.InstanceNorm2d(outside), nn.ReLU(),
-        ]  # fmt: skip
+            nn.InstanceNorm2d(outside),
+            nn.ReLU(),
+        ]
 
     def fuse(self, patches: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
         """Patches [N, T, W] and names [N, C, W] after reading each other."""
@@ -162,17 +171,27 @@ class Fusioner:
 
     def scores(self, pictures: DensePictures, names, seen=None) -> Tensor:
         maps = self.net(pictures.dense, self.vectors(names)).sigmoid()
-        ground = maps.new_full((len(maps), 1, *maps.shape[2:]),
-                               self.background)  # fmt: skip
+        ground = maps.new_full((len(maps), 1, *maps.shape[2:]), self.background)
         maps = torch.cat([maps, ground], 1)
         return upsample(maps, pictures.images.shape[1])
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), layers=2,
-    pair="clip", start="agreement", background=0.2, width=64, steps=120,
-    batch_size=16, lr=5e-4,
-) -> Fusioner:  # fmt: skip
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    layers=2,
+    pair="clip",
+    start="agreement",
+    background=0.2,
+    width=64,
+    steps=120,
+    batch_size=16,
+    lr=5e-4,
+) -> Fusioner:
     """Train fusion and decoder on base masks; ``layers`` 0 has no fusion.
 
     A picture is asked for all that is in it and for some that is not.
@@ -194,9 +213,15 @@ def fit(
         return bce_ignore(logits, truth, (y != 255)[:, None])
 
     minimise(
-        clip, list(net.parameters()), loss, len(data),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(net.parameters()),
+        loss,
+        len(data),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     net.requires_grad_(False)
     return model
 
@@ -206,12 +231,13 @@ def checks(bench, seed: int) -> list[Check]:
     words = bench.result(INFO, pair="words")
     return [
         Check(
-            "fusion helps novel classes",
-            full, bench.result(INFO, layers=0), score="U",
+            "fusion helps novel classes", full, bench.result(INFO, layers=0), score="U"
         ),
         Check(
             "fusion helps novel classes of a pair that never met",
-            words, bench.result(INFO, pair="words", layers=0), score="U",
+            words,
+            bench.result(INFO, pair="words", layers=0),
+            score="U",
         ),
         Check("CLIP's pair beats one that never met", full, words),
-    ]  # fmt: skip
+    ]

@@ -22,11 +22,7 @@ from ...transfer.base import minimise, seeded_weights
 from ..methods import Check, Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
-from ..parts.texts import (
-    background_classifier,
-    class_scores,
-    text_classifier,
-)
+from ..parts.texts import background_classifier, class_scores, text_classifier
 from ..supervision import DensePictures, Masked, taps
 
 TEMPERATURE = 0.07  # fixed: the released code never updates it
@@ -34,19 +30,28 @@ FINE = 2  # cells of the encoder a patch of CLIP
 
 _PAPER = "Language-driven Semantic Segmentation"
 _FACTS = {
-    "paper": _PAPER, "year": 2022, "arxiv": "2201.03546",
-    "table": "inductive", "needs": Masked, "frozen": "CLIP's text encoder",
-}  # fmt: skip
+    "paper": _PAPER,
+    "year": 2022,
+    "arxiv": "2201.03546",
+    "table": "inductive",
+    "needs": Masked,
+    "frozen": "CLIP's text encoder",
+}
 INFO = Info(
-    name="LSeg", tuned="an image encoder from pixels",
+    name="LSeg",
+    tuned="an image encoder from pixels",
     simplified="a small residual network for DPT",
-    knobs={"reg_depth": (0, 2)}, **_FACTS,
-)  # fmt: skip
+    knobs={"reg_depth": (0, 2)},
+    **_FACTS,
+)
 ON_CLIP = Info(
-    name="LSeg (on CLIP's states)", tuned="an encoder of CLIP's hidden states",
+    name="LSeg (on CLIP's states)",
+    tuned="an encoder of CLIP's hidden states",
     simplified="not the paper's encoder: convolutions on frozen states",
-    settings={"encoder": "states"}, knobs={"reg_depth": (0, 2)}, **_FACTS,
-)  # fmt: skip
+    settings={"encoder": "states"},
+    knobs={"reg_depth": (0, 2)},
+    **_FACTS,
+)
 ROWS = (INFO, ON_CLIP)
 
 
@@ -56,11 +61,13 @@ class Residual(nn.Module):
     def __init__(self, width: int, dilation: int):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.GroupNorm(8, width), nn.GELU(),
+            nn.GroupNorm(8, width),
+            nn.GELU(),
             nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation),
-            nn.GroupNorm(8, width), nn.GELU(),
+            nn.GroupNorm(8, width),
+            nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
@@ -79,9 +86,10 @@ class DenseEncoder(nn.Module):
         self.side = FINE * config.image_size // config.patch_size
         if encoder == "pixels":
             self.stem = nn.Sequential(
-                nn.Conv2d(3, width // 2, 3, stride=2, padding=1), nn.GELU(),
+                nn.Conv2d(3, width // 2, 3, stride=2, padding=1),
+                nn.GELU(),
                 nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
-            )  # fmt: skip
+            )
         elif encoder == "states":
             wide = len(self.layers) * config.hidden_size
             self.stem = nn.Conv2d(wide, width, 1)
@@ -188,10 +196,21 @@ class LSeg:
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), encoder="pixels",
-    reg_depth=2, classifier="words", answers="all", shuffled=False,
-    steps=150, batch_size=16, lr=2e-3,
-) -> LSeg:  # fmt: skip
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    encoder="pixels",
+    reg_depth=2,
+    classifier="words",
+    answers="all",
+    shuffled=False,
+    steps=150,
+    batch_size=16,
+    lr=2e-3,
+) -> LSeg:
     """Train the encoder on base masks.
 
     ``classifier`` "words" is the method; "learned" trains a vector a label
@@ -218,9 +237,15 @@ def fit(
         return softmax_ce_ignore(scores, labels[rows])
 
     minimise(
-        clip, parameters, loss, len(data),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        parameters,
+        loss,
+        len(data),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     net.requires_grad_(False)
     if learned is not None:
         learned = tuple(F.normalize(v.detach(), dim=-1) for v in learned)
@@ -233,14 +258,19 @@ def checks(bench, seed: int) -> list[Check]:
             "words cost nothing on seen classes against learned labels",
             bench.result(INFO, answers="base"),
             bench.result(INFO, classifier="learned", answers="base"),
-            at_least=True, score="S",
+            at_least=True,
+            score="S",
         ),
         Check(
             "novel classes are found by their own words, not by any",
-            bench.result(INFO), bench.result(INFO, shuffled=True), score="U",
+            bench.result(INFO),
+            bench.result(INFO, shuffled=True),
+            score="U",
         ),
         Check(
             "CLIP's states carry novel classes further than pixels",
-            bench.result(ON_CLIP), bench.result(INFO), score="U",
+            bench.result(ON_CLIP),
+            bench.result(INFO),
+            score="U",
         ),
-    ]  # fmt: skip
+    ]

@@ -20,19 +20,9 @@ from torch import Tensor
 from ...models.inside import as_map, as_tokens
 from ...world import load_categories
 from ..methods import Check, Info, predict_both
-from ..parts.dense_student import (
-    OPEN,
-    Student,
-    pseudo_labels,
-    train_student,
-)
+from ..parts.dense_student import OPEN, Student, pseudo_labels, train_student
 from ..parts.refine import upsample
-from ..parts.texts import (
-    BIAS,
-    background_classifier,
-    class_scores,
-    text_classifier,
-)
+from ..parts.texts import BIAS, background_classifier, class_scores, text_classifier
 from ..supervision import IGNORE, DensePictures, Partial, Unlabelled
 
 ABSENT = -100.0  # the logit of a class that is not in the picture
@@ -41,25 +31,42 @@ _PAPER = "Extract Free Dense Labels from CLIP"
 _KNOBS = {"denoise": (0.0, 0.5), "smooth": (False, True)}
 
 INFO = Info(
-    name="MaskCLIP", paper=_PAPER, year=2022, arxiv="2112.01071",
-    table="free", needs=Unlabelled, frozen="CLIP", tuned="nothing",
+    name="MaskCLIP",
+    paper=_PAPER,
+    year=2022,
+    arxiv="2112.01071",
+    table="free",
+    needs=Unlabelled,
+    frozen="CLIP",
+    tuned="nothing",
     simplified="7 templates; background phrases",
-    settings={"student": False, "denoise": 0.5}, knobs=_KNOBS,
+    settings={"student": False, "denoise": 0.5},
+    knobs=_KNOBS,
     reading=("denoise", "smooth"),
-)  # fmt: skip
+)
 PLUS = Info(
-    name="MaskCLIP+", paper=_PAPER, year=2022, arxiv="2112.01071",
-    table="free", needs=Unlabelled, frozen="CLIP",
+    name="MaskCLIP+",
+    paper=_PAPER,
+    year=2022,
+    arxiv="2112.01071",
+    table="free",
+    needs=Unlabelled,
+    frozen="CLIP",
     tuned="a student, on its teacher's answers",
     simplified="student: 4 convolutions on pixels and hidden states",
     knobs={"steps": (75, 150)},
-)  # fmt: skip
+)
 ZERO_SHOT = Info(
-    name="MaskCLIP+ (zero-shot)", paper=_PAPER, year=2022, arxiv="2112.01071",
-    table="transductive", needs=Partial, frozen="CLIP",
+    name="MaskCLIP+ (zero-shot)",
+    paper=_PAPER,
+    year=2022,
+    arxiv="2112.01071",
+    table="transductive",
+    needs=Partial,
+    frozen="CLIP",
     tuned="a student, on base masks and its teacher's novel names",
     simplified="student: 4 convolutions on pixels and hidden states",
-)  # fmt: skip
+)
 ROWS = (INFO, PLUS, ZERO_SHOT)
 
 
@@ -114,9 +121,19 @@ def smooth_by_keys(probabilities: Tensor, keys: Tensor) -> Tensor:
 
 
 def fit(
-    clip, data, seed=0, *, names=(), novel=(), student=True, path="value",
-    denoise=0.0, smooth=False, steps=150, hand_over=0.1,
-):  # fmt: skip
+    clip,
+    data,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    student=True,
+    path="value",
+    denoise=0.0,
+    smooth=False,
+    steps=150,
+    hand_over=0.1,
+):
     """MaskCLIP on ``Unlabelled`` or ``Partial`` data.
 
     With ``student``, MaskCLIP+; ``hand_over`` is the share of steps after
@@ -129,20 +146,24 @@ def fit(
     names, grid = list(names), Student(clip).fine
     if not isinstance(data, Partial):
         labels = pseudo_labels(teacher, data.pictures, names, grid)
-        return train_student(
-            clip, data.pictures, labels, names, steps=steps, seed=seed
-        )
+        return train_student(clip, data.pictures, labels, names, steps=steps, seed=seed)
     # Labels count base names first; what is not labelled must be novel.
     background = data.labels == len(data.names)
     labels = data.labels.masked_fill(background, len(names))
     labels = labels.masked_fill(labels == IGNORE, OPEN)
     columns = torch.tensor([names.index(name) for name in novel])
-    only = pseudo_labels(_Restricted(teacher, columns), data.pictures, names,
-                         grid)  # fmt: skip
+    only = pseudo_labels(_Restricted(teacher, columns), data.pictures, names, grid)
     return train_student(
-        clip, data.pictures, labels, names, guidance=columns[only],
-        novel=columns, self_train_at=hand_over, steps=steps, seed=seed,
-    )  # fmt: skip
+        clip,
+        data.pictures,
+        labels,
+        names,
+        guidance=columns[only],
+        novel=columns,
+        self_train_at=hand_over,
+        steps=steps,
+        seed=seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -177,29 +198,34 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "the value path beats ordinary patches of the last block",
-            short, bench.result(INFO, path="attention", denoise=0.0,
-                                smooth=False),
+            short,
+            bench.result(INFO, path="attention", denoise=0.0, smooth=False),
         ),
         Check(
             "smoothing and denoising do no harm with 129 more names",
-            long_vocabulary(bench, full), long, at_least=True,
-        ),
-        Check(
-            "denoising alone does no harm with 129 more names",
-            long_vocabulary(bench, denoised), long, at_least=True,
-        ),
-        Check(
-            "smoothing and denoising do no harm with the bench's names",
-            bench.result(INFO, denoise=0.5, smooth=True), short,
+            long_vocabulary(bench, full),
+            long,
             at_least=True,
         ),
         Check(
-            "the student beats its teacher on new pictures",
-            bench.result(PLUS), short,
+            "denoising alone does no harm with 129 more names",
+            long_vocabulary(bench, denoised),
+            long,
+            at_least=True,
+        ),
+        Check(
+            "smoothing and denoising do no harm with the bench's names",
+            bench.result(INFO, denoise=0.5, smooth=True),
+            short,
+            at_least=True,
+        ),
+        Check(
+            "the student beats its teacher on new pictures", bench.result(PLUS), short
         ),
         Check(
             "novel names gain when the student labels them itself",
-            bench.result(ZERO_SHOT), bench.result(ZERO_SHOT, hand_over=None),
+            bench.result(ZERO_SHOT),
+            bench.result(ZERO_SHOT, hand_over=None),
             score="U",
         ),
-    ]  # fmt: skip
+    ]

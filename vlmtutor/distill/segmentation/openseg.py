@@ -35,15 +35,17 @@ PHRASES = 4  # a picture
 
 INFO = Info(
     name="OpenSeg",
-    paper="Scaling Open-Vocabulary Image Segmentation with Image-Level "
-    "Labels",
-    year=2022, arxiv="2112.12143", table="inductive",
-    needs=(Regions, Captioned), frozen="CLIP",
+    paper="Scaling Open-Vocabulary Image Segmentation with Image-Level Labels",
+    year=2022,
+    arxiv="2112.12143",
+    table="inductive",
+    needs=(Regions, Captioned),
+    frozen="CLIP",
     tuned="a proposer and a second map",
-    simplified="masks first, then words; phrases for words; "
-    "starts from CLIP's patches",
-    knobs={"background": (0.3, 0.5)}, reading=("background",),
-)  # fmt: skip
+    simplified="masks first, then words; phrases for words; starts from CLIP's patches",
+    knobs={"background": (0.3, 0.5)},
+    reading=("background",),
+)
 ROWS = (INFO,)
 
 
@@ -77,9 +79,11 @@ class NameMap(Student):
 
     def forward(self, pictures: DensePictures) -> Tensor:
         near = F.interpolate(
-            as_map(pictures.dense), size=(self.fine, self.fine),
-            mode="bilinear", align_corners=False,
-        )  # fmt: skip
+            as_map(pictures.dense),
+            size=(self.fine, self.fine),
+            mode="bilinear",
+            align_corners=False,
+        )
         return F.normalize(near + self.head(self.trunk(pictures)), dim=1)
 
 
@@ -113,9 +117,8 @@ class OpenSeg:
             side = grid_side(p.shape[1])
             maps = p.transpose(1, 2).unflatten(2, (side, side))
             maps = F.interpolate(
-                maps, size=ground.shape[-2:], mode="bilinear",
-                align_corners=False,
-            ) * (1 - ground)  # the same background for both  # fmt: skip
+                maps, size=ground.shape[-2:], mode="bilinear", align_corners=False
+            ) * (1 - ground)  # the same background for both
         return torch.cat([maps, self.background * ground], 1)
 
 
@@ -140,10 +143,21 @@ def spoken_words(clip, data: Captioned) -> tuple[Tensor, Tensor]:
 
 
 def fit(
-    clip, data: tuple[Regions, Captioned], seed=0, *, names=(), novel=(),
-    regions="masks", keep=KEEP, grounding="words", background=BACKGROUND,
-    steps=50, batch_size=20, lr=2e-3, proposer_steps=STEPS,
-) -> OpenSeg:  # fmt: skip
+    clip,
+    data: tuple[Regions, Captioned],
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    regions="masks",
+    keep=KEEP,
+    grounding="words",
+    background=BACKGROUND,
+    steps=50,
+    batch_size=20,
+    lr=2e-3,
+    proposer_steps=STEPS,
+) -> OpenSeg:
     """Group on regions, then learn names from captions.
 
     ``regions`` "patches" grounds cells instead of masks; ``grounding``
@@ -159,27 +173,27 @@ def fit(
 
     def loss(rows: Tensor) -> Tensor:
         z = network(pictures[rows])
-        said = spoken[rows] & (
-            torch.rand(spoken[rows].shape, generator=dice) < keep
-        )
+        said = spoken[rows] & (torch.rand(spoken[rows].shape, generator=dice) < keep)
         said = torch.where(said.any(1, keepdim=True), said, spoken[rows])
         vectors, there = _regions(z, found, rows, regions)
         if grounding == "global":
             mean = (vectors * there[..., None]).sum(1, keepdim=True)
             vectors = F.normalize(mean, dim=-1)
             there = there.any(1, keepdim=True)
-        scores = scale * caption_scores(
-            vectors, there, words[rows], said, scale
-        )
+        scores = scale * caption_scores(vectors, there, words[rows], said, scale)
         target = torch.arange(len(rows))
-        return (
-            F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
-        ) / 2
+        return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
     minimise(
-        clip, list(network.parameters()), loss, len(captioned),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(network.parameters()),
+        loss,
+        len(captioned),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     network.requires_grad_(False)
     return OpenSeg(clip, proposer, network, regions, background)
 
@@ -198,14 +212,21 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "words find masks better than patches",
-            full, bench.result(INFO, regions="patches"), score="U",
+            full,
+            bench.result(INFO, regions="patches"),
+            score="U",
         ),
         Check(
             "words that ask regions beat one vector a picture",
-            full, bench.result(INFO, grounding="global"), score="all",
+            full,
+            bench.result(INFO, grounding="global"),
+            score="all",
         ),
         Check(
             "leaving words out does no harm",
-            full, bench.result(INFO, keep=1.0), at_least=True, score="all",
+            full,
+            bench.result(INFO, keep=1.0),
+            at_least=True,
+            score="all",
         ),
-    ]  # fmt: skip
+    ]

@@ -29,12 +29,7 @@ from ...transfer.base import minimise
 from ..methods import Check, Info
 from ..parts.proposals import propose
 from ..parts.proposer import STEPS, Proposer, shared_proposer
-from ..parts.regions import (
-    crop_encode,
-    instance_masks,
-    region_labels,
-    region_pixels,
-)
+from ..parts.regions import crop_encode, instance_masks, region_labels, region_pixels
 from ..parts.texts import text_classifier
 from ..parts.two_stage import BACKGROUND, UNLIKELY, TwoStage, count
 from ..supervision import IGNORE, Captioned, Masked, batched
@@ -46,13 +41,16 @@ DEPTH = 2  # blocks before which tokens are replaced
 INFO = Info(
     name="OVSeg",
     paper="Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP",
-    year=2023, arxiv="2210.04150", table="inductive",
-    needs=(Masked, Captioned), frozen="CLIP's text tower",
+    year=2023,
+    arxiv="2210.04150",
+    table="inductive",
+    needs=(Masked, Captioned),
+    frozen="CLIP's text tower",
     tuned="a proposer; CLIP's last block; mask tokens",
-    simplified="last block only, two depths of tokens; "
-    "starts from CLIP's patches",
-    knobs={"lam": (0.5, 0.7)}, reading=("lam", "branch", "background"),
-)  # fmt: skip
+    simplified="last block only, two depths of tokens; starts from CLIP's patches",
+    knobs={"lam": (0.5, 0.7)},
+    reading=("lam", "branch", "background"),
+)
 ROWS = (INFO,)
 
 
@@ -117,15 +115,18 @@ def labelled_pairs(clip, data: Masked, margin: float) -> Pairs:
     masks = instance_masks(data.regions)
     labels = region_labels(data.labels, masks)
     rows, queries = (
-        (labels < len(data.names)) & (labels != IGNORE)
-    ).nonzero()[:MOST].unbind(1)  # fmt: skip
+        ((labels < len(data.names)) & (labels != IGNORE)).nonzero()[:MOST].unbind(1)
+    )
     shown, inside = region_pixels(
-        clip, data.pictures.pixel_values[rows], masks[rows, queries], "mean",
-        "cropmask", margin,
-    )  # fmt: skip
+        clip,
+        data.pictures.pixel_values[rows],
+        masks[rows, queries],
+        "mean",
+        "cropmask",
+        margin,
+    )
     labels = labels[rows, queries]
-    return Pairs(shown, inside, text_classifier(clip, data.names)[labels],
-                 labels)  # fmt: skip
+    return Pairs(shown, inside, text_classifier(clip, data.names)[labels], labels)
 
 
 class MaskedTower(nn.Module):
@@ -150,9 +151,12 @@ class MaskedTower(nn.Module):
         if mode in ("ft", "both"):
             self.last, self.norm, self.project = (
                 copy.deepcopy(part).requires_grad_(True)
-                for part in (vision_blocks(clip)[-1], vision.post_layernorm,
-                             clip.model.visual_projection)
-            )  # fmt: skip
+                for part in (
+                    vision_blocks(clip)[-1],
+                    vision.post_layernorm,
+                    clip.model.visual_projection,
+                )
+            )
 
     def empty(self, inside: Tensor) -> Tensor:
         """Which patches hold no foreground pixel: bool [R, T, 1]."""
@@ -194,11 +198,25 @@ class MaskedTower(nn.Module):
 
 
 def fit(
-    clip, data: tuple[Masked, Captioned], seed=0, *, names=(), novel=(),
-    mode="both", pairs="captions", margin=1.5, lam=0.5, branch="both",
-    background=BACKGROUND, steps=80, token_steps=10, batch_size=16, lr=3e-4,
-    token_lr=5e-3, proposer_steps=STEPS,
-) -> TwoStage:  # fmt: skip
+    clip,
+    data: tuple[Masked, Captioned],
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    mode="both",
+    pairs="captions",
+    margin=1.5,
+    lam=0.5,
+    branch="both",
+    background=BACKGROUND,
+    steps=80,
+    token_steps=10,
+    batch_size=16,
+    lr=3e-4,
+    token_lr=5e-3,
+    proposer_steps=STEPS,
+) -> TwoStage:
     """Train the proposer on masks, then the tower on mined pairs.
 
     ``pairs`` "labels" learns from named base masks instead of captions.
@@ -214,14 +232,20 @@ def fit(
         else:
             learned = labelled_pairs(clip, masked, margin)
         _tune(
-            clip, tower, learned, (token_steps, steps), batch_size,
-            (token_lr, lr), seed,
-        )  # fmt: skip
+            clip, tower, learned, (token_steps, steps), batch_size, (token_lr, lr), seed
+        )
     tower.requires_grad_(False)
     return TwoStage(
-        clip, proposer, "ovseg", lam, count(proposer, tower), margin=margin,
-        branch=branch, background=background, encode=tower,
-    )  # fmt: skip
+        clip,
+        proposer,
+        "ovseg",
+        lam,
+        count(proposer, tower),
+        margin=margin,
+        branch=branch,
+        background=background,
+        encode=tower,
+    )
 
 
 def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
@@ -232,32 +256,39 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
     """
 
     def contrast(E: Tensor, rows: Tensor) -> Tensor:
-        return unicl_loss(
-            E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows]
-        )
+        return unicl_loss(E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows])
 
     def learn(parameters, embed, turns: int, lr: float) -> None:
         minimise(
-            clip, parameters, lambda rows: contrast(embed(rows), rows),
-            len(pairs), steps=turns, lr=lr, batch_size=batch_size, seed=seed,
-        )  # fmt: skip
+            clip,
+            parameters,
+            lambda rows: contrast(embed(rows), rows),
+            len(pairs),
+            steps=turns,
+            lr=lr,
+            batch_size=batch_size,
+            seed=seed,
+        )
 
     if tower.tokens is not None:
         learn(
             [tower.tokens],
             lambda rows: tower(pairs.shown[rows], pairs.inside[rows]),
-            steps[0], lrs[0],
-        )  # fmt: skip
+            steps[0],
+            lrs[0],
+        )
     if tower.last is not None:
         with torch.no_grad():  # nothing before the last block moves now
-            states = torch.cat([
-                tower.before(pairs.shown[rows], pairs.inside[rows])
-                for rows in batched(len(pairs), batch_size)
-            ])  # fmt: skip
-        weights = [p for m in (tower.last, tower.norm, tower.project)
-                   for p in m.parameters()]  # fmt: skip
-        learn(weights, lambda rows: tower.after(states[rows]),
-              steps[1], lrs[1])  # fmt: skip
+            states = torch.cat(
+                [
+                    tower.before(pairs.shown[rows], pairs.inside[rows])
+                    for rows in batched(len(pairs), batch_size)
+                ]
+            )
+        weights = [
+            p for m in (tower.last, tower.norm, tower.project) for p in m.parameters()
+        ]
+        learn(weights, lambda rows: tower.after(states[rows]), steps[1], lrs[1])
 
 
 def checks(bench, seed: int) -> list[Check]:
@@ -268,14 +299,16 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "mined phrases teach novel names more than true base labels",
-            tuned, named(mode="ft", pairs="labels"), score="U",
+            tuned,
+            named(mode="ft", pairs="labels"),
+            score="U",
         ),
-        Check(
-            "mask tokens help novel names",
-            tokens, named(mode="none"), score="U",
-        ),
+        Check("mask tokens help novel names", tokens, named(mode="none"), score="U"),
         Check(
             "tuning and tokens together are as good as tuning alone",
-            both, tuned, at_least=True, score="U",
+            both,
+            tuned,
+            at_least=True,
+            score="U",
         ),
-    ]  # fmt: skip
+    ]

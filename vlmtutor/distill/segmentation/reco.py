@@ -35,18 +35,27 @@ MIDDLE = 0.3
 
 _FACTS = {
     "paper": "ReCo: Retrieve and Co-segment for Zero-shot Transfer",
-    "year": 2022, "arxiv": "2206.07045", "table": "free",
-    "needs": Unlabelled, "frozen": "CLIP",
-}  # fmt: skip
+    "year": 2022,
+    "arxiv": "2206.07045",
+    "table": "free",
+    "needs": Unlabelled,
+    "frozen": "CLIP",
+}
 INFO = Info(
-    name="ReCo", tuned="nothing", settings={"student": False},
+    name="ReCo",
+    tuned="nothing",
+    settings={"student": False},
     simplified="CLIP's middle states for a second encoder",
-    knobs={"layer": (2, 4)}, reading=("use",), **_FACTS,
-)  # fmt: skip
+    knobs={"layer": (2, 4)},
+    reading=("use",),
+    **_FACTS,
+)
 PLUS = Info(
-    name="ReCo+", tuned="a student, on ReCo's answers",
-    simplified="a small student for DeepLabv3+", **_FACTS,
-)  # fmt: skip
+    name="ReCo+",
+    tuned="a student, on ReCo's answers",
+    simplified="a small student for DeepLabv3+",
+    **_FACTS,
+)
 ROWS = (INFO, PLUS)
 
 
@@ -97,9 +106,7 @@ class ReCo:
         looks = self.features(pictures)
         W = text_classifier(self.clip, names)
         contexts = background_classifier(self.clip)
-        named = self._product(
-            looks @ self.references[rows].T, pictures.dense @ W.T
-        )
+        named = self._product(looks @ self.references[rows].T, pictures.dense @ W.T)
         ground = self._product(
             looks @ self.places.T, pictures.dense @ contexts.T + self.bias
         )
@@ -123,10 +130,21 @@ def features(pictures: DensePictures, layer: int, mean: Tensor) -> Tensor:
 
 
 def fit(
-    clip, data: Unlabelled, seed=0, *, names=(), novel=(), student=True,
-    n=16, layer=4, guided=True, context=True, use="both", middle=MIDDLE,
+    clip,
+    data: Unlabelled,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    student=True,
+    n=16,
+    layer=4,
+    guided=True,
+    context=True,
+    use="both",
+    middle=MIDDLE,
     steps=120,
-):  # fmt: skip
+):
     """Build references of ``names`` from the archive, without any label.
 
     ``n`` pictures are fetched a name; ``guided`` weighs patches by the dense
@@ -154,16 +172,19 @@ def fit(
 
     places = references(contexts, None)
     reco = ReCo(
-        clip, layer, mean, names,
-        references(W, places if context else None), places, use,
+        clip,
+        layer,
+        mean,
+        names,
+        references(W, places if context else None),
+        places,
+        use,
         middle,
-    )  # fmt: skip
+    )
     if not student:
         return reco
     labels = pseudo_labels(reco, archive, list(names), Student(clip).fine)
-    return train_student(
-        clip, archive, labels, list(names), steps=steps, seed=seed
-    )
+    return train_student(clip, archive, labels, list(names), steps=steps, seed=seed)
 
 
 def checks(bench, seed: int) -> list[Check]:
@@ -171,19 +192,27 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "likeness times the text map beats the text map alone",
-            full, bench.result(INFO, use="text"), score="all",
+            full,
+            bench.result(INFO, use="text"),
+            score="all",
         ),
         Check(
             "context elimination helps",
-            full, bench.result(INFO, context=False), score="all",
+            full,
+            bench.result(INFO, context=False),
+            score="all",
         ),
         Check(
             "language-guided co-segmentation beats the plain one",
-            full, bench.result(INFO, guided=False), score="all",
+            full,
+            bench.result(INFO, guided=False),
+            score="all",
         ),
         Check(
             "sixteen fetched pictures beat four",
-            full, bench.result(INFO, n=4), score="all",
+            full,
+            bench.result(INFO, n=4),
+            score="all",
         ),
         Check("ReCo+ beats ReCo", bench.result(PLUS), full, score="all"),
-    ]  # fmt: skip
+    ]

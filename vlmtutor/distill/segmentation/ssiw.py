@@ -37,20 +37,24 @@ PLACE = 2.0  # how much the two coordinates weigh against the three colours
 _FACTS = {
     "paper": "Semantic Segmentation In-the-Wild Without Seeing Any "
     "Segmentation Examples",
-    "year": 2021, "arxiv": "2112.03185", "table": "free",
-    "needs": Unlabelled, "frozen": "CLIP",
+    "year": 2021,
+    "arxiv": "2112.03185",
+    "table": "free",
+    "needs": Unlabelled,
+    "frozen": "CLIP",
     "tuned": "a classifier of pixels, anew for each test picture",
     "simplified": "nearest clicks in colour and place",
     "reading": ("views", "finish", "clicks", "level"),
-}  # fmt: skip
+}
 INFO = Info(
-    name="SSIW (predicted labels)", labels="predicted",
-    knobs={"level": (0.35, 0.5), "clicks": (16, 48)}, **_FACTS,
-)  # fmt: skip
-ORACLE = Info(
-    name="SSIW (oracle labels)", labels="oracle", settings={"oracle": True},
+    name="SSIW (predicted labels)",
+    labels="predicted",
+    knobs={"level": (0.35, 0.5), "clicks": (16, 48)},
     **_FACTS,
-)  # fmt: skip
+)
+ORACLE = Info(
+    name="SSIW (oracle labels)", labels="oracle", settings={"oracle": True}, **_FACTS
+)
 ROWS = (INFO, ORACLE)
 
 
@@ -93,9 +97,7 @@ class SSIW:
             with torch.no_grad():
                 states = hidden_states(self.clip, pixels)[start]
             found = [
-                relevance(
-                    self.clip, states, lambda z, t=t: (z * t).sum(-1), start
-                )
+                relevance(self.clip, states, lambda z, t=t: (z * t).sum(-1), start)
                 for t in texts.unbind(1)
             ]
             return as_map(torch.stack(found, -1))
@@ -131,22 +133,28 @@ class SSIW:
         K, S = len(maps), image.shape[0]
         rng = np.random.default_rng(seed)
         lead = maps - _best_other(maps)  # rivals take each other's clicks
-        weights = torch.cat([
-            lead.clamp(min=0) * (maps > self.level),
-            ((maps < self.level / 2).all(0)[None]).float(),
-        ]).flatten(1).double().numpy()  # [K + 1, S S]  # fmt: skip
+        weights = (
+            torch.cat(
+                [
+                    lead.clamp(min=0) * (maps > self.level),
+                    ((maps < self.level / 2).all(0)[None]).float(),
+                ]
+            )
+            .flatten(1)
+            .double()
+            .numpy()
+        )  # [K + 1, S S]
         picked, labels = [], []
         for k, weight in enumerate(weights):
             if weight.sum() > 0:
                 n = min(self.clicks * (2 if k == K else 1), (weight > 0).sum())
-                picked.append(rng.choice(S * S, n, replace=False,
-                                         p=weight / weight.sum()))  # fmt: skip
+                picked.append(
+                    rng.choice(S * S, n, replace=False, p=weight / weight.sum())
+                )
                 labels += [k] * n
         features = pixel_features(image)
         answers = np.zeros((S * S, K + 1), np.float32)
-        model = KNeighborsClassifier(
-            min(NEIGHBOURS, len(labels)), weights="distance"
-        )
+        model = KNeighborsClassifier(min(NEIGHBOURS, len(labels)), weights="distance")
         model.fit(features[np.concatenate(picked)], labels)
         answers[:, model.classes_] = model.predict_proba(features)
         return torch.from_numpy(answers).T.unflatten(1, (S, S))
@@ -171,9 +179,18 @@ def pixel_features(image: Tensor) -> np.ndarray:
 
 
 def fit(
-    clip, data: Unlabelled, seed=0, *, names=(), novel=(), oracle=False,
-    views=VIEWS, finish="clicks", clicks=16, level=0.5,
-) -> SSIW:  # fmt: skip
+    clip,
+    data: Unlabelled,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    oracle=False,
+    views=VIEWS,
+    finish="clicks",
+    clicks=16,
+    level=0.5,
+) -> SSIW:
     """Find the cosine that few names of unlabelled pictures exceed."""
     W = text_classifier(clip, list(names))
     cosine = data.pictures.image_embeds @ W.T
@@ -187,12 +204,15 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "maps of several views beat those of one",
-            rough, bench.result(INFO, finish="threshold", views=VIEWS[:1]),
+            rough,
+            bench.result(INFO, finish="threshold", views=VIEWS[:1]),
             score="all",
         ),
         Check("clicks beat maps cut at a level", full, rough, score="all"),
         Check(
             "labels from a person beat predicted ones",
-            bench.result(ORACLE), full, score="all",
+            bench.result(ORACLE),
+            full,
+            score="all",
         ),
-    ]  # fmt: skip
+    ]

@@ -22,12 +22,7 @@ from torch import Tensor, nn
 from ...models.inside import as_map, read_out, run_block, vision_blocks
 from ...transfer.base import minimise, seeded_weights
 from ..methods import Check, Info
-from ..parts.losses import (
-    binary_targets,
-    dice,
-    sigmoid_focal,
-    softmax_ce_ignore,
-)
+from ..parts.losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier
 from ..supervision import IGNORE, DensePictures, Masked, Partial
@@ -37,23 +32,31 @@ FOCAL = 100.0  # the paper's weight against dice 1
 FINE = 2  # cells a patch at which masks are judged
 
 _FACTS = {
-    "paper": "ZegCLIP: Towards Adapting CLIP for Zero-shot Semantic "
-    "Segmentation",
-    "year": 2023, "arxiv": "2212.03588", "frozen": "CLIP",
+    "paper": "ZegCLIP: Towards Adapting CLIP for Zero-shot Semantic Segmentation",
+    "year": 2023,
+    "arxiv": "2212.03588",
+    "frozen": "CLIP",
     "tuned": "prompts, descriptor, decoder",
     "simplified": "prompts in two blocks, two decoder layers; starts from "
     "CLIP's cosines",
-    "reading": ("offset", "background"), "split": True,
-}  # fmt: skip
+    "reading": ("offset", "background"),
+    "split": True,
+}
 INFO = Info(
-    name="ZegCLIP", table="inductive", needs=Masked,
-    knobs={"offset": (0.0, 0.02, 0.1), "background": (0.4, 0.5)}, **_FACTS,
-)  # fmt: skip
+    name="ZegCLIP",
+    table="inductive",
+    needs=Masked,
+    knobs={"offset": (0.0, 0.02, 0.1), "background": (0.4, 0.5)},
+    **_FACTS,
+)
 SELF_TRAINED = Info(
-    name="ZegCLIP (self-training)", table="transductive", needs=Partial,
+    name="ZegCLIP (self-training)",
+    table="transductive",
+    needs=Partial,
     settings={"self_train_at": 0.5},
-    knobs={"background": (0.4, 0.5)}, **_FACTS,
-)  # fmt: skip
+    knobs={"background": (0.4, 0.5)},
+    **_FACTS,
+)
 ROWS = (INFO, SELF_TRAINED)
 
 
@@ -101,9 +104,17 @@ class ZegNet(nn.Module):
     """
 
     def __init__(
-        self, clip, tune="prompts", descriptor=True, n_prompts=4, layers=2,
-        width=128, heads=2, seed=0, start="agreement",
-    ):  # fmt: skip
+        self,
+        clip,
+        tune="prompts",
+        descriptor=True,
+        n_prompts=4,
+        layers=2,
+        width=128,
+        heads=2,
+        seed=0,
+        start="agreement",
+    ):
         super().__init__()
         D, W = clip.embed_dim, clip.model.config.vision_config.hidden_size
         self.clip = [clip]  # in a list, so that it is no part of this module
@@ -122,8 +133,7 @@ class ZegNet(nn.Module):
             self.query = nn.Linear(2 * D if descriptor else D, width)
             self.patches = nn.Linear(D, width)
             self.layers = nn.ModuleList(
-                LookLayer(width, heads, last=k == layers - 1)
-                for k in range(layers)
+                LookLayer(width, heads, last=k == layers - 1) for k in range(layers)
             )
             if start == "agreement":
                 self._agree()
@@ -197,13 +207,11 @@ class ZegCLIP:
             return self.net(pictures.hidden(start), W)[-1]
 
     def scores(self, pictures, names, seen=None) -> Tensor:
-        logits = upsample(self.logits(pictures, names),
-                          pictures.images.shape[1])  # fmt: skip
+        logits = upsample(self.logits(pictures, names), pictures.images.shape[1])
         if self.exclusive:
             maps = F.pad(logits, (0, 0, 0, 0, 0, 1)).softmax(1)
         else:
-            maps = F.pad(logits.sigmoid(), (0, 0, 0, 0, 0, 1),
-                         value=self.background)  # fmt: skip
+            maps = F.pad(logits.sigmoid(), (0, 0, 0, 0, 0, 1), value=self.background)
         if seen is not None:
             off = self.offset * F.pad(seen.float(), (0, 1))
             maps = maps - off[:, None, None]
@@ -211,10 +219,23 @@ class ZegCLIP:
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), tune="prompts",
-    descriptor=True, exclusive=False, self_train_at=None, start="agreement",
-    offset=0.0, background=0.4, steps=150, batch_size=12, lr=2e-3,
-) -> ZegCLIP:  # fmt: skip
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    tune="prompts",
+    descriptor=True,
+    exclusive=False,
+    self_train_at=None,
+    start="agreement",
+    offset=0.0,
+    background=0.4,
+    steps=150,
+    batch_size=12,
+    lr=2e-3,
+) -> ZegCLIP:
     """Train on base masks; with ``novel`` names also on its own guesses.
 
     ``self_train_at`` is the share of steps after which pixels without a label
@@ -247,9 +268,15 @@ def fit(
         return sum(_loss(m, y, exclusive) for m in masks)
 
     minimise(
-        clip, list(net.parameters()), loss, len(data),
-        steps=steps, lr=lr, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
+        clip,
+        list(net.parameters()),
+        loss,
+        len(data),
+        steps=steps,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+    )
     net.requires_grad_(False)
     return ZegCLIP(clip, net, offset, background, exclusive)
 
@@ -261,9 +288,7 @@ def _loss(logits: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
     targets, counts = binary_targets(labels, logits.shape[1])
     focal = sigmoid_focal(logits, targets, counts.expand_as(logits))
     there = targets.flatten(2).any(-1)  # [N, C]
-    overlap = dice(
-        logits[there], targets[there], counts.expand_as(logits)[there]
-    )
+    overlap = dice(logits[there], targets[there], counts.expand_as(logits)[there])
     return FOCAL * focal + overlap
 
 
@@ -272,22 +297,31 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "the relationship descriptor helps novel classes",
-            full, bench.result(INFO, descriptor=False), score="U",
+            full,
+            bench.result(INFO, descriptor=False),
+            score="U",
         ),
         Check(
             "yes-or-no masks help novel classes against a softmax",
-            full, bench.result(INFO, exclusive=True), score="U",
+            full,
+            bench.result(INFO, exclusive=True),
+            score="U",
         ),
         Check(
             "prompts keep novel classes better than tuned blocks",
-            full, bench.result(INFO, tune="blocks"), score="U",
+            full,
+            bench.result(INFO, tune="blocks"),
+            score="U",
         ),
         Check(
             "the paper's offset of 0.1 against seen names helps",
-            bench.result(INFO, offset=0.1), bench.result(INFO, offset=0.0),
+            bench.result(INFO, offset=0.1),
+            bench.result(INFO, offset=0.0),
         ),
         Check(
             "self-training on novel names helps them",
-            bench.result(SELF_TRAINED), full, score="U",
+            bench.result(SELF_TRAINED),
+            full,
+            score="U",
         ),
-    ]  # fmt: skip
+    ]

@@ -29,29 +29,52 @@ from ..parts.two_stage import BACKGROUND, TwoStage, count, per_pixel
 from ..supervision import Masked
 
 INFO = Info(
-    name="ZegFormer", paper="Decoupling Zero-Shot Semantic Segmentation",
-    year=2022, arxiv="2112.07910", table="inductive", needs=Masked,
-    frozen="CLIP", tuned="a proposer with names",
-    simplified="a small MaskFormer; "
-    "starts from CLIP's patches",
+    name="ZegFormer",
+    paper="Decoupling Zero-Shot Semantic Segmentation",
+    year=2022,
+    arxiv="2112.07910",
+    table="inductive",
+    needs=Masked,
+    frozen="CLIP",
+    tuned="a proposer with names",
+    simplified="a small MaskFormer; starts from CLIP's patches",
     knobs={"lam": (0.5, 2 / 3), "gamma": (0.0, 0.03, 0.1)},
-    reading=("lam", "gamma", "branch", "mode", "background"), split=True,
-)  # fmt: skip
+    reading=("lam", "gamma", "branch", "mode", "background"),
+    split=True,
+)
 ROWS = (INFO,)
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), lam=2 / 3, gamma=0.0,
-    branch="both", mode="cropmask", margin=1.5, background=BACKGROUND,
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    lam=2 / 3,
+    gamma=0.0,
+    branch="both",
+    mode="cropmask",
+    margin=1.5,
+    background=BACKGROUND,
     steps=STEPS,
-) -> TwoStage:  # fmt: skip
+) -> TwoStage:
     """Train the proposer on base masks."""
     proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
     return TwoStage(
-        clip, proposer, "zegformer", lam, count(proposer), mode=mode,
-        margin=margin, gamma=gamma, branch=branch, refuse=True,
+        clip,
+        proposer,
+        "zegformer",
+        lam,
+        count(proposer),
+        mode=mode,
+        margin=margin,
+        gamma=gamma,
+        branch=branch,
+        refuse=True,
         background=background,
-    )  # fmt: skip
+    )
 
 
 def checks(bench, seed: int) -> list[Check]:
@@ -65,15 +88,17 @@ def checks(bench, seed: int) -> list[Check]:
         Check("CLIP's branch helps novel names", full, query, score="U"),
         Check(
             "regions beat a classifier of pixels on novel names",
-            query, per_pixel(bench), score="U",
+            query,
+            per_pixel(bench),
+            score="U",
         ),
         Check(
-            "cropping and masking beat masking alone",
-            crop_and_mask, mask, score="all",
+            "cropping and masking beat masking alone", crop_and_mask, mask, score="all"
         ),
         Check("masking beats cropping alone", mask, crop, score="all"),
         Check(
             "an offset against seen names helps the harmonic mean",
-            bench.result(INFO, gamma=0.1), bench.result(INFO, gamma=0.0),
+            bench.result(INFO, gamma=0.1),
+            bench.result(INFO, gamma=0.0),
         ),
-    ]  # fmt: skip
+    ]

@@ -26,13 +26,17 @@ INFO = Info(
     name="ZSSeg",
     paper="A Simple Baseline for Open-Vocabulary Semantic Segmentation with "
     "Pre-trained Vision-language Model",
-    year=2021, arxiv="2112.14757", table="inductive", needs=Masked,
-    frozen="CLIP", tuned="a proposer with names, a prompt",
-    simplified="a small MaskFormer; four words of context; "
-    "starts from CLIP's patches",
+    year=2021,
+    arxiv="2112.14757",
+    table="inductive",
+    needs=Masked,
+    frozen="CLIP",
+    tuned="a proposer with names, a prompt",
+    simplified="a small MaskFormer; four words of context; starts from CLIP's patches",
     knobs={"lam": (0.6, 0.8), "margin": (1.0, 1.5)},
-    reading=("lam", "margin", "branch", "background"), split=True,
-)  # fmt: skip
+    reading=("lam", "margin", "branch", "background"),
+    split=True,
+)
 ROWS = (INFO,)
 
 
@@ -46,17 +50,26 @@ def base_crops(clip, data: Masked, fill: str, margin: float = 1.0):
         places = (labels == c).nonzero()[:CROPS]
         wanted[places[:, 0], places[:, 1]] = True
     E = crop_encode(
-        clip, data.pictures.pixel_values, masks, fill, "cropmask", margin,
-        wanted,
-    )  # fmt: skip
+        clip, data.pictures.pixel_values, masks, fill, "cropmask", margin, wanted
+    )
     return E[wanted], labels[wanted]
 
 
 def fit(
-    clip, data: Masked, seed=0, *, names=(), novel=(), prompt="learned",
-    lam=0.6, margin=1.5, branch="both", background=BACKGROUND, steps=STEPS,
+    clip,
+    data: Masked,
+    seed=0,
+    *,
+    names=(),
+    novel=(),
+    prompt="learned",
+    lam=0.6,
+    margin=1.5,
+    branch="both",
+    background=BACKGROUND,
+    steps=STEPS,
     prompt_steps=60,
-) -> TwoStage:  # fmt: skip
+) -> TwoStage:
     """Train the proposer and the prompt on base masks.
 
     ``prompt`` "learned", or "hand" for the sentence that it starts from.
@@ -67,9 +80,16 @@ def fit(
     learner = coop.fit(clip, E, labels, data.names, seed, steps=turns)
     learner.requires_grad_(False)
     return TwoStage(
-        clip, proposer, "zsseg", lam, count(proposer, learner),
-        margin=margin, branch=branch, background=background, prompts=learner,
-    )  # fmt: skip
+        clip,
+        proposer,
+        "zsseg",
+        lam,
+        count(proposer, learner),
+        margin=margin,
+        branch=branch,
+        background=background,
+        prompts=learner,
+    )
 
 
 def checks(bench, seed: int) -> list[Check]:
@@ -77,20 +97,23 @@ def checks(bench, seed: int) -> list[Check]:
     return [
         Check(
             "both branches beat the query branch",
-            full, bench.result(INFO, branch="query"),
+            full,
+            bench.result(INFO, branch="query"),
         ),
         Check(
-            "both branches beat CLIP's branch",
-            full, bench.result(INFO, branch="clip"),
+            "both branches beat CLIP's branch", full, bench.result(INFO, branch="clip")
         ),
         Check(
             "regions and crops beat a classifier of pixels on novel names",
-            full, per_pixel(bench), score="U",
+            full,
+            per_pixel(bench),
+            score="U",
         ),
         Check(
             "a learned prompt does no harm to novel names",
             bench.result(INFO, branch="clip"),
             bench.result(INFO, branch="clip", prompt="hand"),
-            at_least=True, score="U",
+            at_least=True,
+            score="U",
         ),
-    ]  # fmt: skip
+    ]

@@ -23,12 +23,7 @@ from ...pairs import to_images
 from ...precision import bf16_products
 from ...training import History, fit
 from ...world import Scene, StickerWorld, seeds
-from .losses import (
-    contrast_loss,
-    feature_loss,
-    logit_loss,
-    relation_loss,
-)
+from .losses import contrast_loss, feature_loss, logit_loss, relation_loss
 
 START = 970_000_000  # training scenes that no other part of the course draws
 CACHE = stored.FOLDER / "11_distil_a_student.safetensors"
@@ -72,9 +67,7 @@ class Lessons:
     of them.
     """
 
-    def __init__(
-        self, teacher: Clip, scenes: Iterable[Scene], image_embeds: Tensor
-    ):
+    def __init__(self, teacher: Clip, scenes: Iterable[Scene], image_embeds: Tensor):
         self.clip, self.captions = teacher, []
         self.images = to_images([])
         for k, scene in enumerate(scenes):
@@ -160,10 +153,7 @@ def picture_embeds(model, values: Tensor) -> Tensor:
 
 
 def lesson_loss(
-    teacher: Clip,
-    names: Tensor,
-    weights: dict[str, float],
-    bf16: bool = False,
+    teacher: Clip, names: Tensor, weights: dict[str, float], bf16: bool = False
 ) -> Callable:
     """``loss(model, batch)`` for ``fit``: the terms that have a weight.
 
@@ -212,8 +202,7 @@ def train(
     loss = lesson_loss(lessons.clip, names, weights, bf16)
     options = {"warmup": 10, "weight_decay": 0.05} | options
     history = fit(
-        student.model, loss, lessons, steps, batch_size, lr, seed=seed,
-        **options,
-    )  # fmt: skip
+        student.model, loss, lessons, steps, batch_size, lr, seed=seed, **options
+    )
     student.model.eval()
     return history

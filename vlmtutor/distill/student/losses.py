@@ -17,9 +17,7 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().sum(dim=1).mean()
 
 
-def logit_loss(
-    student: Tensor, teacher: Tensor, texts: Tensor, scale: float
-) -> Tensor:
+def logit_loss(student: Tensor, teacher: Tensor, texts: Tensor, scale: float) -> Tensor:
     """KL from the teacher's shares over ``texts`` to the student's.
 
     With the captions of the batch as texts it is TinyCLIP's affinity
@@ -44,10 +42,7 @@ def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def contrast_loss(
-    student: Tensor,
-    texts: Tensor,
-    scale: float,
-    ignore: Tensor | None = None,
+    student: Tensor, texts: Tensor, scale: float, ignore: Tensor | None = None
 ) -> Tensor:
     """CLIP's loss of the student's pictures and the teacher's own texts.
 

@@ -52,8 +52,7 @@ def small_clip(
     vision.patch_size *= merge
     if vision.image_size % vision.patch_size:
         raise ValueError(
-            f"patches of {vision.patch_size} px do not fill "
-            f"{vision.image_size} px"
+            f"patches of {vision.patch_size} px do not fill {vision.image_size} px"
         )
     head = vision.hidden_size // vision.num_attention_heads
     width = vision.hidden_size if width is None else width
@@ -61,9 +60,7 @@ def small_clip(
         raise ValueError(f"the width is a multiple of {head}, not {width}")
     if inherit and width != vision.hidden_size:
         raise ValueError("a tower of another width cannot inherit weights")
-    vision.intermediate_size = width * (
-        vision.intermediate_size // vision.hidden_size
-    )
+    vision.intermediate_size = width * (vision.intermediate_size // vision.hidden_size)
     vision.num_hidden_layers = len(layers)
     vision.hidden_size, vision.num_attention_heads = width, width // head
     with seeded(seed):

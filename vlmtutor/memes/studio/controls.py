@@ -41,47 +41,40 @@ class Controls:
         self.next = widgets.Button(description="Next →")
         self.image = widgets.HTML()
         self.words = widgets.Text(
-            description="Caption", continuous_update=False,
+            description="Caption",
+            continuous_update=False,
             placeholder="type your own, then press Enter",
-        )  # fmt: skip
-        self.keep = widgets.Checkbox(
-            description="Keep this caption", indent=False
         )
+        self.keep = widgets.Checkbox(description="Keep this caption", indent=False)
         self.choices = [widgets.Button() for _ in range(ALTERNATIVES)]
         for button in self.choices:
             button.add_class("vt-choice")
         self.shuffle = widgets.Button(description="Shuffle all")
         self.best = widgets.Button(description="Back to the best")
-        self.save = widgets.Button(
-            description="Save this meme", button_style="primary"
-        )
+        self.save = widgets.Button(description="Save this meme", button_style="primary")
         self.save_all = widgets.Button(description="Save all as zip")
 
     def _make_reasons(self) -> None:
         self.chart = widgets.HTML()
         self.why_words = widgets.Text(
-            description="Words", continuous_update=False,
+            description="Words",
+            continuous_update=False,
             placeholder="empty: the whole caption",
-        )  # fmt: skip
+        )
         self.why = widgets.Button(description="Why this caption?")
         self.heat = widgets.HTML()
         self.heat_note = widgets.HTML()
 
     def _make_settings(self) -> None:
         self.style = widgets.Dropdown(description="Style", options=STYLES)
-        self.assign = widgets.Dropdown(
-            description="Assignment", options=ASSIGNMENTS
-        )
+        self.assign = widgets.Dropdown(description="Assignment", options=ASSIGNMENTS)
         # No slider: its handle would have no name for screen readers.
         self.temperature = widgets.BoundedFloatText(
-            description="Temperature",
-            min=COLDEST, max=HOTTEST, step=0.005,
-        )  # fmt: skip
+            description="Temperature", min=COLDEST, max=HOTTEST, step=0.005
+        )
         self.model = widgets.Dropdown(description="Model")
         self.download = widgets.Button()
-        self.folder = widgets.Text(
-            description="Folder", continuous_update=False
-        )
+        self.folder = widgets.Text(description="Folder", continuous_update=False)
         self.load = widgets.Button(description="Load the folder")
         self.upload = widgets.FileUpload(
             accept="image/*", multiple=True, description="Upload pictures"
@@ -94,11 +87,16 @@ class Controls:
     def rows(self) -> list[widgets.Widget]:
         """What the studio shows, from top to bottom."""
         meme = _column(
-            self.picture, _row(self.previous, self.next), self.image,
-            self.words, self.keep, _row(self.save, self.save_all),
-            _title("Other captions that fit"), *self.choices,
+            self.picture,
+            _row(self.previous, self.next),
+            self.image,
+            self.words,
+            self.keep,
+            _row(self.save, self.save_all),
+            _title("Other captions that fit"),
+            *self.choices,
             _row(self.shuffle, self.best),
-        )  # fmt: skip
+        )
         others = _column(
             _title("Scores", "How the model shares 100 % among the captions."),
             self.chart,
@@ -108,15 +106,23 @@ class Controls:
                 "attention, weighted by its gradient (Chefer and others, "
                 "2021). Bright patches raised it most.",
             ),
-            self.why_words, self.why, self.heat, self.heat_note,
+            self.why_words,
+            self.why,
+            self.heat,
+            self.heat_note,
             _title("Settings"),
-            self.style, self.assign, self.temperature,
-            self.model, self.download,
+            self.style,
+            self.assign,
+            self.temperature,
+            self.model,
+            self.download,
             _title("Pictures"),
-            self.folder, _row(self.load, self.upload), self.skipped,
+            self.folder,
+            _row(self.load, self.upload),
+            self.skipped,
             _title("Captions", "One a line; used when you leave the field."),
             self.captions,
-        )  # fmt: skip
+        )
         meme.add_class("vt-wide")
         columns = widgets.Box([meme, others])
         columns.add_class("vt-columns")

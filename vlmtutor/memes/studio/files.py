@@ -35,9 +35,12 @@ def save_meme(state: StudioState, i: int) -> Path:
     data = png_bytes(state.meme(i))
     key = hashlib.sha256(data).hexdigest()
     path, _ = box.write(
-        f"studio {name} {key}", safe_stem(name), ".png", key,
+        f"studio {name} {key}",
+        safe_stem(name),
+        ".png",
+        key,
         lambda part: part.write_bytes(data),
-    )  # fmt: skip
+    )
     return path
 
 
@@ -55,15 +58,16 @@ def save_zip(state: StudioState, progress: Progress | None = None) -> Path:
         with whole.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()
         path, _ = box.write(
-            f"studio zip {key}", "memes", ".zip", key,
+            f"studio zip {key}",
+            "memes",
+            ".zip",
+            key,
             lambda part: shutil.copyfile(whole, part),
-        )  # fmt: skip
+        )
     return path
 
 
-def _write_zip(
-    path: Path, state: StudioState, progress: Progress | None
-) -> None:
+def _write_zip(path: Path, state: StudioState, progress: Progress | None) -> None:
     taken: set[str] = set()
     rows = []
     with zipfile.ZipFile(path, "w") as file:

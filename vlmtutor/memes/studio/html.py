@@ -155,9 +155,7 @@ def skipped_html(skipped) -> str:
     count = f"{len(skipped):,} files that are no pictures"
     if len(skipped) == 1:
         count = "One file that is no picture"
-    return (
-        f"<details><summary>{count}</summary><ul>{rows}{rest}</ul></details>"
-    )
+    return f"<details><summary>{count}</summary><ul>{rows}{rest}</ul></details>"
 
 
 def shorten(text: str, most: int) -> str:

@@ -52,9 +52,7 @@ def find_folder(folder: str | Path) -> Path:
     return folder
 
 
-def list_folder(
-    folder: str | Path, taken: Collection[str] = ()
-) -> list[Picture]:
+def list_folder(folder: str | Path, taken: Collection[str] = ()) -> list[Picture]:
     """The files of a folder, by name, each perhaps a picture.
 
     Hidden files, folders and ``captions.txt`` are left out; ``taken`` holds
@@ -78,9 +76,7 @@ def list_folder(
     return pictures
 
 
-def open_upload(
-    name: str, data: bytes, taken: Collection[str] = ()
-) -> Picture:
+def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
     """A picture from its bytes, under a safe name that is not ``taken``.
 
     Raises UnreadablePicture, with the reason, if the bytes are none.
@@ -92,9 +88,7 @@ def open_upload(
 
 
 def embed_pictures(
-    pictures: list[Picture],
-    embedder: Embedder,
-    progress: Progress | None = None,
+    pictures: list[Picture], embedder: Embedder, progress: Progress | None = None
 ) -> tuple[list[Picture], list[torch.Tensor], list[Skipped]]:
     """The readable pictures, their embeddings [D], and the others."""
     kept, rows, skipped = [], [], []

@@ -23,13 +23,7 @@ from ..letters import clean_text
 from ..match import ASSIGNMENTS, assign_captions, match_embeddings
 from ..render import STYLES, render
 from ..report import Skipped
-from .pictures import (
-    Picture,
-    Progress,
-    embed_pictures,
-    list_folder,
-    open_upload,
-)
+from .pictures import Picture, Progress, embed_pictures, list_folder, open_upload
 
 
 class Bar(NamedTuple):
@@ -73,9 +67,7 @@ class StudioState:
 
     # pictures
 
-    def load_folder(
-        self, folder: str | Path, progress: Progress | None = None
-    ) -> int:
+    def load_folder(self, folder: str | Path, progress: Progress | None = None) -> int:
         """Take the pictures of a folder: how many there are.
 
         They replace those of an earlier folder; uploads stay. Files that
@@ -154,9 +146,7 @@ class StudioState:
     def set_temperature(self, temperature: float) -> None:
         """What cosines are divided by; ValueError unless positive."""
         if not 0 < temperature < float("inf"):
-            raise ValueError(
-                f"temperature must be positive, got {temperature}"
-            )
+            raise ValueError(f"temperature must be positive, got {temperature}")
         self.temperature = temperature
 
     # choices
@@ -247,16 +237,15 @@ class StudioState:
         if not texts:
             return []
         matches = match_embeddings(
-            self._image_embeds[i][None], self._encode(texts), texts,
+            self._image_embeds[i][None],
+            self._encode(texts),
+            texts,
             temperature=self.temperature,
-        )  # fmt: skip
+        )
         scores = matches.scores[0].tolist()
         shares = matches.probabilities[0].tolist()
         order = sorted(range(len(texts)), key=lambda j: -round(scores[j], 6))
-        return [
-            Bar(texts[j], scores[j], shares[j], texts[j] == chosen)
-            for j in order
-        ]
+        return [Bar(texts[j], scores[j], shares[j], texts[j] == chosen) for j in order]
 
     def _encode(self, texts: list[str]) -> torch.Tensor:
         return Embedder(self.clip, self._cache).texts(texts)
@@ -275,9 +264,7 @@ class StudioState:
         text_embeds = self._encode([self.captions[j] for j in columns])
         scores = image_embeds @ text_embeds.T  # [rows, columns]
         if self._noise is not None:
-            scores = scores + torch.from_numpy(
-                self._noise[np.ix_(rows, columns)]
-            )
+            scores = scores + torch.from_numpy(self._noise[np.ix_(rows, columns)])
         chosen = assign_captions(scores, self.assign)
         for i, j in zip(rows, chosen, strict=True):
             self._chosen[i] = None if j is None else self.captions[columns[j]]

@@ -71,9 +71,7 @@ class StudioView(widgets.VBox):
             self._started = self._said = now
         elif now - self._said >= EVERY:
             self._said = now
-            self.ui.status.value = progress_html(
-                done, total, now - self._started
-            )
+            self.ui.status.value = progress_html(done, total, now - self._started)
 
     def _about(self) -> str:
         """The picture on show in words."""
@@ -111,9 +109,7 @@ class StudioView(widgets.VBox):
             self.ui.model.options = [(v, k) for k, v in labels.items()]
             self.ui.model.value = self.model
         megabytes = download_size()
-        self.ui.download.description = (
-            f"Download OpenAI's CLIP ({megabytes} MB)"
-        )
+        self.ui.download.description = f"Download OpenAI's CLIP ({megabytes} MB)"
         show(self.ui.download, megabytes > 0)
 
     def _draw(self) -> None:
@@ -122,8 +118,15 @@ class StudioView(widgets.VBox):
         with self._filling():
             ui.words.value = "" if i is None else self.state.caption(i)
             ui.keep.value = i is not None and self.state.is_kept(i)
-        for widget in (ui.image, ui.words, ui.keep, ui.save, ui.save_all,
-                       ui.why, ui.why_words):  # fmt: skip
+        for widget in (
+            ui.image,
+            ui.words,
+            ui.keep,
+            ui.save,
+            ui.save_all,
+            ui.why,
+            ui.why_words,
+        ):
             show(widget, i is not None)
         self._draw_meme()
         self._draw_scores()

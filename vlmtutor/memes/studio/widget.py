@@ -101,20 +101,27 @@ class MemeStudio(StudioView):
         for k, button in enumerate(ui.choices):
             button.on_click(lambda _, k=k: self._pick(k))
         for button, action in (
-            (ui.shuffle, self._shuffle), (ui.best, self._unshuffle),
-            (ui.why, self._why), (ui.save, self._save),
-            (ui.save_all, self._save_all), (ui.load, self._load),
+            (ui.shuffle, self._shuffle),
+            (ui.best, self._unshuffle),
+            (ui.why, self._why),
+            (ui.save, self._save),
+            (ui.save_all, self._save_all),
+            (ui.load, self._load),
             (ui.download, self._download),
-        ):  # fmt: skip
+        ):
             button.on_click(lambda _, action=action: action())
         for control, action in (
-            (ui.picture, self._show), (ui.words, self._write),
-            (ui.keep, self._keep), (ui.style, self._set_style),
-            (ui.assign, self._set_assign), (ui.model, self._set_model),
+            (ui.picture, self._show),
+            (ui.words, self._write),
+            (ui.keep, self._keep),
+            (ui.style, self._set_style),
+            (ui.assign, self._set_assign),
+            (ui.model, self._set_model),
             (ui.temperature, self._set_temperature),
-            (ui.captions, self._set_captions), (ui.upload, self._add),
+            (ui.captions, self._set_captions),
+            (ui.upload, self._add),
             (ui.why_words, self._why),
-        ):  # fmt: skip
+        ):
             control.observe(lambda _, action=action: action(), "value")
 
     @_by_person
@@ -215,9 +222,7 @@ class MemeStudio(StudioView):
     def _download(self) -> None:
         self._say("Asking the hub …")
         size = download_size()
-        download_openai(
-            lambda done: self._say(f"{done:,.0f} of {size} MB are here …")
-        )
+        download_openai(lambda done: self._say(f"{done:,.0f} of {size} MB are here …"))
         self._list_models()
         self._say("OpenAI's CLIP is here: choose it under Model.")
 
