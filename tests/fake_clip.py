@@ -107,6 +107,6 @@ class TinyClip(Clip):
         return {"input_ids": ids}
 
 
-def plain(colour: str, size=(80, 60)) -> Image.Image:
+def plain(color: str, size=(80, 60)) -> Image.Image:
     """A picture of one colour."""
-    return Image.new("RGB", size, COLOURS[colour])
+    return Image.new("RGB", size, COLOURS[color])

@@ -456,8 +456,8 @@ def test_a_hundred_hostile_words_in_every_field(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for colour in ("red", "blue"):
-        plain(colour).save(pictures / f"{colour}.png")
+    for color in ("red", "blue"):
+        plain(color).save(pictures / f"{color}.png")
     studio = MemeStudio(pictures, CAPTIONS, ColourClip(), tmp_path / "out")
     ui, before = studio.ui, snapshot(tmp_path)
     cases = {"words": 0, "captions": 0, "no captions": 0, "no folder": 0}
@@ -526,8 +526,8 @@ def test_a_hundred_hostile_caption_files(tmp_path):
 
 def test_a_damaged_memory_of_earlier_runs_does_no_harm(box):
     pictures, out = box
-    for colour in ("red", "blue"):
-        plain(colour).save(pictures / f"{colour}.png")
+    for color in ("red", "blue"):
+        plain(color).save(pictures / f"{color}.png")
     check_run(pictures, out)
     journal = out / ".vlmtutor" / "journal.jsonl"
     whole = journal.read_bytes()

@@ -17,7 +17,7 @@ from vlmtutor.distill.bench.protocol import Bench, Protocol
 from vlmtutor.distill.bench.score import judge
 from vlmtutor.distill.bench.trial import Trial
 from vlmtutor.distill.methods import Check, Info
-from vlmtutor.distill.supervision import Masked, Unlabelled
+from vlmtutor.distill.supervision import Masked, Unlabeled
 from vlmtutor.experiments import dense as benchmark
 
 
@@ -36,7 +36,7 @@ class Dull:
         return scores
 
 
-def info(table="free", needs=Unlabelled, **more):
+def info(table="free", needs=Unlabeled, **more):
     return Info("dull", "paper", 2020, "0", table, needs, "all", "nothing", "", **more)
 
 
@@ -66,11 +66,11 @@ def test_every_method_keeps_the_contract(name):
         if row.table == "free":
             assert not known
         if row.table == "inductive":
-            assert not {data.Partial, data.Tagged, data.Unlabelled} & {*kinds}
+            assert not {data.Partial, data.Tagged, data.Unlabeled} & {*kinds}
 
 
 @pytest.mark.parametrize(
-    "table, needs, knows", [("free", Unlabelled, True), ("inductive", Masked, False)]
+    "table, needs, knows", [("free", Unlabeled, True), ("inductive", Masked, False)]
 )
 def test_fit_is_told_novel_names_only_where_the_table_allows(table, needs, knows):
     calls = []

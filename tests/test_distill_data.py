@@ -25,7 +25,7 @@ from vlmtutor.distill.supervision import (
     Partial,
     Regions,
     Tagged,
-    Unlabelled,
+    Unlabeled,
     taps,
 )
 from vlmtutor.models import inside
@@ -111,7 +111,7 @@ def test_shifted_grid_lies_on_the_pixels():
 def test_types_hold_only_what_they_say():
     b = bench()
     have = {
-        Unlabelled: {"pictures"},
+        Unlabeled: {"pictures"},
         Captioned: {"pictures", "captions", "spans"},
         Tagged: {"pictures", "tags", "names"},
         Regions: {"pictures", "regions"},

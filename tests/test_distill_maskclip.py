@@ -13,7 +13,7 @@ from vlmtutor.distill.bench.trial import Trial
 from vlmtutor.distill.parts import texts
 from vlmtutor.distill.parts.dense_student import OPEN, Student, train_student
 from vlmtutor.distill.segmentation import maskclip
-from vlmtutor.distill.supervision import Partial, Unlabelled
+from vlmtutor.distill.supervision import Partial, Unlabeled
 from vlmtutor.experiments.dense import choose, run_method
 from vlmtutor.models import inside
 
@@ -57,7 +57,7 @@ def test_smoothing_is_a_sum_over_patches_with_like_keys():
 
 
 def test_teacher_gets_pictures_and_names_alone_and_trains_nothing():
-    data = bench().data(Unlabelled)
+    data = bench().data(Unlabeled)
     assert {f.name for f in dataclasses.fields(data)} == {"pictures"}
     teacher = maskclip.fit(clip(), data, student=False)
     assert teacher.trained == 0
@@ -65,7 +65,7 @@ def test_teacher_gets_pictures_and_names_alone_and_trains_nothing():
 
 def test_student_learns_and_its_classifier_is_the_frozen_text():
     before = {k: v.clone() for k, v in clip().model.state_dict().items()}
-    data = bench().data(Unlabelled)
+    data = bench().data(Unlabeled)
     made = maskclip.fit(clip(), data, names=NAMES, steps=2)
     after = clip().model.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in before.items())

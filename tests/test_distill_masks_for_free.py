@@ -12,7 +12,7 @@ from transfer_tiny import clip, close, unit
 from vlmtutor.distill.methods import predict
 from vlmtutor.distill.parts import explain
 from vlmtutor.distill.segmentation import clims, clip_es, reco, ssiw
-from vlmtutor.distill.supervision import IGNORE, Tagged, Unlabelled
+from vlmtutor.distill.supervision import IGNORE, Tagged, Unlabeled
 from vlmtutor.models import inside
 
 NAMES = bench().names
@@ -57,13 +57,13 @@ def test_weights_count_against_columns_of_their_own_picture():
 
 
 def made(**settings):
-    data = bench().data(Unlabelled)
+    data = bench().data(Unlabeled)
     settings = {"n": 3, "layer": 1, "student": False} | settings
     return reco.fit(clip(), data, 0, names=NAMES, **settings)
 
 
 def test_recos_references_come_from_pictures_fetched_by_name():
-    archive = bench().data(Unlabelled).pictures
+    archive = bench().data(Unlabeled).pictures
     W = reco.text_classifier(clip(), NAMES)
     model = made(context=False)
     rows = (archive.image_embeds @ W[0]).topk(3).indices
@@ -209,7 +209,7 @@ def test_recall_precision_and_area_by_hand():
 
 
 def ssiw_model(**settings):
-    data = bench().data(Unlabelled)
+    data = bench().data(Unlabeled)
     return ssiw.fit(clip(), data, 0, names=NAMES, **settings)
 
 

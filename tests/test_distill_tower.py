@@ -14,9 +14,9 @@ from vlmtutor.distill.student import losses as losses
 from vlmtutor.distill.student.prune import fewer_neurons
 from vlmtutor.distill.student.small_clip import (
     fewer_positions,
+    image_parameters,
     save_clip,
     small_clip,
-    tower_parameters,
     wider_patches,
 )
 from vlmtutor.experiments import student as run
@@ -55,7 +55,7 @@ def test_a_student_is_smaller_and_reads_the_same_texts(teacher):
     assert (vision.patch_size, vision.num_hidden_layers) == (16, 2)
     assert teacher.model.config.vision_config.patch_size == 8
     small = small_clip(teacher, layers=(0,))
-    assert tower_parameters(small) < tower_parameters(teacher)
+    assert image_parameters(small) < image_parameters(teacher)
     texts = ["a cat", "a dog"]
     assert torch.equal(student.encode_texts(texts), teacher.encode_texts(texts))
     assert student.patch_features(torch.zeros(1, 3, 32, 32)).shape[1:3] == (2, 2)
@@ -99,7 +99,7 @@ def test_neurons_that_never_change_cost_nothing(teacher):
             mlp(clip, layer).fc1.bias[silent] = 2.0
     pixels = torch.randn(4, 3, 32, 32, generator=seeded(1))
     slim = fewer_neurons(clip, mlp(clip).fc1.out_features - len(silent), pixels)
-    assert tower_parameters(slim) < tower_parameters(clip)
+    assert image_parameters(slim) < image_parameters(clip)
     assert mlp(slim).fc1.weight.abs().sum(1).min() > 0
     other = torch.randn(4, 3, 32, 32, generator=seeded(2))
     with torch.no_grad():

@@ -215,7 +215,7 @@ def test_retrieval_counts_each_direction_and_no_caption_twice():
 
 @pytest.mark.parametrize(
     ("figure", "swap"),
-    [("binding_colours", Layout.swap_colours), ("binding_sides", Layout.swap_stickers)],
+    [("binding_colours", Layout.swap_colors), ("binding_sides", Layout.swap_stickers)],
 )
 def test_binding_is_lost_by_a_model_that_swaps(figure, swap):
     class Swapper(Oracle):

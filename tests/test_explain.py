@@ -199,10 +199,10 @@ def test_heat_where_the_answer_is_known(cell):
     clip = ColourPatchClip()
     other = (cell + 6) % 16
     image = Image.new("RGB", (32, 32), (90, 90, 90))
-    for index, colour in ((cell, (255, 0, 0)), (other, (0, 0, 255))):
+    for index, color in ((cell, (255, 0, 0)), (other, (0, 0, 255))):
         row, column = divmod(index, SIDE)
         left, top = column * PATCH, row * PATCH
-        image.paste(colour, (left, top, left + PATCH, top + PATCH))
+        image.paste(color, (left, top, left + PATCH, top + PATCH))
     red, blue = explain(clip, image, "red"), explain(clip, image, "blue")
     assert red.argmax() == cell and blue.argmax() == other
     assert red.flatten()[other] == 0 and blue.flatten()[cell] == 0
@@ -259,9 +259,9 @@ def test_overlay_is_bright_where_the_heat_is():
     heat[0, 3] = 1.0
     out = overlay(image, heat)
     assert out.size == image.size and out.mode == "RGB"
-    grey = np.asarray(out.convert("L"), int)
-    assert grey[8, 72] > grey[8, 8] + 60
-    assert grey[8, 72] > grey[72, 72] + 60
+    gray = np.asarray(out.convert("L"), int)
+    assert gray[8, 72] > gray[8, 8] + 60
+    assert gray[8, 72] > gray[72, 72] + 60
     assert image.getpixel((0, 0)) == (128, 128, 128)  # untouched
 
 

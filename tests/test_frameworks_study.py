@@ -29,7 +29,7 @@ def test_training_begins_with_single_stickers_too(train):
     assert counts == {1, 2}
     for thing in (o for s in train.scenes for o in s.objects):
         assert thing.name in study.CATEGORIES
-        assert thing.colour in study.COLOURS
+        assert thing.color in study.COLORS
     other = study.training_pairs(24, seed=1)
     assert not torch.equal(train.images, other.images)
 
@@ -41,7 +41,7 @@ def test_captions_tell_all_and_the_tokenizer_knows_their_words(train):
         assert len(told.spans) == len(scene.objects)
         for k, thing in enumerate(scene.objects):
             assert thing.name in told.phrase(k)
-            assert f"a {thing.colour} disc" in told.phrase(k)
+            assert f"a {thing.color} disc" in told.phrase(k)
 
 
 def test_the_relation_is_what_the_boxes_show(asked):
@@ -61,7 +61,7 @@ def test_test_scenes_can_be_told_apart_by_their_captions(asked):
     assert len(asked) == 12 == len(set(asked.captions))
     for scene in asked.scenes:
         first, second = scene.objects
-        assert first.colour != second.colour and first.name != second.name
+        assert first.color != second.color and first.name != second.name
 
 
 @pytest.mark.parametrize("what", ["colours", "stickers"])

@@ -20,8 +20,8 @@ def memes(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "load_clip", load_clip)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for colour in COLOURS:
-        plain(colour).save(pictures / f"{colour}.png")
+    for color in COLOURS:
+        plain(color).save(pictures / f"{color}.png")
     captions = tmp_path / "captions.txt"
     captions.write_text("\n".join(f"so {c}" for c in COLOURS))
 

@@ -11,7 +11,7 @@ from vlmtutor.memes import folder as folder_module
 from vlmtutor.memes import gallery as gallery_module
 from vlmtutor.memes.outbox import Outbox
 
-CAPTIONS = [f"something {colour}" for colour in COLOURS]
+CAPTIONS = [f"something {color}" for color in COLOURS]
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def box(tmp_path):
     """A folder with a picture of each colour, and where memes go."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for colour in COLOURS:
-        plain(colour).save(pictures / f"{colour}.png")
+    for color in COLOURS:
+        plain(color).save(pictures / f"{color}.png")
     return pictures, tmp_path / "memes"
 
 
@@ -48,7 +48,7 @@ def test_every_picture_gets_its_caption(box):
     before = contents(pictures)
     report = run(pictures, out)
     assert {m.source: m.caption for m in report.memes} == {
-        f"{colour}.png": f"something {colour}" for colour in COLOURS
+        f"{color}.png": f"something {color}" for color in COLOURS
     }
     assert visible(out) == {*os.listdir(pictures), "gallery.png", "report.json"}
     for meme in report.memes:
@@ -305,8 +305,8 @@ def test_galleries_of_many(box, monkeypatch):
         third = gallery_module.GAP + gallery_module.CELL // 2
         assert max(page.getpixel((third, 150))) < 60
         assert page.getpixel((third + 312, 150))[2] > 150
-    for colour in list(COLOURS)[2:]:
-        (pictures / f"{colour}.png").unlink()
+    for color in list(COLOURS)[2:]:
+        (pictures / f"{color}.png").unlink()
     assert len(run(pictures, out).galleries) == 1
     assert not (out / "gallery-2.png").exists()
     assert (out / "blue.png").exists()  # memes stay

@@ -11,14 +11,14 @@ from vlmtutor.memes import STYLES, bidi, letters, render
 from vlmtutor.memes.fitting import ELLIPSIS, fit
 from vlmtutor.memes.letters import choose_face, clean_text, split_runs
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 OUTLINED = ("classic", "top", "bottom")
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän"
 SENTENCE = "Nobody has ever wagged this hard at me, and I only took the bins out"
 
 
-def grey(width=512, height=512):
-    return Image.new("RGB", (width, height), GREY)
+def gray(width=512, height=512):
+    return Image.new("RGB", (width, height), GRAY)
 
 
 def changed(meme, picture):
@@ -43,16 +43,16 @@ def test_empty_caption_changes_no_pixel(style, text):
 
 @pytest.mark.parametrize("style", OUTLINED)
 def test_outlined_styles_keep_size_and_original(style):
-    picture = grey(300, 200)
+    picture = gray(300, 200)
     meme = render(picture, SENTENCE, style)
     assert meme.mode == "RGB" and meme.size == picture.size
     assert changed(meme, picture).any()
-    assert picture.getcolors() == [(300 * 200, GREY)]
+    assert picture.getcolors() == [(300 * 200, GRAY)]
 
 
 @pytest.mark.parametrize("style", ["above", "below"])
 def test_bar_is_added_and_picture_untouched(style):
-    picture = grey(300, 200)
+    picture = gray(300, 200)
     meme = render(picture, SENTENCE, style)
     assert meme.width == 300 and 200 < meme.height <= 330
     top = meme.height - 200 if style == "above" else 0
@@ -60,8 +60,8 @@ def test_bar_is_added_and_picture_untouched(style):
     assert not changed(inside, picture).any()
     bar_top = 0 if style == "above" else 200
     bar = meme.crop((0, bar_top, 300, bar_top + meme.height - 200))
-    colours = np.asarray(bar).reshape(-1, 3)
-    assert (colours == 0).all(-1).any() and (colours == 255).all(-1).any()
+    colors = np.asarray(bar).reshape(-1, 3)
+    assert (colors == 0).all(-1).any() and (colors == 255).all(-1).any()
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +72,7 @@ def test_bar_is_added_and_picture_untouched(style):
     style=st.sampled_from(OUTLINED),
 )
 def test_any_text_stays_off_the_edge(text, width, height, style):
-    picture = grey(width, height)
+    picture = gray(width, height)
     ink = changed(render(picture, text, style), picture)
     ring = np.ones_like(ink)
     ring[1:-1, 1:-1] = False
@@ -84,7 +84,7 @@ def test_any_text_stays_off_the_edge(text, width, height, style):
 )
 @pytest.mark.parametrize("style", ["classic", "below"])
 def test_small_and_large_pictures(size, style):
-    picture = grey(*size)
+    picture = gray(*size)
     meme = render(picture, SENTENCE, style)
     if style == "classic":
         ink = changed(meme, picture)
@@ -108,7 +108,7 @@ def test_white_letters_are_surrounded_by_black(size):
 
 
 def test_classic_splits_and_bottom_does_not():
-    picture = grey()
+    picture = gray()
     classic = changed(render(picture, "who is | a good boy"), picture)
     assert classic[:150].any() and classic[-150:].any()
     assert not classic[150:-150].any()
@@ -128,23 +128,23 @@ def test_long_text_is_split_where_a_sentence_ends():
 
 
 def test_same_call_same_pixels():
-    first, second = (render(grey(), SENTENCE + " 🐶") for _ in range(2))
+    first, second = (render(gray(), SENTENCE + " 🐶") for _ in range(2))
     assert first.tobytes() == second.tobytes()
 
 
 def test_upper_sets_capitals():
-    small, capitals = render(grey(), "straße"), render(grey(), "STRASSE")
-    assert render(grey(), "straße", upper=True).tobytes() == (capitals.tobytes())
+    small, capitals = render(gray(), "straße"), render(gray(), "STRASSE")
+    assert render(gray(), "straße", upper=True).tobytes() == (capitals.tobytes())
     assert small.tobytes() != capitals.tobytes()
 
 
 def test_what_cannot_be_done_is_said():
     with pytest.raises(ValueError, match="unknown style 'comic'.*classic"):
-        render(grey(), "text", "comic")
+        render(gray(), "text", "comic")
     with pytest.raises(ValueError, match="too small to write on: 20 x 500"):
-        render(grey(20, 500), "text")
+        render(gray(20, 500), "text")
     with pytest.raises(OSError):
-        render(grey(), "text", font="no-such-font.ttf")
+        render(gray(), "text", font="no-such-font.ttf")
 
 
 @pytest.mark.parametrize("size", [96, 512, 2000])
@@ -164,7 +164,7 @@ def test_usual_captions_are_shown_whole(size, text):
 @pytest.mark.parametrize("unit", ["word ", "x", "🐶", "שלום "])
 def test_ten_thousand_characters(style, unit):
     text = (unit * 10_000)[:10_000]
-    picture = grey(256, 256)
+    picture = gray(256, 256)
     meme = render(picture, text, style)
     assert meme.height <= 256 * 1.7
     block = fit(text, choose_face(text), 250, 100, 30, 8)
@@ -207,7 +207,7 @@ def test_cleaning():
 
 def test_emoji_are_drawn_as_coloured_pictures():
     assert [r.text for r in split_runs("I ❤️ 👩‍🚀©") if r.is_emoji] == ["❤️", "👩‍🚀"]
-    picture = grey(256, 256)
+    picture = gray(256, 256)
     pixels = np.asarray(render(picture, "🍎", "bottom")).astype(int)
     assert (np.ptp(pixels, axis=-1) > 60).sum() > 50  # not grey
     face = choose_face("x")
@@ -254,7 +254,7 @@ def test_hebrew_without_raqm_looks_as_with_it(monkeypatch):
     text = "שלום עולם (2024), ABC"
 
     def drawn():
-        return np.asarray(render(grey(), text, "bottom")).astype(int)
+        return np.asarray(render(gray(), text, "bottom")).astype(int)
 
     shaped = drawn()
     monkeypatch.setattr(letters, "_shapes_text", lambda: False)
@@ -267,5 +267,5 @@ def test_hebrew_without_raqm_looks_as_with_it(monkeypatch):
 
 def test_emoji_sequence_without_raqm(monkeypatch):
     monkeypatch.setattr(letters, "_shapes_text", lambda: False)
-    picture = grey(128, 128)
+    picture = gray(128, 128)
     assert changed(render(picture, "👩‍🚀 مرحبا"), picture).any()

@@ -7,7 +7,7 @@ import nbformat
 import notebook_rules as rules
 import pytest
 
-from vlmtutor.notebooks import normalise
+from vlmtutor.notebooks import normalize
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -281,7 +281,7 @@ def test_refreshing_keeps_an_error_and_drops_where_it_was():
     )
     nb = notebook(code("f()", [error], tags=["raises-exception"]))
     assert rules.same_everywhere(nb)
-    normalise(nb)
+    normalize(nb)
     assert rules.same_everywhere(nb) == []
     (kept,) = nb.cells[0].outputs
     assert (kept.ename, kept.evalue) == ("NotImplementedError", "your turn")

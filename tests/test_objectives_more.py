@@ -253,7 +253,7 @@ def vit_mae():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return {
-            normalise: ViTMAEForPreTraining(
+            normalize: ViTMAEForPreTraining(
                 ViTMAEConfig(
                     hidden_size=16,
                     num_hidden_layers=1,
@@ -265,20 +265,20 @@ def vit_mae():
                     decoder_num_hidden_layers=1,
                     decoder_num_attention_heads=2,
                     decoder_intermediate_size=16,
-                    norm_pix_loss=normalise,
+                    norm_pix_loss=normalize,
                 )
             )
-            for normalise in (True, False)
+            for normalize in (True, False)
         }
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_masked_image_loss_is_that_of_vitmae(vit_mae, normalise):
+@pytest.mark.parametrize("normalize", [True, False])
+def test_masked_image_loss_is_that_of_vitmae(vit_mae, normalize):
     pixels = torch.randn(3, 3, 16, 16, generator=rng())
-    output = vit_mae[normalise](pixels)
+    output = vit_mae[normalize](pixels)
     mask = output.mask.bool()
     assert mask.sum(1).eq(12).all()
-    ours = masked_image_loss(output.logits, pixels, mask, 4, normalise)
+    ours = masked_image_loss(output.logits, pixels, mask, 4, normalize)
     agree(ours, output.loss, (output.logits,))
 
 

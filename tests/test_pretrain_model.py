@@ -116,8 +116,8 @@ def with_positions(grid, size):
 @pytest.mark.parametrize(("size", "new"), [(64, 96), (96, 64), (32, 64)])
 def test_positions_stay_where_they_were_on_another_canvas(size, new):
     def ramps(side):
-        centre = (torch.arange(side) + 0.5) / side
-        rows, columns = torch.meshgrid(centre, centre, indexing="ij")
+        center = (torch.arange(side) + 0.5) / side
+        rows, columns = torch.meshgrid(center, center, indexing="ij")
         return torch.stack([rows, columns], -1)
 
     grid = torch.randn(size // 8, size // 8, 32) * 0

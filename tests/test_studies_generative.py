@@ -24,7 +24,7 @@ def test_every_caption_has_four_slots(pairs):
     for scene, caption in zip(train.scenes, train.captions, strict=True):
         found = study.slots(caption)
         spot = scene.layout.placements[0]
-        assert found["colour"] == spot.colour
+        assert found["colour"] == spot.color
         assert found["size"] == (spot.size_word or "")
         assert found["thing"].split()[-1] in scene.objects[0].name.split()
 
@@ -119,9 +119,9 @@ def test_hidden_patches_lie_around_the_sticker(pairs):
 def test_patch_errors_average_to_the_loss(pairs):
     _, test = pairs
     pixels, mask = test.pixel_values, study.around_the_sticker(test, 4, 0.5)
-    grey = torch.zeros(30, 16, 432)
-    errors = study.patch_errors(grey, pixels, mask, 12)
-    loss = masked_image_loss(grey, pixels, mask, 12, normalise=False)
+    gray = torch.zeros(30, 16, 432)
+    errors = study.patch_errors(gray, pixels, mask, 12)
+    loss = masked_image_loss(gray, pixels, mask, 12, normalize=False)
     assert errors.mean() == pytest.approx(loss.item(), rel=1e-5)
     truth = patchify(pixels, 12)
     assert study.patch_errors(truth, pixels, mask, 12).abs().max() == 0
@@ -140,9 +140,9 @@ def test_the_plain_painter_takes_the_mean_of_what_it_sees():
 
 def test_other_colour_changes_the_disc_and_nothing_else(pairs):
     caption = "a big lion on a red disc, on a red background"
-    other = study.other_colour(caption)
+    other = study.other_color(caption)
     assert other == "a big lion on an orange disc, on a red background"
     _, test = pairs
-    ids = to_ids(test.tokenizer, [study.other_colour(c) for c in test.captions])
+    ids = to_ids(test.tokenizer, [study.other_color(c) for c in test.captions])
     changed = (ids != test.input_ids[:, : ids.shape[1]]).sum(1)
     assert changed.min() >= 1 and changed.max() <= 2  # and the article

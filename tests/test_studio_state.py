@@ -21,8 +21,8 @@ NAMES = ("blue", "green", "red")  # in the order of their files
 def folder(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for colour in NAMES:
-        plain(colour).save(folder / f"{colour}.png")
+    for color in NAMES:
+        plain(color).save(folder / f"{color}.png")
     return folder
 
 

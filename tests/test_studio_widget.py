@@ -34,8 +34,8 @@ from vlmtutor.models import hub
 def folder(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for colour in ("blue", "green", "red"):
-        plain(colour).save(folder / f"{colour}.png")
+    for color in ("blue", "green", "red"):
+        plain(color).save(folder / f"{color}.png")
     (folder / "captions.txt").write_text("\n".join(CAPTIONS))
     return folder
 

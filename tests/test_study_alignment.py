@@ -143,7 +143,7 @@ def test_noun_tokens_are_the_nouns(data):
 
 
 def perfect_heat(pairs, side=4):
-    heat = study.centres_in(pairs.boxes, side).float()
+    heat = study.centers_in(pairs.boxes, side).float()
     return heat + 1e-3 * torch.rand(
         heat.shape, generator=torch.Generator().manual_seed(0)
     )

@@ -21,7 +21,7 @@ def test_labels_tell_single_stickers_apart_from_scenes_without_a_class(data):
         names = [thing.name for thing in scene.objects]
         wanted = study.NAMES.index(names[0]) if len(names) == 1 else -1
         assert label == wanted
-    assert (data.labelled.labels >= 0).all() and len(data.labelled) == 45
+    assert (data.labeled.labels >= 0).all() and len(data.labeled) == 45
     for part, count in ((data.ones, 1), (data.twos, 2)):
         assert {len(scene.objects) for scene in part.scenes} == {count}
     seeds = [
@@ -77,9 +77,9 @@ def test_labels_that_are_the_captions_make_unicl_and_clip_one(data):
 
 def test_a_probe_separates_what_lines_can_separate():
     generator = torch.Generator().manual_seed(0)
-    centres = 3 * torch.randn(3, 8, generator=generator)
+    centers = 3 * torch.randn(3, 8, generator=generator)
     labels = torch.arange(60) % 3
-    x = centres[labels] + 0.3 * torch.randn(60, 8, generator=generator)
+    x = centers[labels] + 0.3 * torch.randn(60, 8, generator=generator)
     scores = study.probe(x[:30], labels[:30], x[30:])
     assert (scores.argmax(1) == labels[30:]).all()
     assert torch.allclose(scores.sum(1), torch.ones(30), atol=1e-4)
@@ -91,12 +91,12 @@ def test_a_probe_separates_what_lines_can_separate():
 
 def test_centres_in_a_box():
     boxes = torch.tensor([[0, 0, 0.5, 0.5], [0.3, 0.3, 0.4, 0.4], [0, 0, 1, 1]])
-    inside = study.centres_in(boxes, 2)
+    inside = study.centers_in(boxes, 2)
     assert inside.tolist() == [[True, False, False, False], [False] * 4, [True] * 4]
 
 
 def test_the_pointing_game_counts_hits(data):
-    inside = study.centres_in(data.twos.boxes, 4)
+    inside = study.centers_in(data.twos.boxes, 4)
     right = torch.zeros(len(data.twos), len(study.NAMES), 16)
     for i, scene in enumerate(data.twos.scenes):
         for k, thing in enumerate(scene.objects):

@@ -12,7 +12,7 @@ from transfer_tiny import (
     D,
     clip,
     close,
-    colours,
+    colors,
     tiny_clip,
     unit,
     zero_shot_logits,
@@ -28,8 +28,8 @@ from vlmtutor.transfer import (
 )
 from vlmtutor.transfer.calip import attended_logits
 
-IMAGES, LABELS = colours(3)
-TEST, TEST_LABELS = colours(2, seed=5)
+IMAGES, LABELS = colors(3)
+TEST, TEST_LABELS = colors(2, seed=5)
 
 
 def fitted(module, **settings):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transfer_tiny import CLASSES, D, clip, close, colours, tiny_clip
+from transfer_tiny import CLASSES, D, clip, close, colors, tiny_clip
 
-from vlmtutor.transfer.base import Learner, ZeroShot, batches, frozen, minimise, tune
+from vlmtutor.transfer.base import Learner, ZeroShot, batches, frozen, minimize, tune
 from vlmtutor.transfer.pictures import Pictures
 
 
 def test_pictures_give_the_same_from_images_and_from_pixels():
-    images, _ = colours(2)
+    images, _ = colors(2)
     model = clip()
     from_images = Pictures(model, images)
     from_pixels = Pictures(model, model.preprocess(images))
@@ -23,7 +23,7 @@ def test_pictures_give_the_same_from_images_and_from_pixels():
 
 
 def test_pictures_compute_features_once():
-    images, _ = colours(2)
+    images, _ = colors(2)
     model = tiny_clip()
     pictures = Pictures(model, images)
     embeds = pictures.image_embeds
@@ -36,7 +36,7 @@ def test_pictures_compute_features_once():
 
 
 def test_pictures_of_another_clip_are_encoded_anew():
-    images, _ = colours(1)
+    images, _ = colors(1)
     first = Pictures(clip(), images)
     other = tiny_clip(seed=1)
     assert not torch.allclose(
@@ -86,7 +86,7 @@ def test_frozen_gives_back_what_it_took():
 def test_minimise_finds_a_minimum():
     target = torch.tensor([1.0, -2.0])
     x = torch.nn.Parameter(torch.zeros(2))
-    minimise(
+    minimize(
         clip(), [x], lambda rows: (x - target).square().sum(), 4, steps=200, lr=0.1
     )
     close(x.detach(), target, atol=1e-3)
@@ -94,20 +94,20 @@ def test_minimise_finds_a_minimum():
 
 
 def test_tune_wants_a_label_for_each_picture():
-    images, labels = colours(1)
+    images, labels = colors(1)
     learner = ZeroShot(clip(), CLASSES)
     with pytest.raises(ValueError, match="3 pictures, 2 labels"):
         tune(learner, images, labels[:2], steps=1, lr=0.1)
 
 
 def test_learner_knows_no_logits_of_its_own():
-    images, _ = colours(1)
+    images, _ = colors(1)
     with pytest.raises(NotImplementedError):
         Learner(clip(), CLASSES)(images)
 
 
 def test_predictions_do_not_depend_on_batches():
-    images, _ = colours(3)
+    images, _ = colors(3)
     learner = ZeroShot(clip(), CLASSES)
     whole = learner(images)
     learner.batch_size = 2

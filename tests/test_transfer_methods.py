@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transfer_tiny import CLASSES, NOVEL, W_TEXT, W_VISION, D, clip, colours, tiny_clip
+from transfer_tiny import CLASSES, NOVEL, W_TEXT, W_VISION, D, clip, colors, tiny_clip
 
 from vlmtutor import transfer
 from vlmtutor.transfer.base import TiedToClasses
@@ -47,7 +47,7 @@ NO_STEPS = {"zero-shot", "hand prompt", "TPT", "linear probe", "Tip-Adapter", "C
 
 def data(method: str):
     """Six examples and labels of the kind that a method learns from."""
-    images, labels = colours(2)
+    images, labels = colors(2)
     one_hot = torch.eye(C)[labels]
     if method == "TaI-DPT":
         return [f"a picture of a {CLASSES[label]}" for label in labels], one_hot
@@ -73,7 +73,7 @@ def count_hooks(model) -> int:
 
 @pytest.mark.parametrize("method", transfer.METHODS)
 def test_fit_returns_a_predictor(method):
-    images, _ = colours(2)
+    images, _ = colors(2)
     predictor = fitted(clip(), method)
     shape = (6, C, 4, 4) if method in transfer.DENSE else (6, C)
     assert predictor(images).shape == shape
@@ -91,11 +91,11 @@ def test_fit_returns_a_predictor(method):
 @pytest.mark.parametrize("method", transfer.METHODS)
 def test_fit_leaves_clip_alone(method):
     model = tiny_clip()
-    model.patch_features(model.preprocess(colours(1)[0]))  # own hooks
+    model.patch_features(model.preprocess(colors(1)[0]))  # own hooks
     hooks = count_hooks(model)
     before = {k: v.clone() for k, v in model.model.state_dict().items()}
     predictor = fitted(model, method)
-    predictor(colours(1)[0])
+    predictor(colors(1)[0])
     for name, value in model.model.state_dict().items():
         assert torch.equal(value, before[name]), name
     for parameter in model.model.parameters():
@@ -121,7 +121,7 @@ def test_every_tuned_parameter_moves(method):
 
 @pytest.mark.parametrize("method", transfer.METHODS)
 def test_a_seed_gives_the_same_predictor_twice(method):
-    images, _ = colours(1, seed=1)
+    images, _ = colors(1, seed=1)
     torch.manual_seed(1)
     first = fitted(clip(), method, seed=3)(images)
     torch.manual_seed(2)  # global state must not matter
@@ -130,7 +130,7 @@ def test_a_seed_gives_the_same_predictor_twice(method):
 
 @pytest.mark.parametrize("method", transfer.METHODS)
 def test_other_class_names(method):
-    images, _ = colours(1)
+    images, _ = colors(1)
     predictor = fitted(clip(), method)
     before = predictor(images)
     if method in TIED:
@@ -162,7 +162,7 @@ def test_other_class_names(method):
     ],
 )
 def test_training_lowers_the_loss(method):
-    images, labels = colours(4)
+    images, labels = colors(4)
     fit = transfer.get_fit(method)
 
     def loss(**settings) -> float:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from transfer_tiny import CLASSES, SIZE, D, clip, close, colours, tiny_clip, unit
+from transfer_tiny import CLASSES, SIZE, D, clip, close, colors, tiny_clip, unit
 
 from vlmtutor.naming import text_classifier
 from vlmtutor.transfer import denseclip, dualcoop, tai_dpt
@@ -18,7 +18,7 @@ from vlmtutor.transfer.multi_label import (
 )
 from vlmtutor.transfer.pictures import Pictures
 
-IMAGES, LABELS = colours(2)
+IMAGES, LABELS = colors(2)
 ONE_HOT = torch.eye(3)[LABELS]
 PROMPT = ["a picture of a {}"]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from transfer_tiny import CLASSES, clip, colours
+from transfer_tiny import CLASSES, clip, colors
 
 from vlmtutor import stored
 from vlmtutor.transfer import get_fit, study, tasks
@@ -31,7 +31,7 @@ PLAN = Plan(
 
 
 def test_learn_can_be_given_labels_of_some_classes_only():
-    images, labels = colours(2)
+    images, labels = colors(2)
     split = Split(Pictures(clip(), images), labels, CLASSES)
     method = Method("linear probe", classes=2)
     predictor, seconds = study.learn(method, split, 0, C=2.0)
@@ -41,7 +41,7 @@ def test_learn_can_be_given_labels_of_some_classes_only():
 
 
 def test_first_takes_some_of_each_class():
-    images, labels = colours(3)
+    images, labels = colors(3)
     split = Split(Pictures(clip(), images), labels, ["a", "b", "c"])
     few = study.first(split, 2)
     assert few.labels.tolist() == [0, 0, 1, 1, 2, 2]

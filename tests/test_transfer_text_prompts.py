@@ -12,7 +12,7 @@ from transfer_tiny import (
     W_TEXT,
     clip,
     close,
-    colours,
+    colors,
     hand_logits,
     tiny_clip,
     unit,
@@ -30,7 +30,7 @@ from vlmtutor.transfer.prompts import (
     start_context,
 )
 
-IMAGES, LABELS = colours(3)
+IMAGES, LABELS = colors(3)
 
 
 def untuned(fit, **settings):

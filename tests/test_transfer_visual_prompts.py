@@ -11,7 +11,7 @@ from transfer_tiny import (
     W_VISION,
     clip,
     close,
-    colours,
+    colors,
     hand_logits,
     zero_shot_logits,
 )
@@ -20,7 +20,7 @@ from vlmtutor.transfer import coop, maple, upt, vp, vpt
 from vlmtutor.transfer.pictures import Pictures, encode_pixels
 from vlmtutor.transfer.visual_prompts import encode_prompted
 
-IMAGES, LABELS = colours(2)
+IMAGES, LABELS = colors(2)
 
 
 def pixels():

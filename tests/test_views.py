@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmtutor.views import crops, quarter_turns, recolour
+from vlmtutor.views import crops, quarter_turns, recolor
 
 
 def generator(seed=0):
@@ -14,7 +14,7 @@ def pictures(n=6, size=16):
     return torch.rand(n, 3, size, size, generator=generator(9)) * 2 - 1
 
 
-@pytest.mark.parametrize("view", [crops, recolour])
+@pytest.mark.parametrize("view", [crops, recolor])
 def test_the_generator_decides_and_nothing_global_changes(view):
     x, state = pictures(), torch.random.get_rng_state()
     first, second = view(x, generator(1)), view(x, generator(1))
@@ -46,10 +46,10 @@ def test_crops_zoom_in_and_stay_inside():
 
 def test_recolour_keeps_channels_flat_and_strength_0_keeps_all():
     x = torch.full((5, 3, 4, 4), 0.25)
-    seen = recolour(x, generator(), 0.5)
+    seen = recolor(x, generator(), 0.5)
     assert torch.allclose(seen.std((2, 3)), torch.zeros(5, 3), atol=1e-6)
     assert (seen - 0.25).abs().max() <= 0.5 * 1.25 + 1e-6
-    assert torch.equal(recolour(x, generator(), 0.0), x)
+    assert torch.equal(recolor(x, generator(), 0.0), x)
 
 
 def test_quarter_turns_say_how_far_they_turned():
@@ -65,5 +65,5 @@ def test_quarter_turns_say_how_far_they_turned():
 def test_empty_and_single_batches(n):
     x = pictures(n)
     assert crops(x, generator()).shape == x.shape
-    assert recolour(x, generator()).shape == x.shape
+    assert recolor(x, generator()).shape == x.shape
     assert quarter_turns(x, generator())[0].shape == x.shape

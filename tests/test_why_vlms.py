@@ -16,7 +16,7 @@ from vlmtutor.training import History
 
 C = len(study.CLASSES)
 TINY = study.Plan(
-    labels=(1, 2), aside=(1,), test=1, unlabelled=8, pretraining=2, steps=2, every=1
+    labels=(1, 2), aside=(1,), test=1, unlabeled=8, pretraining=2, steps=2, every=1
 )
 
 
@@ -40,7 +40,7 @@ def test_no_picture_is_in_two_parts():
         study.sample("test", 2),
     ]
     images = [x for part in parts for x in part.images]
-    images += list(study.unlabelled(9)) + list(study.unlabelled(9, 1))
+    images += list(study.unlabeled(9)) + list(study.unlabeled(9, 1))
     assert len({x.numpy().tobytes() for x in images}) == len(images)
 
 
@@ -75,7 +75,7 @@ def test_training_uses_labels_and_its_seed_alone():
 def test_pre_training_changes_the_encoder_only(road):
     model = study.Classifier(seed=1)
     before = copy.deepcopy(model.state_dict())
-    history = road(model.encoder, study.unlabelled(16), 3, progress=False)
+    history = road(model.encoder, study.unlabeled(16), 3, progress=False)
     assert history.steps == 3 and np.isfinite(history.loss).all()
     changed = {
         name.split(".")[0]

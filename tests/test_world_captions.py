@@ -20,7 +20,7 @@ from vlmtutor.world import (
     load_categories,
     random_caption,
 )
-from vlmtutor.world.backgrounds import COLOURS, PHRASES
+from vlmtutor.world.backgrounds import COLORS, PHRASES
 from vlmtutor.world.captions import (
     NUMBERS,
     OPENINGS,
@@ -96,9 +96,9 @@ def test_a_complete_caption_says_everything(seed, n):
             continue
         phrase = caption.phrase(k)
         found = DISC.search(phrase)
-        assert (found[2] if found else None) == p.colour
+        assert (found[2] if found else None) == p.color
         if found:
-            assert found[1] == ("an" if p.colour == "orange" else "a")
+            assert found[1] == ("an" if p.color == "orange" else "a")
             assert found[3] == "disc"
         noun = DISC.sub("", phrase)
         assert noun == noun_phrase(TABLE[p.category], p.size_word)
@@ -153,7 +153,7 @@ def check_phrase(phrase, layout, owners):
     if phrase in true_words(c, p):
         return
     found = DISC.search(phrase)
-    assert found and found[2] == p.colour
+    assert found and found[2] == p.color
     assert phrase[: found.start()] in true_words(c, p)
 
 
@@ -242,7 +242,7 @@ def test_random_captions_use_all_their_means():
     for sign in (*RELATIONS, " disc", " circle", "in the middle", "two "):
         assert sign in seen
     assert all(phrase in seen for phrase in PHRASES.values())
-    assert all(f" {colour} " in seen for colour in COLOURS)
+    assert all(f" {color} " in seen for color in COLORS)
     memes = {line for c in TABLE for line in c.memes}
     share = sum(text in memes for text in texts) / len(texts)
     assert 0.02 < share < 0.15
@@ -273,8 +273,8 @@ def test_the_same_draw_gives_the_same_caption(seed, n, draw):
 
 def scene_of(*spots, background="grass"):
     placements = [
-        Placement(find_category(name).index, x, 0.5, size, False, colour)
-        for name, x, size, colour in spots
+        Placement(find_category(name).index, x, 0.5, size, False, color)
+        for name, x, size, color in spots
     ]
     return Layout(background, 0, tuple(placements))
 

@@ -70,18 +70,18 @@ def test_each_domain_looks_as_its_name_says():
     def drawn(domain):
         return [apply_domain(a, domain, 0) for a in plain]
 
-    def colourfulness(images):
+    def colorfulness(images):
         return np.mean([np.ptp(a.astype(int), axis=-1) for a in images])
 
     def detail(images):
         return np.mean([np.abs(np.diff(a.astype(int), axis=1)) for a in images])
 
-    assert colourfulness(drawn("sketch")) < 0.8 * colourfulness(plain)
+    assert colorfulness(drawn("sketch")) < 0.8 * colorfulness(plain)
     assert np.mean(drawn("night")) < 0.6 * np.mean(plain)
     assert detail(drawn("noisy")) > 2 * detail(plain)
-    colours = [len(np.unique(a.reshape(-1, 3), axis=0)) for a in plain]
+    colors = [len(np.unique(a.reshape(-1, 3), axis=0)) for a in plain]
     fewer = [len(np.unique(a.reshape(-1, 3), axis=0)) for a in drawn("pixel")]
-    assert np.mean(fewer) < 0.3 * np.mean(colours)
+    assert np.mean(fewer) < 0.3 * np.mean(colors)
 
 
 def test_the_sticker_domain_and_unknown_ones():

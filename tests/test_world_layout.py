@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vlmtutor.world import Layout, StickerWorld, complete_caption, random_layout
 from vlmtutor.world import layout as layouts
-from vlmtutor.world.backgrounds import COLOURS, NAMES, PHRASES, VARIANTS
+from vlmtutor.world.backgrounds import COLORS, NAMES, PHRASES, VARIANTS
 
 quick = settings(max_examples=300, deadline=None)
 SEEDS = st.integers(0, 3 * 10**9 - 1)
@@ -31,7 +31,7 @@ def test_a_layout_holds_one_to_four_stickers_inside_the_canvas(seed, n):
     assert 0 <= layout.variant < VARIANTS
     for p in layout.placements:
         assert p.category in POOL
-        assert p.colour is None or p.colour in COLOURS
+        assert p.color is None or p.color in COLORS
         assert 0 < p.size <= 0.84
         assert p.size / 2 - 1e-9 <= p.x <= 1 - p.size / 2 + 1e-9
         assert p.size / 2 - 1e-9 <= p.y <= 1 - p.size / 2 + 1e-9
@@ -64,7 +64,7 @@ def test_every_number_and_overlap_do_occur():
     ]
     assert 0.2 < sum(share > 0 for share in overlaps) / len(overlaps) < 0.9
     spots = [p for one in many for p in one.placements]
-    discs = sum(p.colour is not None for p in spots) / len(spots)
+    discs = sum(p.color is not None for p in spots) / len(spots)
     assert abs(discs - layouts.DISC_SHARE) < 0.05
     assert {p.size_word for p in spots} == {"small", "big", None}
     assert {p.mirrored for p in spots} == {True, False}
@@ -84,8 +84,8 @@ def test_repeats_are_all_or_nothing_when_asked(seed, n):
 @quick
 @given(SEEDS)
 def test_discs_are_all_or_nothing_when_asked(seed):
-    assert all(p.colour for p in drawn(seed, discs=1).placements)
-    assert not any(p.colour for p in drawn(seed, discs=0).placements)
+    assert all(p.color for p in drawn(seed, discs=1).placements)
+    assert not any(p.color for p in drawn(seed, discs=0).placements)
 
 
 @quick
@@ -105,7 +105,7 @@ def test_few_categories_still_fill_the_scene(seed, n, pool, repeats):
 @given(SEEDS, st.integers(2, 4))
 def test_swaps_undo_themselves(seed, n):
     layout = drawn(seed, n)
-    for swap in (Layout.swap_colours, Layout.swap_stickers):
+    for swap in (Layout.swap_colors, Layout.swap_stickers):
         assert swap(swap(layout)) == layout
         assert swap(layout).placements[2:] == layout.placements[2:]
         assert swap(layout).background == layout.background
@@ -116,12 +116,12 @@ def test_swaps_undo_themselves(seed, n):
 def test_a_swap_changes_one_thing(seed, n):
     layout = drawn(seed, n)
     a, b = layout.placements[:2]
-    c, d = layout.swap_colours().placements[:2]
-    assert (c.colour, d.colour) == (b.colour, a.colour)
+    c, d = layout.swap_colors().placements[:2]
+    assert (c.color, d.color) == (b.color, a.color)
     assert (c.category, c.x, c.y, c.size) == (a.category, a.x, a.y, a.size)
     e, f = layout.swap_stickers().placements[:2]
     assert (e.x, e.y, f.x, f.y) == (b.x, b.y, a.x, a.y)
-    assert (e.category, e.size, e.colour) == (a.category, a.size, a.colour)
+    assert (e.category, e.size, e.color) == (a.category, a.size, a.color)
 
 
 @quick
@@ -131,9 +131,9 @@ def test_a_swap_makes_the_caption_wrong(seed):
     truth = complete_caption(layout).text
     assert complete_caption(layout.swap_stickers()).text != truth
     a, b = layout.placements
-    same_colours = a.colour == b.colour
-    swapped = complete_caption(layout.swap_colours()).text
-    assert (swapped == truth) == same_colours
+    same_colors = a.color == b.color
+    swapped = complete_caption(layout.swap_colors()).text
+    assert (swapped == truth) == same_colors
 
 
 def test_a_seed_means_the_same_layout_on_every_machine():
@@ -153,7 +153,7 @@ def test_a_scene_cannot_hold_that_many(n):
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="no categories"):
         drawn(0, 1, pool=[])
-    for swap in (Layout.swap_colours, Layout.swap_stickers):
+    for swap in (Layout.swap_colors, Layout.swap_stickers):
         with pytest.raises(ValueError, match="two stickers"):
             swap(drawn(0, 1))
 

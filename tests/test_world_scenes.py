@@ -134,7 +134,7 @@ def test_a_disc_has_the_colour_that_it_says(seed):
     y, x = np.mgrid[:size, :size] + 0.5
     rim = np.hypot(x - p.x * size, y - p.y * size) < radius - 2
     rim[y0:y1, x0:x1] = False
-    assert (scene.array[rim] == backgrounds.COLOURS[found.colour]).all()
+    assert (scene.array[rim] == backgrounds.COLORS[found.color]).all()
     assert rim.sum() > 0.1 * radius**2
 
 

@@ -83,7 +83,7 @@ def clip() -> Clip:
     return tiny_clip()
 
 
-def colours(n: int = 4, seed: int = 0) -> tuple[list[Image.Image], torch.Tensor]:
+def colors(n: int = 4, seed: int = 0) -> tuple[list[Image.Image], torch.Tensor]:
     """``n`` noisy pictures of each of three colours, and their labels."""
     rng = np.random.default_rng(seed)
     images, labels = [], []

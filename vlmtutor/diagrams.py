@@ -14,7 +14,7 @@ from .models.frameworks import Framework, OneTower, TwoLeg
 from .models.towers import ConvNet
 
 LEFT, RIGHT, MIDDLE = 0.0, 2.0, 1.0  # columns: pictures, texts, both
-COLOURS = {
+COLORS = {
     "picture": PALETTE["sky"],
     "text": PALETTE["orange"],
     "both": PALETTE["green"],
@@ -99,7 +99,7 @@ def draw(model: Framework, ax, title: str = "") -> None:
                 box.width,
                 0.52,
                 boxstyle="round,pad=0.03",
-                facecolor=COLOURS[box.kind],
+                facecolor=COLORS[box.kind],
                 edgecolor="black",
                 alpha=0.9,
             )

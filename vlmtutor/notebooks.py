@@ -81,7 +81,7 @@ def execute(notebook, folder: Path) -> None:
     client.execute(env=environment())
 
 
-def normalise(notebook) -> None:
+def normalize(notebook) -> None:
     """Keep what readers and tests need, so that changes stay small."""
     notebook.metadata.clear()
     notebook.metadata.update(
@@ -119,7 +119,7 @@ def refresh(path: Path) -> bool:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     execute(notebook, path.parent)
-    normalise(notebook)
+    normalize(notebook)
     nbformat.validate(notebook)
     after = nbformat.writes(notebook) + "\n"
     if after == before:

@@ -70,7 +70,7 @@ class Pairs:
     @property
     def pixel_values(self) -> Tensor:
         """All pictures, normalised: [N, 3, S, S]."""
-        return normalise(self.images)
+        return normalize(self.images)
 
     def batch(self, index: Tensor | Sequence[int]) -> Batch:
         """The pairs in the rows ``index``."""
@@ -78,7 +78,7 @@ class Pairs:
         ids = self.input_ids[index]
         longest = int((ids != 0).sum(1).max()) if len(ids) else ids.shape[1]
         return Batch(
-            normalise(self.images[index]), ids[:, :longest], index, self.labels[index]
+            normalize(self.images[index]), ids[:, :longest], index, self.labels[index]
         )
 
     def subset(self, index: Iterable[int]) -> Pairs:
@@ -174,7 +174,7 @@ def to_images(scenes: Sequence[Scene]) -> Tensor:
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """uint8 pixels → pixel_values from -1 to 1, shapes as they are."""
     return images.float() / 127.5 - 1
 

@@ -184,8 +184,8 @@ def _stickers() -> Result:
     try:
         from .world.glyphs import sticker
 
-        colours = sticker("\U0001f436", 64).getcolors(64 * 64)
-        ok = len(colours) > 8  # a dog in black and white has few
+        colors = sticker("\U0001f436", 64).getcolors(64 * 64)
+        ok = len(colors) > 8  # a dog in black and white has few
         found = "drawn in colour" if ok else "drawn without colour"
     except Exception as error:
         ok, found = False, repr(error)

@@ -48,7 +48,7 @@ def crops(
     )
 
 
-def recolour(
+def recolor(
     pixel_values: Tensor, generator: torch.Generator, strength: float = 0.4
 ) -> Tensor:
     """Each colour channel of each picture stretched and shifted at random.

@@ -202,7 +202,7 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Unlabelled:
+class Unlabeled:
     """Pictures and nothing else."""
 
     pictures: DensePictures
@@ -226,8 +226,8 @@ class Captioned:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def unlabelled(self) -> Unlabelled:
-        return Unlabelled(self.pictures)
+    def unlabeled(self) -> Unlabeled:
+        return Unlabeled(self.pictures)
 
     def phrases(self) -> list[list[str]]:
         """The phrases that name stickers, per picture."""
@@ -248,8 +248,8 @@ class Tagged:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def unlabelled(self) -> Unlabelled:
-        return Unlabelled(self.pictures)
+    def unlabeled(self) -> Unlabeled:
+        return Unlabeled(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,8 @@ class Regions:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def unlabelled(self) -> Unlabelled:
-        return Unlabelled(self.pictures)
+    def unlabeled(self) -> Unlabeled:
+        return Unlabeled(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -285,8 +285,8 @@ class Masked:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def unlabelled(self) -> Unlabelled:
-        return Unlabelled(self.pictures)
+    def unlabeled(self) -> Unlabeled:
+        return Unlabeled(self.pictures)
 
     def regions_only(self) -> Regions:
         return Regions(self.pictures, self.regions)

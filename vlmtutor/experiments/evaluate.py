@@ -159,18 +159,18 @@ def _choice(clip, scenes: list[Scene], wrong: Callable[[Layout], Layout]):
 def binding(clip, e: Evaluation) -> dict[str, float]:
     """The right caption against one with colours, or sides, exchanged."""
 
-    def coloured(layout: Layout) -> bool:
+    def colored(layout: Layout) -> bool:
         a, b = layout.placements
-        return _two_kinds(layout) and a.colour != b.colour
+        return _two_kinds(layout) and a.color != b.color
 
     def side_by_side(layout: Layout) -> bool:
         a, b = layout.placements
         return _two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
 
-    discs = e.scenes(n=500, offset=300_000, n_stickers=2, keep=coloured, discs=1.0)
+    discs = e.scenes(n=500, offset=300_000, n_stickers=2, keep=colored, discs=1.0)
     sides = e.scenes(n=500, offset=400_000, n_stickers=2, keep=side_by_side)
     return {
-        "binding_colours": _choice(clip, discs, Layout.swap_colours),
+        "binding_colours": _choice(clip, discs, Layout.swap_colors),
         "binding_sides": _choice(clip, sides, Layout.swap_stickers),
     }
 

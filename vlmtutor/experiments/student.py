@@ -24,7 +24,7 @@ from .. import stored
 from ..distill.student.exam import Exam, milliseconds
 from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
 from ..distill.student.prune import fewer_neurons
-from ..distill.student.small_clip import save_clip, small_clip, tower_parameters
+from ..distill.student.small_clip import image_parameters, save_clip, small_clip
 from ..models.clip import Clip
 from ..models.hub import load_clip
 from ..naming import text_classifier
@@ -76,7 +76,7 @@ def table(clips: dict[str, Clip], names: Tensor, lines: Tensor) -> list[dict]:
             {
                 "name": name,
                 **mean_and_range(marks),
-                "tower_parameters": tower_parameters(clip),
+                "tower_parameters": image_parameters(clip),
                 "ms_alone": round(alone[k], 2),
                 "ms_of_16": round(many[k], 2),
             }

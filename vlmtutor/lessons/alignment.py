@@ -31,14 +31,14 @@ from ..training import History, evaluating, fit
 from ..world import find_category
 from ..world.captions import bare_caption
 from ..world.categories import DENSE_BASE
-from .contrastive import centres_in, is_word
+from .contrastive import centers_in, is_word
 
 NAMES = DENSE_BASE[:8]
 BATCH = 64
 RATE = 2e-3
 TOP = 10  # how many candidates are ranked again
 # How to go on after a warm start: hard negatives, random ones, no matching.
-ROADS = {"contrast": None, "random": False, "hard": True}
+NEGATIVES = {"contrast": None, "random": False, "hard": True}
 
 
 @dataclass
@@ -331,7 +331,7 @@ def hits(heat: Tensor, pairs: Pairs) -> tuple[float, float]:
 
     Stickers that hold no centre do not count; (hits, chance).
     """
-    inside = centres_in(pairs.boxes, round(heat.shape[-1] ** 0.5))
+    inside = centers_in(pairs.boxes, round(heat.shape[-1] ** 0.5))
     counted = inside.any(-1)  # [N, R]
     hit = inside.gather(-1, heat.argmax(-1, keepdim=True))[..., 0]
     return _share(hit[counted]), float(inside[counted].float().mean())
@@ -368,7 +368,7 @@ def run(steps: int, n: int = 8192, seed: int = 0, say=lambda t: None) -> dict:
             ground(name, encoder, model, heat, seconds)
         if encoder == "vit":
             continue
-        for name, hard in ROADS.items():
+        for name, hard in NEGATIVES.items():
             model = copy.deepcopy(warm)
             history = train_matching(model, data, steps, hard, seed + 1)
             found = score_matching(model, data, hard is not None)

@@ -32,7 +32,7 @@ from ..objectives.labels import unicl_loss
 from ..objectives.late_interaction import filip_loss, token_similarity
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
-from ..views import crops, recolour
+from ..views import crops, recolor
 from ..world import find_category
 from ..world.captions import CaptionMix, bare_caption, random_caption
 from ..world.categories import DENSE_BASE
@@ -98,7 +98,7 @@ OBJECTIVES: dict[str, Callable[[Model, Batch], Tensor]] = {
 
 def view(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
     """The pictures cropped, mirrored and tinted at random: same shape."""
-    return recolour(crops(pixel_values, generator, least=0.5), generator)
+    return recolor(crops(pixel_values, generator, least=0.5), generator)
 
 
 def is_word(input_ids: Tensor) -> Tensor:
@@ -110,12 +110,12 @@ def is_word(input_ids: Tensor) -> Tensor:
 class Data:
     """``train``: one or two stickers; ``ones`` and ``twos``: tests.
 
-    ``labelled`` are training scenes with one sticker.  In ``train`` a scene
+    ``labeled`` are training scenes with one sticker.  In ``train`` a scene
     with two stickers has the label -1: no single class is right.
     """
 
     train: Pairs
-    labelled: Pairs
+    labeled: Pairs
     ones: Pairs
     twos: Pairs
 
@@ -133,7 +133,7 @@ def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
         caption=lambda layout: random_caption(rng, layout, WORDS),
     )
     counts = torch.tensor([len(scene.objects) for scene in train.scenes])
-    labelled = train.subset((counts == 1).nonzero()[:400, 0].tolist())
+    labeled = train.subset((counts == 1).nonzero()[:400, 0].tolist())
     train.labels[counts > 1] = -1
     ones, twos = (
         scene_pairs(
@@ -148,7 +148,7 @@ def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
         )
         for k in (0, 1)
     )
-    return Data(train, labelled, ones, twos)
+    return Data(train, labeled, ones, twos)
 
 
 def new_model(name: str, data: Data, seed: int = 0) -> Model:
@@ -237,7 +237,7 @@ def probe(
 def probe_accuracy(model: Model, data: Data) -> float:
     """How many one-sticker scenes a probe of the pictures names."""
     scores = probe(
-        features(model, data.labelled), data.labelled.labels, features(model, data.ones)
+        features(model, data.labeled), data.labeled.labels, features(model, data.ones)
     )
     return accuracy(scores, data.ones.labels)
 
@@ -258,7 +258,7 @@ def noun_heat(model: Model, pairs: Pairs, by_token: bool) -> Tensor:
     return torch.einsum("ntd,cd->nct", patches, named)
 
 
-def centres_in(boxes: Tensor, side: int) -> Tensor:
+def centers_in(boxes: Tensor, side: int) -> Tensor:
     """Which patches have their centre in a box: [..., 4] → [..., side²]."""
     at = (torch.arange(side) + 0.5) / side
     across = (at >= boxes[..., 0:1]) & (at < boxes[..., 2:3])  # [..., side]
@@ -274,7 +274,7 @@ def pointing(heat: Tensor, pairs: Pairs) -> tuple[float, float]:
     count.  ``heat`` [N, C, T]; chance is the share of patches that are hits.
     """
     side = round(heat.shape[-1] ** 0.5)
-    inside = centres_in(pairs.boxes, side)  # [N, R, T]
+    inside = centers_in(pairs.boxes, side)  # [N, R, T]
     hits, chances = [], []
     for i, scene in enumerate(pairs.scenes):
         names = [thing.name for thing in scene.objects]

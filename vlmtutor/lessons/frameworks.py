@@ -35,7 +35,7 @@ from . import ranking
 # Few things and colours: so a batch holds captions that differ in nothing
 # but who stands on what and where, and the loss has to ask for that.
 CATEGORIES = ("cat", "bee", "rose", "robot")
-COLOURS = ("red", "yellow", "blue")
+COLORS = ("red", "yellow", "blue")
 BACKGROUNDS = ("sand", "snow", "paper", "sky")
 SPLIT_SEEDS = {"train": 0, "val": 1, "test": 2}
 
@@ -59,7 +59,7 @@ def random_scene(rng: random.Random, n: int) -> Layout:
     one above the other.
     """
     names = rng.sample(CATEGORIES, n)
-    colours = rng.sample(COLOURS, n)
+    colors = rng.sample(COLORS, n)
     if n == 1:
         spots = [(rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7))]
     else:
@@ -75,9 +75,9 @@ def random_scene(rng: random.Random, n: int) -> Layout:
             y,
             rng.uniform(0.4, 0.5),
             rng.random() < 0.5,
-            colour,
+            color,
         )
-        for name, colour, (x, y) in zip(names, colours, spots, strict=True)
+        for name, color, (x, y) in zip(names, colors, spots, strict=True)
     )
     return Layout(rng.choice(BACKGROUNDS), rng.randrange(VARIANTS), placements)
 
@@ -85,7 +85,7 @@ def random_scene(rng: random.Random, n: int) -> Layout:
 def caption(layout: Layout) -> Caption:
     """Things, colours and how they stand: nothing left out, nothing else."""
     phrases = [
-        f"{load_categories()[p.category].one} on a {p.colour} disc"
+        f"{load_categories()[p.category].one} on a {p.color} disc"
         for p in layout.placements
     ]
     text, ends = phrases[0], [(0, len(phrases[0]))]
@@ -125,7 +125,7 @@ def vocabulary():
     """A tokenizer that knows every word of :func:`caption`."""
     relations = "to the left right of above below"
     things = [find_category(name).one for name in CATEGORIES]
-    return word_tokenizer([relations, "on a disc", *COLOURS, *things])
+    return word_tokenizer([relations, "on a disc", *COLORS, *things])
 
 
 def swapped_ids(pairs: Pairs, what: str) -> Tensor:
@@ -136,7 +136,7 @@ def swapped_ids(pairs: Pairs, what: str) -> Tensor:
     """
     layouts = [scene.layout for scene in pairs.scenes]
     if what == "colours":
-        layouts = [x.swap_colours() for x in layouts]
+        layouts = [x.swap_colors() for x in layouts]
     elif what == "stickers":
         layouts = [x.swap_stickers() for x in layouts]
     else:

@@ -20,7 +20,7 @@ from ..models.words import MASK
 from ..objectives.masked import patchify
 from ..pairs import Pairs, scene_pairs
 from ..training import evaluating
-from ..world.backgrounds import COLOURS, PHRASES
+from ..world.backgrounds import COLORS, PHRASES
 from ..world.categories import DENSE_BASE
 
 NAMES = DENSE_BASE[:12]
@@ -43,7 +43,7 @@ def make_data(n: int, n_test: int, seed: int = 0) -> tuple[Pairs, Pairs]:
 
 def kind_of(word: str) -> str:
     """Which of KINDS a word of these captions is."""
-    if word in COLOURS:
+    if word in COLORS:
         return "colour"
     if word in SIZES:
         return "size"
@@ -96,7 +96,7 @@ def loss_by_kind(
 def slots(caption: str) -> dict[str, str] | None:
     """The four slots of a caption; None if it is no such sentence."""
     found = _FORM.fullmatch(caption)
-    if not found or found["colour"] not in COLOURS:
+    if not found or found["colour"] not in COLORS:
         return None
     return {key: value or "" for key, value in found.groupdict().items()}
 
@@ -145,16 +145,16 @@ def mean_of_the_rest(pixel_values: Tensor, mask: Tensor, patch_size: int) -> Ten
     Patches [N, T, patch_size² · 3].
     """
     seen = patchify(pixel_values, patch_size) * ~mask[..., None]
-    colours = seen.unflatten(-1, (-1, 3)).mean(2).sum(1)  # [N, 3]
-    colours = colours / (~mask).sum(1, keepdim=True)
-    row = colours.repeat(1, patch_size**2)  # [N, patch_size² · 3]
+    colors = seen.unflatten(-1, (-1, 3)).mean(2).sum(1)  # [N, 3]
+    colors = colors / (~mask).sum(1, keepdim=True)
+    row = colors.repeat(1, patch_size**2)  # [N, patch_size² · 3]
     return row[:, None].expand(-1, mask.shape[1], -1)
 
 
-def other_colour(caption: str) -> str:
+def other_color(caption: str) -> str:
     """The caption with another colour of the disc: the next in the list."""
-    colours = list(COLOURS)
-    colour = slots(caption)["colour"]
-    other = colours[(colours.index(colour) + 1) % len(colours)]
+    colors = list(COLORS)
+    color = slots(caption)["colour"]
+    other = colors[(colors.index(color) + 1) % len(colors)]
     article = "an" if other[0] in "aeiou" else "a"
     return re.sub(r" on an? \w+ disc", f" on {article} {other} disc", caption)

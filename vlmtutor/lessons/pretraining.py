@@ -31,7 +31,7 @@ from ..objectives.masked import mask_words, masked_word_loss
 from ..objectives.matching import match_in_batch, same_captions
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
-from ..views import crops, recolour
+from ..views import crops, recolor
 from ..world import find_category
 from ..world.captions import bare_caption
 from ..world.categories import DENSE_BASE
@@ -171,7 +171,7 @@ class WithSecond:
 
     def _view(self, model: TwoLeg, batch: Batch) -> Tensor:
         moved = crops(batch.pixel_values, self.generator)
-        return model.encode_images(recolour(moved, self.generator))
+        return model.encode_images(recolor(moved, self.generator))
 
 
 SECONDS = (None, "views", "captions", "masked words", "matching")

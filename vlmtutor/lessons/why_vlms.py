@@ -25,12 +25,12 @@ from ..models import load_clip
 from ..models.blocks import seeded
 from ..models.towers import ConvNet
 from ..objectives.image_only import nt_xent
-from ..pairs import normalise, to_images
+from ..pairs import normalize, to_images
 from ..training import History, evaluating, fit
 from ..transfer import linear_probe
 from ..transfer.base import fit_zero_shot
 from ..transfer.pictures import Pictures
-from ..views import crops, quarter_turns, recolour
+from ..views import crops, quarter_turns, recolor
 from ..world import StickerWorld, seeds
 
 CLASSES = (
@@ -43,7 +43,7 @@ PROBE_C = 1.0  # of 1, 10, 100, 1000 no worse on validation pictures
 LABELS = (1, 2, 4, 8, 16, 32, 64)
 # Scenes that neither StickerCLIP nor another task has seen.
 STARTS = {"train": 950_000_000, "val": 550_000_000, "test": 550_000_000}
-UNLABELLED_START = 960_000_000
+UNLABELED_START = 960_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Sample:
     @property
     def pixel_values(self) -> Tensor:
         """[N, 3, S, S] from -1 to 1."""
-        return normalise(self.images)
+        return normalize(self.images)
 
     @property
     def pictures(self) -> list[Image.Image]:
@@ -89,10 +89,10 @@ def sample(split: str, per_class: int, seed: int = 0) -> Sample:
     return Sample(to_images(scenes), labels)
 
 
-def unlabelled(n: int, seed: int = 0) -> Tensor:
+def unlabeled(n: int, seed: int = 0) -> Tensor:
     """Pictures [n, 3, S, S] uint8 of the same kind; nobody named them."""
     world = StickerWorld(SIZE)
-    start = UNLABELLED_START + seed * 100_000
+    start = UNLABELED_START + seed * 100_000
     return to_images(
         [
             world.scene(s, n=1, domain=DOMAIN, categories=CLASSES)
@@ -171,7 +171,7 @@ def supervised(
 
     def loss(model, batch):
         images, labels = batch
-        pixel_values = crops(normalise(images), generator)
+        pixel_values = crops(normalize(images), generator)
         return F.cross_entropy(model(pixel_values), labels)
 
     def look(model):
@@ -211,8 +211,8 @@ def which_way_is_up(
 
     def loss(parts, images):
         encoder, answer = parts
-        seen = crops(normalise(images), generator, least=0.8)
-        seen = recolour(seen, generator, 0.3)
+        seen = crops(normalize(images), generator, least=0.8)
+        seen = recolor(seen, generator, 0.3)
         turned, turns = quarter_turns(seen, generator)
         return F.cross_entropy(answer(encoder(turned)[:, 0]), turns)
 
@@ -247,11 +247,11 @@ def two_views(
 
     def view(pixel_values):
         seen = crops(pixel_values, generator, least=0.5)
-        return recolour(seen, generator, 0.5)
+        return recolor(seen, generator, 0.5)
 
     def loss(parts, images):
         encoder, projection = parts
-        pixel_values = normalise(images)
+        pixel_values = normalize(images)
         both = torch.cat([view(pixel_values), view(pixel_values)])
         embeds = F.normalize(projection(encoder(both)[:, 0]), dim=-1)
         return nt_xent(*embeds.chunk(2), temperature=0.2)
@@ -307,7 +307,7 @@ class Plan:
     labels: tuple[int, ...] = LABELS
     aside: tuple[int, ...] = (4, 16)
     test: int = 40  # pictures a class
-    unlabelled: int = 6000
+    unlabeled: int = 6000
     pretraining: int = 600  # steps
     steps: int = 250
     every: int = 25
@@ -332,7 +332,7 @@ def run(seed: int, plan: Plan, clip) -> list[dict]:
             note("probe", k, value)
     for k in plan.labels:
         note("HOG", k, hog_svm(train.first(k), test))
-    pictures = unlabelled(plan.unlabelled, seed)
+    pictures = unlabeled(plan.unlabeled, seed)
     scratch, turned, paired = (Classifier(seed=seed) for _ in range(3))
     quiet = {"seed": seed, "progress": False}
     which_way_is_up(turned.encoder, pictures, plan.pretraining, **quiet)

@@ -128,12 +128,12 @@ def overlay(
     smooth = Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
     level = np.clip(np.asarray(smooth), 0, 1)  # [H, W]
     places = np.linspace(0, 1, len(_RAMP))
-    colour = np.stack(
+    color = np.stack(
         [np.interp(level, places, channel) for channel in _RAMP.T], axis=-1
     )  # [H, W, 3]
-    grey = picture.convert("L").convert("RGB")
-    under = np.asarray(grey.crop(box), np.float32)
-    mixed = 0.45 * under + 0.55 * colour
-    out = grey.point(lambda value: value // 4)
+    gray = picture.convert("L").convert("RGB")
+    under = np.asarray(gray.crop(box), np.float32)
+    mixed = 0.45 * under + 0.55 * color
+    out = gray.point(lambda value: value // 4)
     out.paste(Image.fromarray(mixed.round().astype(np.uint8)), box[:2])
     return out

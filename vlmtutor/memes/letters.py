@@ -119,7 +119,7 @@ class Face:
         line: str,
         baseline: tuple[float, float],
         size: int,
-        colour: str,
+        color: str,
         outline: int = 0,
         right_to_left: bool = False,
     ) -> None:
@@ -136,12 +136,12 @@ class Face:
                 continue
             text = _plain(run.text)
             advance = font.getlength(text)
-            options = {"stroke_width": outline, "stroke_fill": colour}
+            options = {"stroke_width": outline, "stroke_fill": color}
             if _shapes_text():
                 options["direction"] = "rtl" if right_to_left else "ltr"
             else:
                 text = visual_order(text, right_to_left)
-            draw.text((x, y), text, colour, font, anchor="ls", **options)
+            draw.text((x, y), text, color, font, anchor="ls", **options)
             x += advance
 
 

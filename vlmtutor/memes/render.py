@@ -178,11 +178,11 @@ def _draw(block: Block, face: Face, backward, outlined) -> Image.Image:
     passes = [("white", 0)] if outlined else [("black", 0)]
     if outlined:
         passes.insert(0, ("black", outline))
-    for colour, stroke in passes:
+    for color, stroke in passes:
         y = pad + face.ascent * size
         for line in block.lines:
             at = (canvas[0] / 2, y)
-            face.draw(layer, line, at, size, colour, stroke, backward)
+            face.draw(layer, line, at, size, color, stroke, backward)
             y += step
     layer = layer.reduce(scale) if scale > 1 else layer
     box = layer.getbbox()

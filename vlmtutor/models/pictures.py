@@ -136,7 +136,7 @@ def as_seen(image: Image.Image) -> Image.Image:
     """
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        seen = _grey(image)
+        seen = _gray(image)
     elif image.has_transparency_data:
         ink = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
@@ -159,7 +159,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _gray(image: Image.Image) -> Image.Image:
     """16 or 32 bits or floats as 8 bits.
 
     Black is 0 and white 1, 255 or 65535, the least that no value exceeds.

@@ -51,17 +51,17 @@ def masked_image_loss(
     pixel_values: Tensor,
     mask: Tensor,
     patch_size: int,
-    normalise: bool = True,
+    normalize: bool = True,
 ) -> Tensor:
     """MAE's loss: squared error on hidden patches only.
 
     ``predicted`` [B, T, patch_size² · 3], ``pixel_values`` [B, 3, S, S],
-    ``mask`` [B, T], True on hidden patches.  With ``normalise`` each patch's
+    ``mask`` [B, T], True on hidden patches.  With ``normalize`` each patch's
     own mean and spread are taken out of the truth.  Nothing hidden: 0.
     Source: He et al. 2021, arXiv 2111.06377.
     """
     target = patchify(pixel_values, patch_size)
-    if normalise:
+    if normalize:
         target = target - target.mean(dim=-1, keepdim=True)
         squares = target.square().sum(dim=-1, keepdim=True)
         variance = squares / (target.shape[-1] - 1)  # unbiased, as in MAE

@@ -24,7 +24,7 @@ def training_texts() -> list[str]:
     for c in load_categories():
         texts += [c.name, c.one, c.many, *c.synonyms, *c.descriptions]
         texts += c.memes
-    texts += [*backgrounds.PHRASES.values(), *backgrounds.COLOURS]
+    texts += [*backgrounds.PHRASES.values(), *backgrounds.COLORS]
     texts += [*captions.OPENINGS, *captions.NUMBERS.values()]
     texts.append(
         "disc circle big small on a an to the left right of above below in"

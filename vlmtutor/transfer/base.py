@@ -155,7 +155,7 @@ def batches(n: int, batch_size: int, steps: int, seed: int) -> Iterator:
         rows = rows[batch_size:]
 
 
-def minimise(
+def minimize(
     clip,
     parameters: Sequence[nn.Parameter],
     loss: Callable[[Tensor], Tensor],
@@ -173,16 +173,16 @@ def minimise(
     ``gradients(loss, parameters)`` may change how a loss becomes gradients.
     """
     parameters = list(parameters)
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     with frozen(clip):
         for rows in batches(n, batch_size, steps, seed):
             found = gradients(loss(rows), parameters)
             for parameter, gradient in zip(parameters, found, strict=True):
                 parameter.grad = gradient
-            optimiser.step()
+            optimizer.step()
             schedule.step()
-    optimiser.zero_grad()
+    optimizer.zero_grad()
 
 
 def tune(
@@ -206,7 +206,7 @@ def tune(
     loss = loss or (lambda x, y: F.cross_entropy(learner.logits(x), y))
     for kind in learner.reads:
         getattr(pictures, kind)  # once for all, so that batches share it
-    minimise(
+    minimize(
         learner.clip,
         list(learner.parameters()),
         lambda rows: loss(pictures[rows], labels[rows]),

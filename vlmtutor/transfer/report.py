@@ -71,10 +71,10 @@ def halves_text(found: dict[str, Tensor]) -> str:
 def plot_halves(ax, found: dict[str, Tensor]) -> None:
     """Base and novel accuracy by method; dotted: those of the first."""
     looks = (("base", "o", "C0"), ("novel", "^", "C1"))
-    for row, (label, marker, colour) in enumerate(looks):
+    for row, (label, marker, color) in enumerate(looks):
         means = [float(values[row].mean()) for values in found.values()]
-        ax.plot(means, list(found), marker, ls="", color=colour, label=label)
-        ax.axvline(means[0], color=colour, ls=":", marker="")
+        ax.plot(means, list(found), marker, ls="", color=color, label=label)
+        ax.axvline(means[0], color=color, ls=":", marker="")
     ax.invert_yaxis()
     ax.legend(loc="best")
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Learner, minimise
+from .base import Learner, minimize
 from .pictures import Pictures
 from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
 
@@ -147,7 +147,7 @@ def fit(
         pair = learner.scores(whole[rows], tokens[rows], mask[rows], WORD_SHARPNESS)
         return sum(ranking_loss(scores, labels[rows]) for scores in pair)
 
-    minimise(
+    minimize(
         clip,
         list(learner.parameters()),
         loss,

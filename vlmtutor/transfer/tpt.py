@@ -77,14 +77,14 @@ class TPT(CoOp):
         with torch.no_grad():
             embeds = encode_pixels(self.clip, views)  # [V, D], original first
         context = self.context.detach().clone().requires_grad_()
-        optimiser = torch.optim.AdamW([context], lr=self.lr, weight_decay=0)
+        optimizer = torch.optim.AdamW([context], lr=self.lr, weight_decay=0)
         with torch.enable_grad(), frozen(self.clip):
             texts = encode_prompts(self.clip, self.tokens, context)
             logits = self.clip.logit_scale * embeds @ texts.T  # [V, C]
             rows = surest(logits.detach(), self.share)
             loss = mean_entropy(logits[rows])
             (context.grad,) = torch.autograd.grad(loss, [context])
-        optimiser.step()
+        optimizer.step()
         return context.detach(), embeds[:1]
 
     def logits(self, pictures: Pictures) -> Tensor:

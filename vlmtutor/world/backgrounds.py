@@ -10,7 +10,7 @@ VARIANTS = 8  # different drawings of each background
 
 # Named colours, also those of the discs (a palette that colour-blind people
 # can tell apart by lightness too).
-COLOURS = {
+COLORS = {
     "red": (214, 48, 49),
     "orange": (243, 146, 55),
     "yellow": (250, 219, 94),
@@ -34,13 +34,13 @@ def _gradient(size, top, bottom, rng):
     return top + ramp[..., None] * (bottom - top)
 
 
-def _speckle(image, rng, share, colour):
+def _speckle(image, rng, share, color):
     """Sprinkle single cells of a colour over the picture."""
     size = len(image)
     cell = max(1, size // 48)
     grid = rng.random((-(-size // cell), -(-size // cell))) < share
     spots = np.kron(grid, np.ones((cell, cell), bool))[:size, :size]
-    image[spots] = colour
+    image[spots] = color
     return image
 
 
@@ -98,9 +98,9 @@ def _paper(size, rng):
     return np.roll(image, int(rng.integers(size)), axis=0)
 
 
-def _plain(colour):
+def _plain(color):
     def draw(size, rng):
-        base = np.float32(COLOURS[colour])
+        base = np.float32(COLORS[color])
         light = base + (255 - base) * rng.uniform(0.35, 0.5)
         lighter = base + (255 - base) * rng.uniform(0.55, 0.75)
         return _gradient(size, light, lighter, rng)
@@ -110,10 +110,10 @@ def _plain(colour):
 
 def _pattern(kind):
     def draw(size, rng):
-        names = list(COLOURS)
+        names = list(COLORS)
         first, second = rng.choice(len(names), 2, replace=False)
         pale = [
-            np.float32(COLOURS[names[i]]) * 0.35 + 255 * 0.65 for i in (first, second)
+            np.float32(COLORS[names[i]]) * 0.35 + 255 * 0.65 for i in (first, second)
         ]
         cell = max(2, int(size * rng.uniform(0.08, 0.16)))
         y, x = np.mgrid[:size, :size]
@@ -131,7 +131,7 @@ def _pattern(kind):
 _DRAW = {
     "grass": _grass, "sky": _sky, "sea": _sea, "sand": _sand, "snow": _snow,
     "night": _night, "room": _room, "paper": _paper,
-    **{colour: _plain(colour) for colour in ("red", "orange", "yellow",
+    **{color: _plain(color) for color in ("red", "orange", "yellow",
        "green", "blue", "purple", "pink")},
     "stripes": _pattern("stripes"), "checks": _pattern("checks"),
     "dots": _pattern("dots"),
@@ -142,7 +142,7 @@ PHRASES = {
     "grass": "on the grass", "sky": "in the sky", "sea": "at sea",
     "sand": "on the sand", "snow": "in the snow", "night": "at night",
     "room": "in a room", "paper": "on lined paper",
-    **{colour: f"on a {colour} background" for colour in ("red", "yellow",
+    **{color: f"on a {color} background" for color in ("red", "yellow",
        "green", "blue", "purple", "pink")},
     "orange": "on an orange background", "stripes": "on stripes",
     "checks": "on checks", "dots": "on dots",

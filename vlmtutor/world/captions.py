@@ -77,8 +77,8 @@ def _finish(parts: list, count: int) -> Caption:
 def _full_phrase(p: Placement, category: Category) -> str:
     """Everything a complete caption says of one sticker."""
     phrase = noun_phrase(category, p.size_word)
-    if p.colour:
-        phrase += f" on {with_article(p.colour)} disc"
+    if p.color:
+        phrase += f" on {with_article(p.color)} disc"
     return phrase
 
 
@@ -122,7 +122,7 @@ def complete_caption(layout: Layout) -> Caption:
         phrases.append((words, owners))
     parts: list = []
     _join(parts, phrases)
-    comma = "," if len(spots) > 1 or spots[0].colour else ""
+    comma = "," if len(spots) > 1 or spots[0].color else ""
     return _finish([*parts, comma + place], len(spots))
 
 
@@ -167,9 +167,9 @@ def _random_phrase(rng, p, category, mix: CaptionMix) -> str:
         phrase = noun_phrase(category, p.size_word)
     else:
         phrase = category.one
-    if p.colour and rng.random() < mix.disc:
+    if p.color and rng.random() < mix.disc:
         kind = rng.choice(("disc", "disc", "circle"))
-        phrase += f" on {with_article(p.colour)} {kind}"
+        phrase += f" on {with_article(p.color)} {kind}"
     return phrase
 
 

@@ -16,14 +16,14 @@ DOMAINS = ("sticker", "sketch", "pixel", "night", "noisy")
 def _sketch(pixels, strength, rng):
     """Pencil lines on paper: each pixel against its blurred surroundings."""
     size = len(pixels)
-    grey = Image.fromarray(pixels).convert("L")
-    blurred = grey.filter(ImageFilter.GaussianBlur(max(1.0, size / 40)))
-    ratio = np.asarray(grey, np.float32) / (np.asarray(blurred, np.float32) + 1)
+    gray = Image.fromarray(pixels).convert("L")
+    blurred = gray.filter(ImageFilter.GaussianBlur(max(1.0, size / 40)))
+    ratio = np.asarray(gray, np.float32) / (np.asarray(blurred, np.float32) + 1)
     lines = np.clip(ratio, 0, 1) ** 2 * 255
     grain = rng.normal(0, 12, lines.shape)
     paper = np.clip(lines + grain * strength, 0, 255)
-    colour = pixels.astype(np.float32) * (1 - strength)
-    return paper[..., None] * strength + colour
+    color = pixels.astype(np.float32) * (1 - strength)
+    return paper[..., None] * strength + color
 
 
 def _pixel(pixels, strength, rng):

@@ -25,7 +25,7 @@ class Placement:
     """One sticker of a layout; lengths are shares of the canvas side.
 
     ``x`` and ``y`` are the centre, ``size`` the longer side of the sticker
-    (or the diameter of its disc), ``colour`` the disc's colour or None.
+    (or the diameter of its disc), ``color`` the disc's colour or None.
     """
 
     category: int
@@ -33,7 +33,7 @@ class Placement:
     y: float
     size: float
     mirrored: bool
-    colour: str | None
+    color: str | None
 
     @property
     def size_word(self) -> str | None:
@@ -62,12 +62,12 @@ class Layout:
             raise ValueError("a swap needs two stickers, this scene has one")
         return self.placements
 
-    def swap_colours(self) -> Layout:
+    def swap_colors(self) -> Layout:
         """The same scene with the first two stickers' discs exchanged."""
         first, second, *rest = self._pair()
         swapped = (
-            replace(first, colour=second.colour),
-            replace(second, colour=first.colour),
+            replace(first, color=second.color),
+            replace(second, color=first.color),
         )
         return replace(self, placements=(*swapped, *rest))
 
@@ -133,9 +133,9 @@ def random_layout(
     for category in chosen:
         size, x, y = _place(rng, *SIZES[n], placements)
         disc = rng.random() < discs
-        colour = rng.choice(list(backgrounds.COLOURS)) if disc else None
+        color = rng.choice(list(backgrounds.COLORS)) if disc else None
         mirrored = rng.random() < 0.5
-        placements.append(Placement(category, x, y, size, mirrored, colour))
+        placements.append(Placement(category, x, y, size, mirrored, color))
     return Layout(
         background=rng.choice(backgrounds.NAMES),
         variant=rng.randrange(backgrounds.VARIANTS),

@@ -35,7 +35,7 @@ class SceneObject:
     ``name``, ``category``; ``box`` (x0, y0, x1, y1) in pixels, the extent of
     the whole sticker, covered parts too; ``mask`` [H, W] bool, its visible
     pixels; ``span`` (start, end) of its phrase in the caption; the
-    attributes ``colour`` (of its disc, or None), ``size`` ("small", "big" or
+    attributes ``color`` (of its disc, or None), ``size`` ("small", "big" or
     None), ``position`` and ``mirrored``.
     """
 
@@ -44,7 +44,7 @@ class SceneObject:
         placement = scene.layout.placements[k]
         self.category: Category = load_categories()[placement.category]
         self.name = self.category.name
-        self.colour = placement.colour
+        self.color = placement.color
         self.size = placement.size_word
         self.position = placement.position
         self.mirrored = placement.mirrored
@@ -72,7 +72,7 @@ def _sticker_at(p: Placement, size: int) -> tuple[int, int, np.ndarray]:
 
     On a disc the sticker is drawn at 0.72 of the disc, so that it fits.
     """
-    longest = p.size * size * (0.72 if p.colour else 1)
+    longest = p.size * size * (0.72 if p.color else 1)
     char = load_categories()[p.category].char
     art = glyphs.sticker_array(char, max(4, round(longest)))
     if p.mirrored:
@@ -94,22 +94,22 @@ def _disc_at(p: Placement, size: int) -> tuple[int, int, np.ndarray]:
     return left, top, alpha
 
 
-def _blend(canvas, left, top, colour, alpha) -> None:
+def _blend(canvas, left, top, color, alpha) -> None:
     """Lay a colour or picture over the canvas, in place."""
     height, width = alpha.shape
     under = canvas[top : top + height, left : left + width]
     weight = alpha[..., None].astype(np.uint16)
-    mixed = under * (255 - weight) + colour * weight
+    mixed = under * (255 - weight) + color * weight
     under[...] = ((mixed + 127) // 255).astype(np.uint8)
 
 
 def _draw(layout: Layout, size: int) -> np.ndarray:
     pixels = backgrounds.background(layout.background, size, layout.variant).copy()
     for p in layout.placements:
-        if p.colour:
+        if p.color:
             left, top, alpha = _disc_at(p, size)
-            colour = np.uint16(backgrounds.COLOURS[p.colour])
-            _blend(pixels, left, top, colour, alpha)
+            color = np.uint16(backgrounds.COLORS[p.color])
+            _blend(pixels, left, top, color, alpha)
         left, top, art = _sticker_at(p, size)
         _blend(pixels, left, top, art[..., :3].astype(np.uint16), art[..., 3])
     return pixels
@@ -152,7 +152,7 @@ class Scene:
         """Which sticker each pixel shows: [H, W] int8, -1 for background."""
         owners = np.full((self.size, self.size), -1, np.int8)
         for k, p in enumerate(self.layout.placements):
-            if p.colour:
+            if p.color:
                 # a disc hides what was below it
                 left, top, disc = _disc_at(p, self.size)
                 side = len(disc)

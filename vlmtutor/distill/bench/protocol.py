@@ -25,7 +25,7 @@ from ..supervision import (
     Partial,
     Regions,
     Tagged,
-    Unlabelled,
+    Unlabeled,
     tags_of,
 )
 from .score import Result, judge
@@ -184,8 +184,8 @@ class Bench:
 
     @functools.cache  # noqa: B019 - a bench lives as long as its run
     def _make(self, kind):
-        if kind is Unlabelled:
-            return Unlabelled(self._pictures("captions"))
+        if kind is Unlabeled:
+            return Unlabeled(self._pictures("captions"))
         scenes = self._scenes("masks" if kind in (Masked, Regions) else "captions")
         if kind is Captioned:
             texts, spans = zip(*map(describe, scenes), strict=True)

@@ -134,9 +134,9 @@ def train_student(
         guidance = _fit_grid(guidance, student.fine)
     W, places = text_classifier(clip, names), background_classifier(clip)
     pictures.prepare("pixel_values")
-    optimiser = torch.optim.AdamW(student.parameters(), lr, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(student.parameters(), lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
+        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
     )
     hand_over = steps if self_train_at is None else self_train_at * steps
     order = batches(len(pictures), batch_size, steps, seed)
@@ -150,9 +150,9 @@ def train_student(
             if step >= hand_over:
                 guess = novel[logits.detach()[:, novel].argmax(1)]
             target = torch.where(still_open, guess, target)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         softmax_ce_ignore(logits, target).backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     student.requires_grad_(False)
     return segmenter

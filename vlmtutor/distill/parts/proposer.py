@@ -232,9 +232,9 @@ def train_proposer(
         nothing,
         *(p for module in modules for p in module.parameters()),
     ]
-    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
+        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
     )
     order = batches(len(data), batch_size, steps, seed)
     for step, rows in enumerate(order):
@@ -250,10 +250,10 @@ def train_proposer(
             )
         if extra is not None:
             loss = loss + extra(outputs, pairs, rows)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     proposer.nothing = nothing.detach()
     return proposer.requires_grad_(False)

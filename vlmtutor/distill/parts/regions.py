@@ -20,8 +20,8 @@ def fill_value(clip, fill: str) -> Tensor:
     """A colour in pixel_values [3, 1, 1]: CLIP's mean pixel, or black."""
     settings = clip.image_settings
     mean, std = (torch.tensor(x) for x in (settings.mean, settings.std))
-    colour = torch.zeros(3) if fill == "mean" else -mean / std
-    return colour.view(3, 1, 1)
+    color = torch.zeros(3) if fill == "mean" else -mean / std
+    return color.view(3, 1, 1)
 
 
 def mask_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:

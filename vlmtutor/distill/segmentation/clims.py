@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map
-from ...transfer.base import minimise, seeded
+from ...transfer.base import minimize, seeded
 from ..methods import Check, Info
 from ..parts.dense_student import Student, train_student
 from ..parts.refine import shrink_labels, upsample
@@ -98,14 +98,14 @@ class MaskLayer(nn.Module):
 def start_as_classifier(layer: MaskLayer, data: Tagged, steps=200) -> None:
     """Class activation maps: a linear classifier of the mean patch."""
     pooled = layer.inputs(data.pictures).mean(1)
-    optimiser = torch.optim.AdamW(layer.parameters(), 0.02, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(layer.parameters(), 0.02, weight_decay=0.01)
     for _ in range(steps):
         loss = F.binary_cross_entropy_with_logits(
             layer.linear(pooled), data.tags.float()
         )
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
 
 class Through:
@@ -194,7 +194,7 @@ def fit(
             total = total + WEIGHTS["area"] * P.mean((1, 2))
         return total.mean()
 
-    minimise(
+    minimize(
         clip,
         list(layer.parameters()),
         loss,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ...models.blocks import Block
 from ...models.inside import as_map
 from ...naming import TEMPLATES
-from ...transfer.base import minimise, seeded, seeded_weights
+from ...transfer.base import minimize, seeded, seeded_weights
 from ...world import StickerWorld
 from ..methods import Check, Info
 from ..supervision import DensePictures, Masked, taps
@@ -250,7 +250,7 @@ def fit(
         truth = data.labels[rows][:, None] == asked[:, :, None, None]
         return F.binary_cross_entropy_with_logits(logits, truth.float())
 
-    minimise(
+    minimize(
         clip,
         list(decoder.parameters()),
         loss,

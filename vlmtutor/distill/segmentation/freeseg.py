@@ -227,7 +227,7 @@ class FreeSeg:
         vectors = proposals.vectors[proposals.objectness > UNLIKELY]
         if not len(vectors):
             return context.detach()
-        optimiser = torch.optim.AdamW([context], lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW([context], lr, weight_decay=0.0)
         scale = self.clip.logit_scale
         with frozen(self.clip), torch.enable_grad():
             for _ in range(self.tuning):
@@ -235,9 +235,9 @@ class FreeSeg:
                 p = (scale * vectors @ W.T).softmax(-1)
                 entropy = -(p * p.clamp_min(1e-8).log()).sum(-1)
                 sure = entropy <= entropy.median()
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 context.grad = torch.autograd.grad(entropy[sure].mean(), context)[0]
-                optimiser.step()
+                optimizer.step()
         return context.detach()
 
 
@@ -300,9 +300,9 @@ def train(
         small = shrink_labels(masks.flatten(0, 1), fine)
         truth[task] = small.unflatten(0, masks.shape[:2]), kinds
     parameters = [*net.parameters(), *words.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, lr, total_steps=max(steps, 2), pct_start=0.1
+        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
     )
     dice = seeded(seed)
     with frozen(clip):
@@ -321,10 +321,10 @@ def train(
             loss = group_loss(outputs, masks, pairs) + name_loss(
                 outputs.vectors, pairs, kinds, texts, net.nothing, clip.logit_scale
             )
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
+            optimizer.step()
             schedule.step()
     net.requires_grad_(False)
     words.requires_grad_(False)

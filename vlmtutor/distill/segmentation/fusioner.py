@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ...models.blocks import Transformer
 from ...models.inside import as_map
-from ...transfer.base import minimise, seeded, seeded_weights
+from ...transfer.base import minimize, seeded, seeded_weights
 from ...world import find_category
 from ..methods import Check, Info
 from ..parts.losses import bce_ignore
@@ -212,7 +212,7 @@ def fit(
         truth = y[:, None] == asked[:, :, None, None]
         return bce_ignore(logits, truth, (y != 255)[:, None])
 
-    minimise(
+    minimize(
         clip,
         list(net.parameters()),
         loss,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
-from ...transfer.base import minimise, seeded_weights
+from ...transfer.base import minimize, seeded_weights
 from ..methods import Check, Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
@@ -236,7 +236,7 @@ def fit(
         scores = net(data.pictures[rows], *vectors)
         return softmax_ce_ignore(scores, labels[rows])
 
-    minimise(
+    minimize(
         clip,
         parameters,
         loss,

@@ -23,7 +23,7 @@ from ..methods import Check, Info, predict_both
 from ..parts.dense_student import OPEN, Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, class_scores, text_classifier
-from ..supervision import IGNORE, DensePictures, Partial, Unlabelled
+from ..supervision import IGNORE, DensePictures, Partial, Unlabeled
 
 ABSENT = -100.0  # the logit of a class that is not in the picture
 
@@ -36,7 +36,7 @@ INFO = Info(
     year=2022,
     arxiv="2112.01071",
     table="free",
-    needs=Unlabelled,
+    needs=Unlabeled,
     frozen="CLIP",
     tuned="nothing",
     simplified="7 templates; background phrases",
@@ -50,7 +50,7 @@ PLUS = Info(
     year=2022,
     arxiv="2112.01071",
     table="free",
-    needs=Unlabelled,
+    needs=Unlabeled,
     frozen="CLIP",
     tuned="a student, on its teacher's answers",
     simplified="student: 4 convolutions on pixels and hidden states",
@@ -134,7 +134,7 @@ def fit(
     steps=150,
     hand_over=0.1,
 ):
-    """MaskCLIP on ``Unlabelled`` or ``Partial`` data.
+    """MaskCLIP on ``Unlabeled`` or ``Partial`` data.
 
     With ``student``, MaskCLIP+; ``hand_over`` is the share of steps after
     which novel pixels are labelled by the student itself instead of its

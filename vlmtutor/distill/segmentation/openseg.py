@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens, grid_side
-from ...transfer.base import minimise, seeded
+from ...transfer.base import minimize, seeded
 from ..methods import Check, Info
 from ..parts.dense_student import Student
 from ..parts.fusion import background_map, combine
@@ -184,7 +184,7 @@ def fit(
         target = torch.arange(len(rows))
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
-    minimise(
+    minimize(
         clip,
         list(network.parameters()),
         loss,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ...models.inside import grid_side, run_block, vision_blocks
 from ...objectives.labels import unicl_loss
-from ...transfer.base import minimise
+from ...transfer.base import minimize
 from ..methods import Check, Info
 from ..parts.proposals import propose
 from ..parts.proposer import STEPS, Proposer, shared_proposer
@@ -110,7 +110,7 @@ def mine_once(clip, proposer: Proposer, data: Captioned, margin: float):
     return kept[key]
 
 
-def labelled_pairs(clip, data: Masked, margin: float) -> Pairs:
+def labeled_pairs(clip, data: Masked, margin: float) -> Pairs:
     """True masks of base classes with their names: what mining replaces."""
     masks = instance_masks(data.regions)
     labels = region_labels(data.labels, masks)
@@ -230,7 +230,7 @@ def fit(
         if pairs == "captions":
             learned = mine_once(clip, proposer, captioned, margin)
         else:
-            learned = labelled_pairs(clip, masked, margin)
+            learned = labeled_pairs(clip, masked, margin)
         _tune(
             clip, tower, learned, (token_steps, steps), batch_size, (token_lr, lr), seed
         )
@@ -259,7 +259,7 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
         return unicl_loss(E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows])
 
     def learn(parameters, embed, turns: int, lr: float) -> None:
-        minimise(
+        minimize(
             clip,
             parameters,
             lambda rows: contrast(embed(rows), rows),

@@ -25,7 +25,7 @@ from ..methods import Check, Info
 from ..parts.dense_student import Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, text_classifier
-from ..supervision import DensePictures, Unlabelled
+from ..supervision import DensePictures, Unlabeled
 
 SHARP = 10.0  # of the dense map's sigmoid, as published
 # The cosine at which it is a half.  The paper has 0; this CLIP's patches reach
@@ -38,7 +38,7 @@ _FACTS = {
     "year": 2022,
     "arxiv": "2206.07045",
     "table": "free",
-    "needs": Unlabelled,
+    "needs": Unlabeled,
     "frozen": "CLIP",
 }
 INFO = Info(
@@ -131,7 +131,7 @@ def features(pictures: DensePictures, layer: int, mean: Tensor) -> Tensor:
 
 def fit(
     clip,
-    data: Unlabelled,
+    data: Unlabeled,
     seed=0,
     *,
     names=(),

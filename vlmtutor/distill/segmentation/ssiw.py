@@ -25,12 +25,12 @@ from ..methods import Check, Info
 from ..parts.explain import min_max, relevance
 from ..parts.refine import tta, upsample
 from ..parts.texts import text_classifier
-from ..supervision import DensePictures, Unlabelled
+from ..supervision import DensePictures, Unlabeled
 
 PRESENT = 2.75 / 30  # share of names that a picture of this world shows
 MOST = 4  # names a picture
 LAST = 2  # blocks whose attention counts
-NEIGHBOURS = 3
+NEIGHBORS = 3
 VIEWS = ("as is", "flip", "contrast")
 PLACE = 2.0  # how much the two coordinates weigh against the three colours
 
@@ -40,7 +40,7 @@ _FACTS = {
     "year": 2021,
     "arxiv": "2112.03185",
     "table": "free",
-    "needs": Unlabelled,
+    "needs": Unlabeled,
     "frozen": "CLIP",
     "tuned": "a classifier of pixels, anew for each test picture",
     "simplified": "nearest clicks in colour and place",
@@ -154,7 +154,7 @@ class SSIW:
                 labels += [k] * n
         features = pixel_features(image)
         answers = np.zeros((S * S, K + 1), np.float32)
-        model = KNeighborsClassifier(min(NEIGHBOURS, len(labels)), weights="distance")
+        model = KNeighborsClassifier(min(NEIGHBORS, len(labels)), weights="distance")
         model.fit(features[np.concatenate(picked)], labels)
         answers[:, model.classes_] = model.predict_proba(features)
         return torch.from_numpy(answers).T.unflatten(1, (S, S))
@@ -173,14 +173,14 @@ def pixel_features(image: Tensor) -> np.ndarray:
     S = image.shape[0]
     place = torch.linspace(0, PLACE, S)
     y, x = torch.meshgrid(place, place, indexing="ij")
-    colour = image.float() / 255
-    features = torch.cat([colour, y[..., None], x[..., None]], -1)
+    color = image.float() / 255
+    features = torch.cat([color, y[..., None], x[..., None]], -1)
     return features.flatten(0, 1).numpy()
 
 
 def fit(
     clip,
-    data: Unlabelled,
+    data: Unlabeled,
     seed=0,
     *,
     names=(),

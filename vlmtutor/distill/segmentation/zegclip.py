@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, read_out, run_block, vision_blocks
-from ...transfer.base import minimise, seeded_weights
+from ...transfer.base import minimize, seeded_weights
 from ..methods import Check, Info
 from ..parts.losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
@@ -267,7 +267,7 @@ def fit(
             y = y.masked_fill(y == len(names), len(base))
         return sum(_loss(m, y, exclusive) for m in masks)
 
-    minimise(
+    minimize(
         clip,
         list(net.parameters()),
         loss,

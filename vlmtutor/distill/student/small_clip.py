@@ -119,7 +119,7 @@ def fewer_positions(table: Tensor, merge: int) -> Tensor:
     return torch.cat([first, F.avg_pool2d(grid, merge).flatten(1).T])
 
 
-def tower_parameters(clip: Clip) -> int:
+def image_parameters(clip: Clip) -> int:
     """The numbers in a picture tower, its projection included."""
     named = clip.model.named_parameters()
     return sum(p.numel() for key, p in named if _of_pictures(key))
