@@ -20,7 +20,7 @@ from vlmtutor.distill.student.small_clip import (
     wider_patches,
 )
 from vlmtutor.experiments import student as run
-from vlmtutor.transfer.base import seeded
+from vlmtutor.seeding import generator
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def mlp(clip, layer=0):
 
 
 def test_a_clip_that_keeps_all_neurons_is_the_same(teacher):
-    pixels = torch.randn(3, 3, 32, 32, generator=seeded(0))
+    pixels = torch.randn(3, 3, 32, 32, generator=generator(0))
     twin = fewer_neurons(teacher, mlp(teacher).fc1.out_features, pixels)
     for key, weight in teacher.model.state_dict().items():
         assert torch.allclose(twin.model.state_dict()[key], weight), key
@@ -97,11 +97,11 @@ def test_neurons_that_never_change_cost_nothing(teacher):
         with torch.no_grad():
             mlp(clip, layer).fc1.weight[silent] = 0.0
             mlp(clip, layer).fc1.bias[silent] = 2.0
-    pixels = torch.randn(4, 3, 32, 32, generator=seeded(1))
+    pixels = torch.randn(4, 3, 32, 32, generator=generator(1))
     slim = fewer_neurons(clip, mlp(clip).fc1.out_features - len(silent), pixels)
     assert image_parameters(slim) < image_parameters(clip)
     assert mlp(slim).fc1.weight.abs().sum(1).min() > 0
-    other = torch.randn(4, 3, 32, 32, generator=seeded(2))
+    other = torch.randn(4, 3, 32, 32, generator=generator(2))
     with torch.no_grad():
         assert torch.allclose(
             school.picture_embeds(slim.model, other),

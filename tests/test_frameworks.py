@@ -11,7 +11,6 @@ from vlmtutor.models.blocks import (
     Block,
     Transformer,
     count_parameters,
-    seeded,
     watch_attention,
 )
 from vlmtutor.models.config import FrameworkConfig
@@ -27,6 +26,7 @@ from vlmtutor.models.towers import (
     word_mask,
 )
 from vlmtutor.models.words import to_ids, to_text, word_tokenizer
+from vlmtutor.seeding import seeded_weights
 
 SMALL = FrameworkConfig(
     vocabulary=20, text_length=8, image_size=16, patch_size=8, width=16,
@@ -110,7 +110,7 @@ def test_two_towers_are_clip():
         vision_config={**sizes, "image_size": 16, "patch_size": 8},
         projection_dim=12,
     )
-    with seeded(1):
+    with seeded_weights(1):
         theirs = CLIPModel(config).eval()
     ours = TwoTower(sized(image_encoder="vit", causal=True))
     assert count_parameters(ours) == count_parameters(theirs)
@@ -237,7 +237,7 @@ def test_what_a_framework_cannot_be():
 
 
 def test_attention_is_that_of_torch():
-    with seeded(0):
+    with seeded_weights(0):
         ours = Attention(16, 4)
         theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True)
         x, context = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
@@ -257,7 +257,7 @@ def test_attention_is_that_of_torch():
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_causal_attention_sees_no_later_word(masked):
-    with seeded(0):
+    with seeded_weights(0):
         stack = Transformer(16, 2, 2)
         x = torch.randn(1, 6, 16)
     mask = torch.ones(1, 6, dtype=torch.bool) if masked else None
@@ -290,7 +290,7 @@ def test_the_conv_stem_makes_one_token_a_patch(patch):
 
 
 def test_a_convnet_knows_where_things_are():
-    with seeded(0):
+    with seeded_weights(0):
         net = ConvNet(32, 8, 16, 0).eval()
     x = torch.zeros(1, 3, 32, 32)
     changed = x.clone()
@@ -300,7 +300,7 @@ def test_a_convnet_knows_where_things_are():
 
 
 def test_a_vit_can_read_some_patches_only():
-    with seeded(0):
+    with seeded_weights(0):
         vit = VisionTransformer(16, 4, 16, 2, 2)
     everything = torch.arange(16).expand(3, 16)
     full = vit(pictures())
@@ -324,7 +324,7 @@ def test_the_end_token_is_found():
 
 
 def autoencoder(text=False):
-    with seeded(0):
+    with seeded_weights(0):
         encoder = VisionTransformer(16, 4, 16, 1, 2)
         reader = TextTransformer(20, 8, 16, 1, 2) if text else None
     return MaskedAutoencoder(encoder, reader, layers=1, heads=2)
@@ -365,7 +365,7 @@ def test_the_autoencoder_may_read():
     assert guesses[0].isfinite().all()  # nothing seen, nothing read
     assert not torch.allclose(guesses[0], guesses[1], atol=1e-4)
     assert not torch.allclose(guesses[1], guesses[2], atol=1e-4)
-    with seeded(0):
+    with seeded_weights(0):
         conv = VisionTransformer(16, 4, 16, 1, 2, stem="conv")
     with pytest.raises(ValueError, match="linear"):
         MaskedAutoencoder(conv)
@@ -460,7 +460,7 @@ def test_greedy_fills_up_after_the_end():
 
 
 def test_decoding_is_that_of_transformers():
-    with seeded(3):
+    with seeded_weights(3):
         model = GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=12,

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from vlmtutor import precision
-from vlmtutor.models.blocks import seeded
 from vlmtutor.precision import bf16_products, full_precision
+from vlmtutor.seeding import seeded_weights
 from vlmtutor.training import fit
 
 
@@ -49,7 +49,7 @@ def line(bf16):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(256, 8, generator=g)
     y = x[:, :1] * 2 - x[:, 1:2]
-    with seeded(0):
+    with seeded_weights(0):
         model = torch.nn.Sequential(
             torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.Linear(32, 1)
         )

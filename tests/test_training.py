@@ -1,30 +1,32 @@
-"""fit(): the same for the same seed, and nothing global changes."""
+"""The loops: the same for the same seed, and nothing global changes."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from vlmtutor.optimizers import learning_rate, make_optimizers, parameter_groups
 from vlmtutor.pairs import scene_pairs
+from vlmtutor.seeding import batches, epochs, generator, seeded_weights
 from vlmtutor.training import (
-    batches,
+    descend,
     evaluating,
     fit,
-    learning_rate,
-    make_optimizers,
-    parameter_groups,
+    frozen,
+    minimize,
     torch_threads,
 )
 
 
 def line(seed=0):
     """A tiny regression problem: y = 3 x."""
-    x = torch.randn(64, 1, generator=torch.Generator().manual_seed(seed))
+    x = torch.randn(64, 1, generator=generator(seed))
     return [x, 3 * x]
 
 
 def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded_weights(0):
         return nn.Linear(1, 1)
 
 
@@ -120,14 +122,61 @@ def test_frozen_weights_stay():
     assert torch.equal(net[0].weight, before)
 
 
-def test_batches_are_full_and_cover_everything():
-    rows = batches(10, 4, seed=3)
+def test_epochs_are_of_full_batches_and_cover_everything():
+    rows = epochs(10, 4, seed=3)
     first = torch.cat([next(rows), next(rows)])
     assert len(first) == len(first.unique()) == 8
     assert {len(next(rows)) for _ in range(20)} == {4}
-    assert sorted(next(batches(3, 100)).tolist()) == [0, 1, 2]
-    with pytest.raises(ValueError, match="no data"):
-        next(batches(0, 4))
+    assert sorted(next(epochs(3, 100, seed=0)).tolist()) == [0, 1, 2]
+
+
+def test_batches_use_every_row_before_any_twice():
+    rows, again, other = (torch.stack([*batches(10, 4, 5, s)]) for s in (0, 0, 1))
+    assert rows.shape == (5, 4)
+    assert sorted(rows.flatten()[:10].tolist()) == list(range(10))
+    assert torch.equal(rows, again) and not torch.equal(rows, other)
+    assert len(next(batches(3, 8, 1, seed=0))) == 3
+    for order in (batches(0, 4, 1, seed=0), epochs(0, 4, seed=0)):
+        with pytest.raises(ValueError, match="no data"):
+            next(order)
+
+
+def test_weights_come_from_the_seed_alone():
+    state = torch.random.get_rng_state()
+    with pytest.raises(RuntimeError), seeded_weights(1):
+        one = torch.rand(3)
+        raise RuntimeError
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.equal(one, torch.rand(3, generator=generator(1)))
+
+
+def test_frozen_gives_back_what_it_took():
+    clip = SimpleNamespace(model=nn.Linear(2, 2))
+    clip.model.bias.requires_grad_(False)
+    with pytest.raises(RuntimeError), frozen(clip):
+        assert not any(p.requires_grad for p in clip.model.parameters())
+        raise RuntimeError
+    assert [p.requires_grad for p in clip.model.parameters()] == [True, False]
+
+
+def test_the_small_loops_find_a_minimum():
+    target = torch.tensor([1.0, -2.0])
+    clip = SimpleNamespace(model=nn.Linear(1, 1))
+    x, y = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    minimize(clip, [x], lambda rows: (x - target).square().sum(), 4, steps=200, lr=0.1)
+    assert torch.allclose(x.detach(), target, atol=1e-3)
+    assert x.grad is None
+    seen = []
+
+    def loss(step, rows):
+        seen.append((step, rows))
+        return (y - target).square().sum()
+
+    descend([y], loss, 4, steps=200, lr=0.1, batch_size=2, clip_norm=1.0, seed=3)
+    assert torch.allclose(y.detach(), target, atol=0.01)
+    assert [step for step, _ in seen] == list(range(200))
+    order = torch.stack([rows for _, rows in seen])
+    assert torch.equal(order, torch.stack([*batches(4, 2, 200, 3)]))
 
 
 def test_data_may_be_a_tensor_and_must_have_one_length():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transfer_tiny import CLASSES, D, clip, close, colors, tiny_clip
 
-from vlmtutor.transfer.base import Learner, ZeroShot, batches, frozen, minimize, tune
+from vlmtutor.transfer.base import Learner, ZeroShot, tune
 from vlmtutor.transfer.pictures import Pictures
 
 
@@ -57,40 +57,6 @@ def test_pictures_say_what_they_cannot_give():
         Pictures(clip(), torch.randn(5, D + 1))
     with pytest.raises(ValueError, match=r"\[5, 2, 2\]"):
         Pictures(clip(), torch.randn(5, 2, 2))
-
-
-def test_batches_use_every_row_before_any_twice():
-    rows = list(batches(10, 4, 5, seed=0))
-    assert [len(r) for r in rows] == [4] * 5
-    assert sorted(torch.cat(rows)[:10].tolist()) == list(range(10))
-    again = list(batches(10, 4, 5, seed=0))
-    assert torch.equal(torch.stack(rows), torch.stack(again))
-    other = list(batches(10, 4, 5, seed=1))
-    assert not torch.equal(torch.stack(rows), torch.stack(other))
-    assert len(next(batches(3, 8, 1, seed=0))) == 3
-    with pytest.raises(ValueError, match="no examples"):
-        next(batches(0, 4, 1, seed=0))
-
-
-def test_frozen_gives_back_what_it_took():
-    model = tiny_clip()
-    first = next(model.model.parameters())
-    first.requires_grad_(False)
-    before = [p.requires_grad for p in model.model.parameters()]
-    with pytest.raises(RuntimeError), frozen(model):
-        assert not any(p.requires_grad for p in model.model.parameters())
-        raise RuntimeError
-    assert [p.requires_grad for p in model.model.parameters()] == before
-
-
-def test_minimise_finds_a_minimum():
-    target = torch.tensor([1.0, -2.0])
-    x = torch.nn.Parameter(torch.zeros(2))
-    minimize(
-        clip(), [x], lambda rows: (x - target).square().sum(), 4, steps=200, lr=0.1
-    )
-    close(x.detach(), target, atol=1e-3)
-    assert x.grad is None
 
 
 def test_tune_wants_a_label_for_each_picture():

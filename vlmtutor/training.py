@@ -1,7 +1,9 @@
-"""``fit``: one training loop for all lessons.
+"""The course's training loops: ``fit`` for models, two small ones for parts.
 
-It counts steps, not seconds, so that a busy machine changes how long a
-lesson takes but not what comes out.
+They count steps, not seconds, so that a busy machine changes how long a
+lesson takes but not what comes out.  ``fit`` watches a model learn;
+``minimize`` moves a few parameters beside a frozen CLIP; ``descend`` trains a
+small network on what a frozen CLIP computes.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .optimizers import learning_rate, make_optimizers
 from .precision import bf16_products
+from .seeding import batches, epochs
 
 
 @dataclass
@@ -52,93 +56,6 @@ class History:
         return means
 
 
-def learning_rate(
-    step: int, steps: int, peak: float, warmup: int = 20, last: float = 0.02
-) -> float:
-    """Straight up to ``peak`` in ``warmup`` steps, then a cosine down.
-
-    It ends at ``last`` times the peak (Loshchilov and Hutter 2016, arXiv
-    1608.03983).
-    """
-    warmup = min(warmup, steps // 2)
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    down = (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return peak * (last + (1 - last) * down)
-
-
-def batches(n: int, size: int, seed: int = 0) -> Iterator[Tensor]:
-    """Rows of ``n`` things in batches [B], shuffled anew each epoch, forever.
-
-    Every batch is full, so that losses of steps compare; fewer things than
-    ``size`` make one batch of all.
-    """
-    if n < 1:
-        raise ValueError("no data to train on")
-    generator = torch.Generator().manual_seed(seed)
-    size = min(size, n)
-    while True:
-        order = torch.randperm(n, generator=generator)
-        for first in range(0, n - size + 1, size):
-            yield order[first : first + size]
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for matrices; none for scales, biases, tables, places."""
-    tables = {
-        id(p)
-        for m in model.modules()
-        if isinstance(m, nn.Embedding)
-        for p in m.parameters(recurse=False)
-    }
-    decay, rest = [], []
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
-        plain = p.ndim < 2 or id(p) in tables or "positions" in name
-        (rest if plain else decay).append(p)
-    return [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-
-
-def make_optimizers(
-    model: nn.Module, optimizer: str, lr: float, weight_decay: float
-) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for matrices and AdamW for the rest.
-
-    AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101).  Muon (Jordan 2024,
-    in the form of Liu et al. 2025, arXiv 2502.16982) makes each step of a
-    matrix as long in every direction; its steps are scaled to be as large as
-    AdamW's, so one ``lr`` serves both.  Three rounds of its iteration instead
-    of five cost less and are as good for small matrices.  ValueError for
-    another name.
-    """
-    if optimizer not in ("adamw", "muon"):
-        raise ValueError(f"'adamw' or 'muon', not {optimizer!r}")
-    groups = parameter_groups(model, weight_decay)
-    made: list[torch.optim.Optimizer] = []
-    if optimizer == "muon":
-        matrices = [p for p in groups[0]["params"] if p.ndim == 2]
-        others = [p for p in groups[0]["params"] if p.ndim != 2]
-        groups[0] = groups[0] | {"params": others}
-        if matrices:
-            made.append(
-                torch.optim.Muon(
-                    matrices,
-                    lr=lr,
-                    weight_decay=weight_decay,
-                    ns_steps=3,
-                    adjust_lr_fn="match_rms_adamw",
-                )
-            )
-    if any(group["params"] for group in groups):
-        made.append(torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True))
-    return made
-
-
 @contextlib.contextmanager
 def torch_threads(n: int | None) -> Iterator[None]:
     """Use ``n`` torch threads inside the ``with``; None changes nothing."""
@@ -161,6 +78,19 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             yield model
     finally:
         model.train(before)
+
+
+@contextlib.contextmanager
+def frozen(clip) -> Iterator[None]:
+    """No gradient reaches CLIP's own weights, and none is computed."""
+    trainable = [p for p in clip.model.parameters() if p.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def fit(
@@ -188,8 +118,8 @@ def fit(
     ``data`` has a length and ``data.batch(index)``, as
     :class:`vlmtutor.pairs.Pairs`; or it is a tensor or a list of tensors of
     one length, and a batch is the tensor, or the list, of their rows.
-    ``optimizer`` is "adamw" or "muon" (:func:`make_optimizers`), with
-    :func:`learning_rate`; gradients longer than ``clip_norm`` are shortened.
+    ``optimizer`` is "adamw" or "muon" (:func:`vlmtutor.optimizers.make_optimizers`),
+    with warm-up and cosine; gradients longer than ``clip_norm`` are shortened.
     ``evaluate(model)`` is called before the first step, after each ``every``
     steps and at the end, without gradients.  ``seed`` decides the order of
     the data; nothing global changes.  ``bf16`` computes ``loss`` with
@@ -198,7 +128,7 @@ def fit(
     FloatingPointError when the loss is no longer a number.
     """
     length, take = _access(data)
-    rows = batches(length, batch_size, seed)
+    rows = epochs(length, batch_size, seed)
     optimizers = make_optimizers(model, optimizer, lr, weight_decay)
     groups = [g for one in optimizers for g in one.param_groups]
     weights = [p for group in groups for p in group["params"]]
@@ -255,3 +185,64 @@ def _access(data) -> tuple[int, Callable[[Tensor], object]]:
     if len(lengths) != 1:
         raise ValueError(f"tensors of one length, not of {sorted(lengths)}")
     return lengths.pop(), lambda index: [part[index] for part in data]
+
+
+def minimize(
+    clip,
+    parameters: Sequence[nn.Parameter],
+    loss: Callable[[Tensor], Tensor],
+    n: int,
+    *,
+    steps: int,
+    lr: float,
+    batch_size: int = 32,
+    seed: int = 0,
+    gradients: Callable = torch.autograd.grad,
+) -> None:
+    """Minimise ``loss(rows)`` over batches of ``n`` rows, CLIP being frozen.
+
+    AdamW without decay, its step size going down to 0 along a cosine.
+    ``gradients(loss, parameters)`` may change how a loss becomes gradients.
+    """
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    with frozen(clip):
+        for rows in batches(n, batch_size, steps, seed):
+            found = gradients(loss(rows), parameters)
+            for parameter, gradient in zip(parameters, found, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            schedule.step()
+    optimizer.zero_grad()
+
+
+def descend(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[int, Tensor], Tensor],
+    n: int,
+    *,
+    steps: int,
+    lr: float,
+    batch_size: int = 16,
+    seed: int = 0,
+    clip_norm: float | None = None,
+) -> None:
+    """Minimise ``loss(step, rows)`` over batches of ``n`` rows, from nothing.
+
+    AdamW with a little decay, and one cycle of the step size (Smith and Topin
+    2017, arXiv 1708.07120): up within a tenth of the steps, then down to 0.
+    Gradients longer than ``clip_norm`` are shortened.
+    """
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
+    )
+    for step, rows in enumerate(batches(n, batch_size, steps, seed)):
+        optimizer.zero_grad()
+        loss(step, rows).backward()
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+        optimizer.step()
+        schedule.step()

@@ -41,7 +41,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel
 
-from vlmtutor.models.blocks import count_parameters, seeded
+from vlmtutor.models.blocks import count_parameters
 from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import TwoTower
 from vlmtutor.models.words import END, START, to_ids
@@ -49,7 +49,8 @@ from vlmtutor.objectives.contrastive import clip_loss
 from vlmtutor.objectives.matching import same_captions
 from vlmtutor.pairs import Batch, Pairs, scene_pairs
 from vlmtutor.precision import full_precision, has_bf16
-from vlmtutor.training import batches, evaluating, fit, torch_threads
+from vlmtutor.seeding import epochs, seeded_weights
+from vlmtutor.training import evaluating, fit, torch_threads
 from vlmtutor.views import crops
 from vlmtutor.world import find_category
 from vlmtutor.world.captions import bare_caption
@@ -179,7 +180,7 @@ def clip_model(config: FrameworkConfig, seed: int) -> CLIPModel:
         "patch_size": config.patch_size,
         "num_hidden_layers": config.image_layers,
     }
-    with seeded(seed):
+    with seeded_weights(seed):
         return CLIPModel(
             CLIPConfig(
                 text_config=layers | text,
@@ -210,7 +211,7 @@ def plain(config, train: Pairs, referee: Referee, args, lr: float) -> Run:
     """A plain loop around transformers."""
     model = clip_model(config, args.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    rows = batches(len(train), args.batch, args.seed)
+    rows = epochs(len(train), args.batch, args.seed)
 
     def encode_images(pixel_values: Tensor) -> Tensor:
         return model.get_image_features(pixel_values).pooler_output
@@ -255,7 +256,7 @@ def in_turn(config, train: Pairs, args, rounds: int = 8) -> dict[str, float]:
     ours, theirs = TwoTower(config), clip_model(config, args.seed)
     loss = partial(contrast, generator=draws(args.seed))
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4)
-    rows = batches(len(train), args.batch, args.seed)
+    rows = epochs(len(train), args.batch, args.seed)
     best = {"ours": float("inf"), "CLIPModel": float("inf")}
     for _ in range(rounds):
         history = fit(

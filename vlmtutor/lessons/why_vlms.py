@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from .. import stored
 from ..metrics import accuracy
 from ..models import load_clip
-from ..models.blocks import seeded
 from ..models.towers import ConvNet
 from ..objectives.image_only import nt_xent
 from ..pairs import normalize, to_images
+from ..seeding import seeded_weights
 from ..training import History, evaluating, fit
 from ..transfer import linear_probe
 from ..transfer.base import fit_zero_shot
@@ -137,7 +137,7 @@ class Classifier(nn.Module):
 
     def __init__(self, classes: int = len(CLASSES), seed: int = 0):
         super().__init__()
-        with seeded(seed):
+        with seeded_weights(seed):
             self.encoder = ConvNet(SIZE, 12, WIDTH, 2)
             self.head = nn.Linear(WIDTH, classes)
 
@@ -206,7 +206,7 @@ def which_way_is_up(
     Gidaris et al. 2018, arXiv 1803.07728.
     """
     generator = torch.Generator().manual_seed(seed)
-    with seeded(seed):
+    with seeded_weights(seed):
         answer = nn.Linear(WIDTH, 4)
 
     def loss(parts, images):
@@ -242,7 +242,7 @@ def two_views(
     top that is thrown away afterwards.
     """
     generator = torch.Generator().manual_seed(seed)
-    with seeded(seed):
+    with seeded_weights(seed):
         projection = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 64))
 
     def view(pixel_values):

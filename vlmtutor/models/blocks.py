@@ -14,14 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw weights from ``seed``; the global generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
 def count_parameters(model: nn.Module) -> int:
     """How many numbers training can change (shared ones count once)."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

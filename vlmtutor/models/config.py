@@ -16,7 +16,8 @@ class FrameworkConfig:
     ``vocabulary`` counts the tokenizer's tokens, sizes of pictures and
     patches are pixels.  ``causal`` lets words see only earlier words, as in
     CLIP's text tower and as captioning needs it.  ``seed`` draws the weights
-    of a framework; an encoder made alone wants ``with seeded(...)`` around.
+    of a framework; an encoder made alone wants ``with seeded_weights(...)``
+    around.
     """
 
     vocabulary: int

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Transformer, seeded
+from ..seeding import seeded_weights
+from .blocks import Transformer
 from .config import FrameworkConfig, image_encoder, text_encoder
 from .towers import TextTransformer, VisionTransformer, last_word, word_mask
 
@@ -30,7 +31,7 @@ class Framework(nn.Module):
         super().__init__()
         self.config = config
         W, D = config.width, config.embed_dim
-        with seeded(config.seed):
+        with seeded_weights(config.seed):
             self.build()
             self.image_head = nn.Linear(W, D, bias=False)
             self.text_head = nn.Linear(W, D, bias=False)

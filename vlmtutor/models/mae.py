@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .blocks import Transformer, seeded
+from ..seeding import seeded_weights
+from .blocks import Transformer
 from .towers import TextTransformer, VisionTransformer, word_mask
 
 
@@ -34,7 +35,7 @@ class MaskedAutoencoder(nn.Module):
         width = encoder.class_token.numel()
         patch_size = encoder.patches.kernel_size[0]
         self.encoder, self.text = encoder, text
-        with seeded(seed):
+        with seeded_weights(seed):
             self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
             self.positions = nn.Parameter(torch.randn_like(encoder.positions) * 0.02)
             self.inner = nn.Linear(width, width)

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from ..seeding import seeded_weights
 from ..world import backgrounds, captions, load_categories
 from .config import PretrainConfig
 
@@ -75,7 +76,6 @@ def build_model(
     config: PretrainConfig, vocabulary_size: int, image_size: int
 ) -> CLIPModel:
     """A CLIPModel with fresh weights, drawn from ``config.seed``."""
-    torch.manual_seed(config.seed)
     text = {
         "vocab_size": vocabulary_size,
         "hidden_size": config.text_width,
@@ -97,11 +97,11 @@ def build_model(
         "patch_size": config.patch_size,
         "hidden_act": "gelu",
     }
-    return CLIPModel(
-        CLIPConfig(
-            text_config=text, vision_config=vision, projection_dim=config.embed_dim
-        )
+    shape = CLIPConfig(
+        text_config=text, vision_config=vision, projection_dim=config.embed_dim
     )
+    with seeded_weights(config.seed):
+        return CLIPModel(shape)
 
 
 def resize_positions(model: CLIPModel, image_size: int) -> CLIPModel:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..optimizers import learning_rate, parameter_groups
+from ..seeding import generator, seeded_weights
 from ..world import load_categories
 from .build import build_model, build_tokenizer, resize_positions
 from .config import PretrainConfig
@@ -24,24 +26,8 @@ from .teacher import common_words, text_targets
 CHECKPOINT = "checkpoint.pt"
 
 
-def _schedule(step: int, config: PretrainConfig) -> float:
-    """Learning rate at a step: linear warm-up, then a cosine to 2 %."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * (0.02 + 0.49 * (1 + math.cos(math.pi * min(done, 1))))
-
-
 def _optimizer(trainer: Trainer, config: PretrainConfig):
-    """AdamW; weight decay on matrices only, none on embeddings."""
-    decay, rest = [], []
-    for name, p in trainer.named_parameters():
-        matrix = p.ndim > 1 and "embedding" not in name
-        (decay if matrix else rest).append(p)
-    groups = [
-        {"params": decay, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    groups = parameter_groups(trainer, config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True)
 
 
@@ -83,7 +69,8 @@ class Pretraining:
         if model is None:
             model = build_model(self.config, len(self.tokenizer), size)
         model.set_attn_implementation("float_sdpa")
-        self.trainer = Trainer(model, len(load_categories()))
+        with seeded_weights(self.config.seed):
+            self.trainer = Trainer(model, len(load_categories()))
         self.optimizer = _optimizer(self.trainer, self.config)
         self.averaged = {
             k: v.detach().clone() for k, v in self.trainer.clip.state_dict().items()
@@ -136,14 +123,14 @@ class Pretraining:
         """Which free texts this step learns: half from the table."""
         if self.targets is None:
             return None
-        generator = torch.Generator().manual_seed(self.config.seed * 10**9 + self.step)
+        rng = generator(self.config.seed * 10**9 + self.step)
         half = self.config.text_batch // 2
         table = self.targets.table
         free = len(self.targets.texts)
         return torch.cat(
             [
-                torch.randint(0, table, (half,), generator=generator),
-                torch.randint(table, free, (half,), generator=generator),
+                torch.randint(0, table, (half,), generator=rng),
+                torch.randint(table, free, (half,), generator=rng),
             ]
         )
 
@@ -159,7 +146,9 @@ class Pretraining:
         if config.mosaics and config.local_weight:
             mosaics = self.data.mosaics(self.step, self.size)
         for group in self.optimizer.param_groups:
-            group["lr"] = _schedule(self.step, config)
+            group["lr"] = learning_rate(
+                self.step, config.steps, config.lr, config.warmup
+            )
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             terms = self.trainer.losses(
                 batch, self.tokenizer, config, self.targets, self._rows(), mosaics

@@ -1,16 +1,16 @@
-"""What all transfer methods share: a learner, and a loop that tunes it."""
+"""What all transfer methods share: a learner, and how it is tuned."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..naming import TEMPLATES, text_classifier
+from ..training import minimize
 from .pictures import Pictures
 
 
@@ -117,74 +117,6 @@ def fit_hand_prompt(
     return ZeroShot(clip, classes, [template])
 
 
-@contextlib.contextmanager
-def frozen(clip) -> Iterator[None]:
-    """No gradient reaches CLIP's own weights, and none is computed."""
-    trainable = [p for p in clip.model.parameters() if p.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@contextlib.contextmanager
-def seeded_weights(seed: int) -> Iterator[None]:
-    """Modules made here draw their weights from ``seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def batches(n: int, batch_size: int, steps: int, seed: int) -> Iterator:
-    """``steps`` batches of row numbers, every row once before any twice."""
-    if n < 1:
-        raise ValueError("no examples to learn from")
-    generator = seeded(seed)
-    rows = torch.zeros(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(rows) < min(batch_size, n):
-            rows = torch.cat([rows, torch.randperm(n, generator=generator)])
-        yield rows[:batch_size]
-        rows = rows[batch_size:]
-
-
-def minimize(
-    clip,
-    parameters: Sequence[nn.Parameter],
-    loss: Callable[[Tensor], Tensor],
-    n: int,
-    *,
-    steps: int,
-    lr: float,
-    batch_size: int = 32,
-    seed: int = 0,
-    gradients: Callable = torch.autograd.grad,
-) -> None:
-    """Minimise ``loss(rows)`` over batches of ``n`` rows, CLIP being frozen.
-
-    AdamW without decay, its step size going down to 0 along a cosine.
-    ``gradients(loss, parameters)`` may change how a loss becomes gradients.
-    """
-    parameters = list(parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    with frozen(clip):
-        for rows in batches(n, batch_size, steps, seed):
-            found = gradients(loss(rows), parameters)
-            for parameter, gradient in zip(parameters, found, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            schedule.step()
-    optimizer.zero_grad()
-
-
 def tune(
     learner: Learner,
     pictures,
@@ -197,7 +129,8 @@ def tune(
 
     ``pictures`` is anything :class:`Pictures` takes, ``labels`` [N] or
     [N, …].  ``loss(pictures, labels)`` of a batch is the cross-entropy of the
-    learner's logits unless given; ``settings`` go to :func:`minimise`.
+    learner's logits unless given; ``settings`` go to
+    :func:`vlmtutor.training.minimize`.
     """
     pictures = Pictures.of(learner.clip, pictures)
     labels = torch.as_tensor(labels)

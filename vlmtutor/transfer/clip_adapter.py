@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import ZeroShot, seeded_weights, tune
+from ..seeding import seeded_weights
+from .base import ZeroShot, tune
 from .pictures import Pictures
 
 

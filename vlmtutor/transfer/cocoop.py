@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import seeded, tune
+from ..seeding import generator
+from .base import tune
 from .coop import CoOp
 from .pictures import Pictures
 from .prompts import CONTEXT, encode_prompts
@@ -28,7 +29,7 @@ class CoCoOp(CoOp):
         inner = max(1, D // 16)
         first, last = nn.Linear(D, inner), nn.Linear(inner, W)
         with torch.no_grad():
-            first.weight.normal_(0, D**-0.5, generator=seeded(seed))
+            first.weight.normal_(0, D**-0.5, generator=generator(seed))
             first.bias.zero_()
             last.weight.zero_()
             last.bias.zero_()

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Learner, seeded_weights, tune
+from ..seeding import seeded_weights
+from .base import Learner, tune
 from .pictures import Pictures
 from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
 

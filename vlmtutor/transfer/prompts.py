@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import seeded
+from ..seeding import generator
 
 CONTEXT = "a picture of a"
 
@@ -75,7 +75,7 @@ def start_context(
     table = clip.model.text_model.embeddings.token_embedding.weight.detach()
     if context is None:
         shape = (n_context, table.shape[1])
-        return 0.02 * torch.randn(shape, generator=seeded(seed))
+        return 0.02 * torch.randn(shape, generator=generator(seed))
     ids = clip.tokenize([context])["input_ids"][0, 1:-1]  # without <s>, </s>
     return table[ids].clone()
 

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Learner, minimize
+from ..training import minimize
+from .base import Learner
 from .pictures import Pictures
 from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
 

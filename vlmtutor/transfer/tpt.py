@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import frozen, seeded
+from ..seeding import generator
+from ..training import frozen
 from .coop import CoOp
 from .pictures import Pictures, encode_pixels
 from .prompts import CONTEXT, encode_prompts
@@ -46,10 +47,10 @@ def random_views(
     mirrored half of the time.
     """
     height, width = pixel_values.shape[-2:]
-    generator = seeded(seed)
+    rng = generator(seed)
     views = [pixel_values]
     for _ in range(n - 1):
-        share, x, y, flip = torch.rand(4, generator=generator).tolist()
+        share, x, y, flip = torch.rand(4, generator=rng).tolist()
         share = smallest + (1 - smallest) * share
         h, w = round(share * height), round(share * width)
         top, left = round(y * (height - h)), round(x * (width - w))

@@ -14,7 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Learner, seeded_weights, tune
+from ..seeding import seeded_weights
+from .base import Learner, tune
 from .pictures import Pictures
 from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
 from .visual_prompts import encode_prompted

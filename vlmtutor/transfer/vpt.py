@@ -14,7 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .base import ZeroShot, seeded, tune
+from ..seeding import generator
+from .base import ZeroShot, tune
 from .pictures import Pictures
 from .visual_prompts import encode_prompted
 
@@ -31,7 +32,7 @@ class VPT(ZeroShot):
         bound = 3 * config.patch_size**2 + config.hidden_size
         bound = math.sqrt(6 / bound)
         shape = (depth, n_tokens, config.hidden_size)
-        start = torch.rand(shape, generator=seeded(seed))
+        start = torch.rand(shape, generator=generator(seed))
         self.prompts = nn.Parameter(bound * (2 * start - 1))  # [L, p, W]
 
     def logits(self, pictures: Pictures) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.inside import interleave, shift_pixels
-from ...transfer.base import seeded
+from ...seeding import generator
 from ..methods import predict_both
 from ..parts.dense_student import train_student
 from ..parts.fusion import background_map, combine
@@ -47,14 +47,12 @@ def chance(bench: Bench) -> Answers:
     pictures = bench.test_pictures
     size = pictures.images.shape[1]
     side = size // bench.clip.model.config.vision_config.patch_size
-    generator = seeded(bench.protocol.seed)
+    rng = generator(bench.protocol.seed)
     columns = len(bench.names) + 1
     parts = [
         _from_scores(
             upsample(
-                torch.rand(
-                    rows.stop - rows.start, columns, side, side, generator=generator
-                ),
+                torch.rand(rows.stop - rows.start, columns, side, side, generator=rng),
                 size,
             )
         )

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
 from ...precision import bf16_products
-from ...transfer.base import seeded_weights
+from ...seeding import seeded_weights
+from ...training import descend
 from ..methods import batched
 from ..supervision import DensePictures, taps
 from .losses import softmax_ce_ignore
@@ -125,8 +126,6 @@ def train_student(
     ``self_train_at`` of the steps is done; from then on the student's own
     best guess among the columns ``novel``, taken anew each step.
     """
-    from ...transfer.base import batches
-
     student = Student(clip, width, seed)
     segmenter = StudentSegmenter(clip, student)
     labels = _fit_grid(labels, student.fine)
@@ -134,13 +133,9 @@ def train_student(
         guidance = _fit_grid(guidance, student.fine)
     W, places = text_classifier(clip, names), background_classifier(clip)
     pictures.prepare("pixel_values")
-    optimizer = torch.optim.AdamW(student.parameters(), lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
-    )
     hand_over = steps if self_train_at is None else self_train_at * steps
-    order = batches(len(pictures), batch_size, steps, seed)
-    for step, rows in enumerate(order):
+
+    def loss(step: int, rows: Tensor) -> Tensor:
         vectors = as_tokens(student(pictures[rows]))
         logits = clip.logit_scale * class_scores(vectors, W, places, 0.0)
         target = labels[rows]
@@ -150,10 +145,10 @@ def train_student(
             if step >= hand_over:
                 guess = novel[logits.detach()[:, novel].argmax(1)]
             target = torch.where(still_open, guess, target)
-        optimizer.zero_grad()
-        softmax_ce_ignore(logits, target).backward()
-        optimizer.step()
-        schedule.step()
+        return softmax_ce_ignore(logits, target)
+
+    sizes = {"steps": steps, "lr": lr, "batch_size": batch_size}
+    descend(student.parameters(), loss, len(pictures), seed=seed, **sizes)
     student.requires_grad_(False)
     return segmenter
 

@@ -24,7 +24,7 @@ from ...models.inside import (
     vision_blocks,
 )
 from ...models.relevance import gather_relevance
-from ...transfer.base import frozen
+from ...training import frozen
 
 Score = Callable[[Tensor], Tensor]
 LAYERS = 8  # the last ones, whose attention tells who belongs together

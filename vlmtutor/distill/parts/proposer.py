@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
 from ...precision import bf16_products
-from ...transfer.base import batches, seeded_weights
+from ...seeding import seeded_weights
+from ...training import descend
 from ..supervision import IGNORE, DensePictures, Masked, Regions
 from .dense_student import Trunk
 from .matching import Outputs, group_loss, match, matching_costs, name_loss
@@ -232,29 +233,24 @@ def train_proposer(
         nothing,
         *(p for module in modules for p in module.parameters()),
     ]
-    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
-    )
-    order = batches(len(data), batch_size, steps, seed)
-    for step, rows in enumerate(order):
+
+    def loss(step: int, rows: Tensor) -> Tensor:
         pictures, there = data.pictures[rows], truth[rows]
         if mirror and step % 2:
             pictures, there = mirrored(pictures), there.flip(-1)
         outputs = proposer(pictures)
         pairs = match(matching_costs(outputs, there), exists[rows])
-        loss = group_loss(outputs, there, pairs)
+        total = group_loss(outputs, there, pairs)
         if names is not None:
-            loss = loss + name_loss(
+            total = total + name_loss(
                 outputs.vectors, pairs, labels[rows], W, nothing, clip.logit_scale
             )
         if extra is not None:
-            loss = loss + extra(outputs, pairs, rows)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+            total = total + extra(outputs, pairs, rows)
+        return total
+
+    sizes = {"steps": steps, "lr": lr, "batch_size": batch_size}
+    descend(parameters, loss, len(data), seed=seed, clip_norm=1.0, **sizes)
     proposer.nothing = nothing.detach()
     return proposer.requires_grad_(False)
 

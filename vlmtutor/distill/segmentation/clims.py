@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map
-from ...transfer.base import minimize, seeded
+from ...seeding import generator
+from ...training import minimize
 from ..methods import Check, Info
 from ..parts.dense_student import Student, train_student
 from ..parts.refine import shrink_labels, upsample
@@ -170,7 +171,7 @@ def fit(
     pictures = data.pictures.prepare("pixel_values")
     W, ground = text_classifier(clip, data.names), background_classifier(clip)
     curve = fit_curve(pictures.image_embeds @ W.T, data.tags)
-    look, dice = Through(clip), seeded(seed)
+    look, dice = Through(clip), generator(seed)
     side = pictures.images.shape[1]
 
     def loss(rows: Tensor) -> Tensor:

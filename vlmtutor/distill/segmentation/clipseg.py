@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ...models.blocks import Block
 from ...models.inside import as_map
 from ...naming import TEMPLATES
-from ...transfer.base import minimize, seeded, seeded_weights
+from ...seeding import generator, seeded_weights
+from ...training import minimize
 from ...world import StickerWorld
 from ..methods import Check, Info
 from ..supervision import DensePictures, Masked, taps
@@ -230,7 +231,7 @@ def fit(
     here = torch.stack(
         [(data.labels == c).flatten(1).any(1) for c in range(len(data.names))], 1
     ).float()  # [N, C]
-    dice = seeded(seed)
+    dice = generator(seed)
 
     def loss(rows: Tensor) -> Tensor:
         present = torch.multinomial(here[rows], questions, True, generator=dice)

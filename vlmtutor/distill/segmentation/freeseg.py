@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
 from ...precision import bf16_products
+from ...seeding import generator, seeded_weights
+from ...training import descend, frozen
 from ...transfer import coop
-from ...transfer.base import batches, frozen, seeded, seeded_weights
 from ...transfer.prompts import encode_prompts, prompt_tokens
 from ..methods import Check, Info
 from ..parts.fusion import background_map, combine, fuse
@@ -300,32 +301,25 @@ def train(
         small = shrink_labels(masks.flatten(0, 1), fine)
         truth[task] = small.unflatten(0, masks.shape[:2]), kinds
     parameters = [*net.parameters(), *words.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
-    )
-    dice = seeded(seed)
+    rng = generator(seed)
+
+    def loss(step: int, rows: Tensor) -> Tensor:
+        pick = int(torch.randint(len(tasks), (), generator=rng))
+        masks, kinds = (x[rows] for x in truth[tasks[pick]])
+        net.texts = texts = model.texts(data.names, tasks[pick])
+        pictures = data.pictures[rows]
+        if step % 2:
+            pictures, masks = mirrored(pictures), masks.flip(-1)
+        outputs = net(pictures)
+        exists = masks.flatten(2).any(2)
+        pairs = match(matching_costs(outputs, masks), exists)
+        return group_loss(outputs, masks, pairs) + name_loss(
+            outputs.vectors, pairs, kinds, texts, net.nothing, clip.logit_scale
+        )
+
+    sizes = {"steps": steps, "lr": lr, "batch_size": batch_size}
     with frozen(clip):
-        order = batches(len(data), batch_size, steps, seed)
-        for step, rows in enumerate(order):
-            pick = int(torch.randint(len(tasks), (), generator=dice))
-            masks, kinds = (x[rows] for x in truth[tasks[pick]])
-            texts = model.texts(data.names, tasks[pick])
-            net.texts = texts
-            pictures = data.pictures[rows]
-            if step % 2:
-                pictures, masks = mirrored(pictures), masks.flip(-1)
-            outputs = net(pictures)
-            exists = masks.flatten(2).any(2)
-            pairs = match(matching_costs(outputs, masks), exists)
-            loss = group_loss(outputs, masks, pairs) + name_loss(
-                outputs.vectors, pairs, kinds, texts, net.nothing, clip.logit_scale
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
+        descend(parameters, loss, len(data), seed=seed, clip_norm=1.0, **sizes)
     net.requires_grad_(False)
     words.requires_grad_(False)
     return model

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from ...models.blocks import Transformer
 from ...models.inside import as_map
-from ...transfer.base import minimize, seeded, seeded_weights
+from ...seeding import generator, seeded_weights
+from ...training import minimize
 from ...world import find_category
 from ..methods import Check, Info
 from ..parts.losses import bce_ignore
@@ -63,7 +64,7 @@ def word_vectors(names: list[str], width: int) -> Tensor:
         texts = [name, *category.synonyms, *category.descriptions]
         words = sorted({w for t in texts for w in re.findall(r"\w+", t)})
         bag = [
-            torch.randn(width, generator=seeded(zlib.crc32(word.encode())))
+            torch.randn(width, generator=generator(zlib.crc32(word.encode())))
             for word in words
         ]
         vectors.append(torch.stack(bag).mean(0))
@@ -201,7 +202,7 @@ def fit(
     patches, vectors = data.pictures.dense, model.vectors(data.names)
     side = ENLARGED * round(patches.shape[1] ** 0.5)
     labels = shrink_labels(data.labels, side)
-    here, dice = tags_of(data.labels, len(data.names)).float(), seeded(seed)
+    here, dice = tags_of(data.labels, len(data.names)).float(), generator(seed)
     several = min(ASKED, len(data.names))
 
     def loss(rows: Tensor) -> Tensor:

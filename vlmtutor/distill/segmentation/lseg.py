@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
-from ...transfer.base import minimize, seeded_weights
+from ...seeding import seeded_weights
+from ...training import minimize
 from ..methods import Check, Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample

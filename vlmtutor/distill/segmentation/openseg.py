@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens, grid_side
-from ...transfer.base import minimize, seeded
+from ...seeding import generator
+from ...training import minimize
 from ..methods import Check, Info
 from ..parts.dense_student import Student
 from ..parts.fusion import background_map, combine
@@ -169,7 +170,7 @@ def fit(
     pictures = captioned.pictures.prepare("pixel_values")
     words, spoken = spoken_words(clip, captioned)
     found = propose(proposer, pictures)
-    dice, scale = seeded(seed), clip.logit_scale
+    dice, scale = generator(seed), clip.logit_scale
 
     def loss(rows: Tensor) -> Tensor:
         z = network(pictures[rows])

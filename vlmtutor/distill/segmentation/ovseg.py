@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ...models.inside import grid_side, run_block, vision_blocks
 from ...objectives.labels import unicl_loss
-from ...transfer.base import minimize
+from ...training import minimize
 from ..methods import Check, Info
 from ..parts.proposals import propose
 from ..parts.proposer import STEPS, Proposer, shared_proposer

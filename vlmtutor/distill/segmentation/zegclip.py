@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, read_out, run_block, vision_blocks
-from ...transfer.base import minimize, seeded_weights
+from ...seeding import seeded_weights
+from ...training import minimize
 from ..methods import Check, Info
 from ..parts.losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample

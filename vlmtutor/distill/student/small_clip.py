@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.blocks import seeded
 from ...models.clip import Clip
 from ...models.hub import _quiet
+from ...seeding import seeded_weights
 
 
 def small_clip(
@@ -63,7 +63,7 @@ def small_clip(
     vision.intermediate_size = width * (vision.intermediate_size // vision.hidden_size)
     vision.num_hidden_layers = len(layers)
     vision.hidden_size, vision.num_attention_heads = width, width // head
-    with seeded(seed):
+    with seeded_weights(seed):
         model = type(teacher.model)(config)
     model.set_attn_implementation("sdpa")
     own, theirs = model.state_dict(), teacher.model.state_dict()
