@@ -38,3 +38,29 @@ def test_heading_names_date_and_machine():
 def test_a_missing_result_is_named():
     with pytest.raises(FileNotFoundError, match="99_nothing.json"):
         stored.load("99_nothing")
+
+
+@pytest.mark.parametrize("text", ['{"rows": [', "", "no JSON", "[1, 2]"])
+def test_a_torn_file_is_named_with_a_way_on(tmp_path, text):
+    path = tmp_path / "torn.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="torn.json .*; git checkout"):
+        stored.read(path)
+
+
+def test_bytes_that_are_no_text_are_named_too(tmp_path):
+    path = tmp_path / "bytes.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="bytes.json"):
+        stored.read(path)
+
+
+def test_what_was_there_stays_when_writing_fails(tmp_path):
+    path = stored.write({"a": 1}, tmp_path / "x.json")
+    with pytest.raises(TypeError):
+        stored.write({"a": object()}, path)
+    with pytest.raises(RuntimeError), stored.replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert stored.read(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

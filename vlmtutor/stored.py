@@ -1,27 +1,30 @@
-"""Results of runs that take too long for a notebook.
+"""Results of runs that take too long for a notebook: one writer, one reader.
 
-A command in the repository makes them and writes ``notebooks/results/NAME.json`` with
-the date, the machine and the minutes; the notebook of that name shows them
-beside a smaller run of its own.
+A command in the repository makes them and writes ``notebooks/results/NAME.json``
+with the date and the machine; the notebook of that name shows them beside a
+smaller run of its own.  A file is written whole or not at all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import os
 import platform
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
 
 
 def machine() -> dict:
     """Where a result was measured."""
+    import torch
+
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
@@ -46,19 +49,61 @@ def heading() -> dict:
     return {"date": today, "machine": machine()}
 
 
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place in one move.
+
+    Where the block raises, what was there stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(path.stat().st_mode if path.exists() else 0o644)
+        with part.open("rb+") as file:  # on the disk before it gets its name
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write(results, path: str | Path) -> Path:
+    """Write JSON, whole or not at all; the path written."""
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    # innermost objects and lists of numbers on one line each: a run is a row
+    text = re.sub(r"\{[^{}]*\}", lambda m: re.sub(r"\s+", " ", m[0]), text)
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read(path: str | Path, way_on: str = "") -> dict:
+    """What :func:`write` wrote.
+
+    Raises FileNotFoundError where there is no file, ValueError where it is
+    torn or no JSON object: both name the file and the ``way_on``.
+    """
+    path = Path(path)
+    way_on = way_on or f"git checkout -- {path.name} brings back the course's own"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no result {path}; {way_on}") from None
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"{path} is torn or no JSON ({error}); {way_on}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object; {way_on}")
+    return found
+
+
 def save(results: dict, name: str, out: Path | None = None) -> Path:
     """Write ``notebooks/results/NAME.json``, or ``out``; the path written."""
-    path = Path(out or FOLDER / f"{name}.json")
-    text = json.dumps(results, indent=1, ensure_ascii=False)
-    # innermost objects on one line each: a run is a row
-    text = re.sub(r"\{[^{}]*\}", lambda m: re.sub(r"\s+", " ", m[0]), text)
-    path.write_text(text + "\n", encoding="utf-8")
-    return path
+    return write(results, out or FOLDER / f"{name}.json")
 
 
 def load(name: str) -> dict:
-    """What ``save`` wrote; FileNotFoundError when there is nothing."""
-    path = FOLDER / f"{name}.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no stored result {path.name}")
-    return json.loads(path.read_text("utf-8"))
+    """What :func:`save` wrote under a name; raises what :func:`read` does."""
+    return read(FOLDER / f"{name}.json")

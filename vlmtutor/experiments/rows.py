@@ -1,0 +1,184 @@
+"""Stored parts of an experiment as rows and verdicts: means over seeds.
+
+A part's row is a dict with any of :data:`FIELDS`, a "row" (its name, that of
+the part by default) and more as it likes:
+
+``scores``, ``step0``
+    figures of this seed, and the same before training; may be nested
+``table``, ``supervision``, ``gate``
+    which table it belongs to, what it was given, and whether it passed
+``steps``, ``trained``
+    optimiser steps, trained parameters
+``teacher_s``, ``shared_s``, ``fit_s``, ``ms``
+    seconds of teachers, of assets that rows share, of the fit; and
+    milliseconds a picture
+``chosen``, ``grid``
+    knobs, and all that were tried, where the part itself chose
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from .. import verdict
+from ..table import spread, table
+from .run import Experiment, key_of
+
+FIELDS = ("table", "supervision", "scores", "step0", "chosen", "grid", "steps")
+FIELDS += ("teacher_s", "shared_s", "fit_s", "ms", "trained", "gate")
+MEASURED = ("scores", "step0", "teacher_s", "shared_s", "fit_s", "ms")
+SCHEMA = ("method", "row", "backbone", "table", "supervision", "scores", "by_seed")
+SCHEMA += ("step0", "seeds", "chosen", "grid", "steps", "teacher_s", "shared_s")
+SCHEMA += ("fit_s", "ms", "trained", "gate", "code_changed", "checks", "rule")
+CHECK_SCHEMA = ("name", "low", "high", "by_seed", "verdict")
+RULE = "two-level bootstrap"
+
+
+def rows(experiment: Experiment, notes: dict) -> list[dict]:
+    """One row for each of a part's rows and backbone, seeds taken together.
+
+    The first row of a part carries its checks.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for record in notes["parts"]:
+        groups.setdefault((record["part"], record["backbone"]), []).append(record)
+    choices = {key_of(record): record for record in notes["choices"]}
+    found = []
+    for (part, backbone), records in groups.items():
+        choice = choices.get((part, backbone, None), {})
+        changed = code_changed(experiment, records)
+        own: dict[str, list[dict]] = {}
+        for record in records:
+            for row in record.get("rows", [record]):
+                own.setdefault(row.get("row", part), []).append(
+                    {**row, "seed": record["seed"]}
+                )
+        for name, runs in own.items():
+            row = together(part, name, backbone, runs, choice)
+            found.append({**row, "code_changed": changed, "rule": RULE})
+    for check in checks(experiment, notes):
+        _owner(found, check)["checks"].append(check)
+    return found
+
+
+def code_changed(experiment: Experiment, records: Sequence[dict]) -> bool | None:
+    """Whether the code of a part has changed; None where it is gone."""
+    part = records[0]["part"]
+    if part not in experiment.parts:
+        return None
+    return any(record["code"] != experiment.hash(part) for record in records)
+
+
+def together(
+    part: str, name: str, backbone: str, runs: Sequence[dict], choice: dict
+) -> dict:
+    """One row of the runs of several seeds."""
+    first = runs[0]
+    row = dict.fromkeys(SCHEMA)
+    row |= {"method": part, "row": name, "backbone": backbone, "checks": []}
+    row["seeds"] = [run["seed"] for run in runs]
+    for key in FIELDS:
+        row[key] = first.get(key)
+        if key in MEASURED:
+            row[key] = _over([run.get(key) for run in runs], _mean)
+    row["by_seed"] = _over([run.get("scores") for run in runs], list)
+    for key in ("chosen", "grid"):
+        if row[key] is None:
+            given = choice.get(key)
+            several = isinstance(given, dict) and name in given
+            row[key] = given[name] if several else given
+    return row
+
+
+def _over(values: list, f: Callable):
+    """``f`` of the values of each figure, nested as they are."""
+    there = [value for value in values if value is not None]
+    if not any(isinstance(value, dict) for value in there):
+        return f(values) if there else None
+    names = dict.fromkeys(name for value in there for name in value)
+    return {name: _over([(v or {}).get(name) for v in values], f) for name in names}
+
+
+def _mean(values: list) -> float:
+    return round(statistics.mean(v for v in values if v is not None), 4)
+
+
+def checks(experiment: Experiment, notes: dict) -> list[dict]:
+    """Verdicts over seeds: of checks within parts, then of those between."""
+    measured: dict[tuple, list[dict]] = {}
+
+    def add(check: dict, method: str, backbone: str) -> None:
+        key = check.get("method", method), backbone, check["name"]
+        measured.setdefault(key, []).append(check)
+
+    of_seed: dict[tuple, dict] = {}
+    for record in notes["parts"]:
+        part, backbone, seed = key_of(record)
+        of_seed.setdefault((seed, backbone), {})[part] = record
+        for check in record.get("checks", ()):
+            add(check, part, backbone)
+    if experiment.compare:
+        for (_, backbone), found in of_seed.items():
+            for check in experiment.compare(found):
+                add(check, next(iter(found)), backbone)
+    return [
+        {
+            "name": name,
+            "method": method,
+            "backbone": backbone,
+            "row": runs[0].get("row"),
+            "score": runs[0].get("score"),
+            **verdict.judge(
+                runs, **{k: runs[0][k] for k in verdict.TERMS if k in runs[0]}
+            ),
+        }
+        for (method, backbone, name), runs in measured.items()
+    ]
+
+
+def _owner(rows: list[dict], check: dict) -> dict:
+    own = [r for r in rows if r["method"] == check["method"]]
+    own = [r for r in own if r["backbone"] == check["backbone"]]
+    return next((r for r in own if r["row"] == check["row"]), own[0])
+
+
+def as_json(name: str, found: Sequence[dict]) -> dict:
+    """What ``--stored --json`` prints."""
+
+    def plain(row: dict) -> dict:
+        own = [{k: check.get(k) for k in CHECK_SCHEMA} for check in row["checks"]]
+        return {**{k: row.get(k) for k in SCHEMA}, "checks": own}
+
+    return {"name": name, "rows": [plain(row) for row in found]}
+
+
+def as_text(found: Sequence[dict]) -> str:
+    """What ``--stored`` prints: rows, verdicts, and what has changed since."""
+    flat = [_flat(row["by_seed"] or {}) for row in found]
+    names = list(dict.fromkeys(name for own in flat for name in own))
+    lines = []
+    for row, own in zip(found, flat, strict=True):
+        scores = [
+            spread([v for v in own.get(n, ()) if v is not None]) or None for n in names
+        ]
+        changed = {True: "code has changed", False: "", None: "code unknown"}
+        seeds = len(row["seeds"])
+        lines.append(
+            [row["method"], row["row"], row["backbone"], *scores]
+            + [f"{seeds}", row["rule"], changed[row["code_changed"]]]
+        )
+    head = ["method", "row", "backbone", *names, "seeds", "rule", ""]
+    judged = [check for row in found for check in row["checks"]]
+    text = table(lines, head)
+    return f"{text}\n\n{verdict.report(judged)}" if judged else text
+
+
+def _flat(nested: dict, before: str = "") -> dict:
+    found = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{before}{name} ")
+        else:
+            found[before + name] = value
+    return found
