@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmtutor.world import DOMAINS, StickerWorld, backgrounds, glyphs, seeds
+from vlmtutor.world import DOMAINS, StickerWorld, backgrounds, glyphs, seeds, seeds_of
+from vlmtutor.world.ledger import SHARED, meetings
 
 quick = settings(max_examples=60, deadline=None)
 SEEDS = st.integers(0, 3 * 10**9 - 1)
@@ -118,3 +119,26 @@ def test_a_split_ends_before_the_next(one):
             seeds(one, n, start)
     with pytest.raises(ValueError, match="use train, val or test"):
         seeds("training", 1)
+
+
+def test_owners_draw_scenes_of_their_own():
+    M = 1_000_000
+    assert list(seeds_of("tasks", "val", 2, 3, 70)) == [
+        s + 10**9 for s in (503 * M + 70, 503 * M + 71)
+    ]
+    assert set(SHARED) == meetings() == {
+        ("pretraining", "lessons"),
+        ("evaluation", "lessons"),
+        ("scene sets", "why VLMs"),
+    }
+
+
+@pytest.mark.parametrize(
+    "owner, n, seed, offset",
+    [("tasks", 2, 0, 999_999), ("tasks", 1, 50, 0), ("tasks", 1, -1, 0)],
+)
+def test_nobody_draws_what_belongs_to_others(owner, n, seed, offset):
+    with pytest.raises(ValueError, match="has no"):
+        seeds_of(owner, "train", n, seed, offset)
+    with pytest.raises(KeyError):
+        seeds_of(owner, "elsewhere", 1)

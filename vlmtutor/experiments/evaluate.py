@@ -25,12 +25,11 @@ from ..world import (
     StickerWorld,
     complete_caption,
     load_categories,
-    seeds,
+    seeds_of,
 )
 from ..world.backgrounds import PHRASES
 
-SEED_STRIDE = 1_000_000  # scenes of different evaluation seeds never meet
-PART_STRIDE = 100_000  # nor do those of different figures
+PART_STRIDE = 100_000  # scenes of different figures never meet
 BATCH = 16  # pictures: on one core small batches stay in the cache
 
 
@@ -63,10 +62,10 @@ class Evaluation:
         Raises ValueError where a figure's own seeds hold too few of them.
         """
         world = StickerWorld(self.size)
-        start = self.seed * SEED_STRIDE + offset
         kwargs.setdefault("categories", self.labels())
         found: list[Scene] = []
-        for seed in seeds(self.split, PART_STRIDE, start):
+        own = seeds_of("evaluation", self.split, PART_STRIDE, self.seed, offset)
+        for seed in own:
             if len(found) == n:
                 break
             scene = world.scene(seed, n=n_stickers, **kwargs)
@@ -179,10 +178,10 @@ def meme_recall(clip, e: Evaluation) -> dict[str, float]:
     """Held-out meme lines against one picture of every category."""
     world = StickerWorld(e.size)
     table = load_categories()
-    start = e.seed * SEED_STRIDE + 500_000
+    own = seeds_of("evaluation", e.split, len(table), e.seed, 500_000)
     pictures = [
         world.scene(seed, n=1, categories=[c.name]).image
-        for seed, c in zip(seeds(e.split, len(table), start), table, strict=True)
+        for seed, c in zip(own, table, strict=True)
     ]
     images = clip.encode_images(pictures)
     lines = [line for c in table for line in c.held_out_memes]

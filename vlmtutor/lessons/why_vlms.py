@@ -31,7 +31,7 @@ from ..transfer import linear_probe
 from ..transfer.base import fit_zero_shot
 from ..transfer.pictures import Pictures
 from ..views import crops, quarter_turns, recolor
-from ..world import StickerWorld, seeds
+from ..world import StickerWorld, seeds_of
 
 CLASSES = (
     "cat", "dog", "lion", "fox", "wolf", "bear", "panda", "pig", "cow",
@@ -41,9 +41,6 @@ DOMAIN, SIZE = "sketch", 48
 WIDTH = 64  # of the network
 PROBE_C = 1.0  # of 1, 10, 100, 1000 no worse on validation pictures
 LABELS = (1, 2, 4, 8, 16, 32, 64)
-# Scenes that neither StickerCLIP nor another task has seen.
-STARTS = {"train": 950_000_000, "val": 550_000_000, "test": 550_000_000}
-UNLABELED_START = 960_000_000
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,9 @@ def sample(split: str, per_class: int, seed: int = 0) -> Sample:
     """The task's pictures, one animal each, those of a class together."""
     world, scenes = StickerWorld(SIZE), []
     for c, name in enumerate(CLASSES):
-        start = STARTS[split] + seed * 100_000 + c * 1_000
         scenes += [
             world.scene(s, n=1, domain=DOMAIN, categories=[name])
-            for s in seeds(split, per_class, start)
+            for s in seeds_of("why VLMs", split, per_class, seed, 1_000 * c)
         ]
     labels = torch.arange(len(CLASSES)).repeat_interleave(per_class)
     return Sample(to_images(scenes), labels)
@@ -92,11 +88,10 @@ def sample(split: str, per_class: int, seed: int = 0) -> Sample:
 def unlabeled(n: int, seed: int = 0) -> Tensor:
     """Pictures [n, 3, S, S] uint8 of the same kind; nobody named them."""
     world = StickerWorld(SIZE)
-    start = UNLABELED_START + seed * 100_000
     return to_images(
         [
             world.scene(s, n=1, domain=DOMAIN, categories=CLASSES)
-            for s in seeds("train", n, start)
+            for s in seeds_of("why VLMs, unlabeled", "train", n, seed)
         ]
     )
 

@@ -16,7 +16,7 @@ from ..world import (
     load_categories,
     random_caption,
     random_layout,
-    seeds,
+    seeds_of,
 )
 from ..world.captions import noun_phrase, with_article
 from ..world.scenes import Scene
@@ -142,8 +142,8 @@ class PretrainData:
     def mosaics(self, step: int, size: int) -> Mosaics:
         """The mosaics of a step: quarters of unequal size, one split."""
         config, M = self.config, self.config.mosaics
-        first = self.config.seed * 200_000_000 + 100_000_000 + step * 4 * M
-        scene_seeds = seeds("train", 4 * M, first)
+        offset = 100_000_000 + step * 4 * M
+        scene_seeds = seeds_of("pretraining", "train", 4 * M, config.seed, offset)
         rng = random.Random(scene_seeds[0])
         side = size // config.patch_size
         low, high = side * 3 // 8, side - side * 3 // 8
@@ -190,9 +190,9 @@ class PretrainData:
     def batch(self, step: int, size: int, single_share: float) -> Batch:
         """The batch of a step: its scenes' seeds belong to it alone."""
         B = self.config.batch_size
-        start = self.config.seed * 200_000_000 + step * B
+        own = seeds_of("pretraining", "train", B, self.config.seed, step * B)
         images, texts, kinds = [], [], []
-        for seed in seeds("train", B, start):
+        for seed in own:
             rng, layout, pixels, text = self._scene(seed, size, single_share)
             images.append(pixels)
             texts.append(text)

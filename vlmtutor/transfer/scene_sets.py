@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..world import Scene, StickerWorld, find_category, seeds
+from ..world import Scene, StickerWorld, find_category, seeds_of
 from .pictures import Pictures
-from .tasks import STARTS
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,13 @@ def scene_set(
 ) -> SceneSet:
     """``n`` scenes of 1 to 4 stickers (or just ``stickers``) of some classes.
 
-    Splits and seeds never share a scene, as long as n is at most 1,000,000.
+    Splits and seeds never share a scene.
     """
     world = StickerWorld(clip.image_size)
     classes = list(classes)
-    start = STARTS[split] + 50_000_000 + seed * 1_000_000
     scenes = [
         world.scene(s, n=stickers, domain=domain, categories=classes)
-        for s in seeds(split, n, start)
+        for s in seeds_of("scene sets", split, n, seed)
     ]
     labels = torch.zeros(n, len(classes))
     for row, scene in enumerate(scenes):

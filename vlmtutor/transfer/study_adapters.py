@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from ..metrics import mean_iou
 from ..naming import text_classifier
-from ..world import StickerWorld, seeds
+from ..world import StickerWorld, seeds_of
 from . import denseclip, dualcoop, tai_dpt, wise_ft
 from . import plans_adapters as plan
 from .few_shot import accuracy
@@ -26,7 +26,7 @@ from .plans import Method
 from .scene_sets import SceneSet, other_words, scene_set
 from .study import SEARCH_SEED, SEEDS, first, learn
 from .study_tables import development, main, ordinary, run_task, search
-from .tasks import STARTS, Task, make_task
+from .tasks import Task, make_task
 
 NAME = "10_adapters"
 
@@ -232,10 +232,9 @@ def tai(train, test, seed, lr, full=False) -> list[dict]:
 def some_captions(clip, classes, seed) -> list[str]:
     """Captions of training scenes, nothing drawn."""
     world = StickerWorld(clip.image_size)
-    start = STARTS["train"] + 50_000_000 + seed * 1_000_000
     return [
         world.scene(s, categories=classes).caption
-        for s in seeds("train", plan.CAPTIONS, start)
+        for s in seeds_of("scene sets", "train", plan.CAPTIONS, seed)
     ]
 
 

@@ -17,17 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..world import StickerWorld, load_categories
-from ..world import seeds as scene_seeds
+from ..world import StickerWorld, load_categories, seeds_of
 from ..world.domains import apply_domain
 from .base import ZeroShot
 from .pictures import Pictures
 
 SHOTS = (1, 2, 4, 8, 16)
 PER_CLASS = {"train": 16, "val": 4, "test": 20}
-# Training scenes start where no pre-training run gets to.
-STARTS = {"train": 900_000_000, "val": 500_000_000, "test": 500_000_000}
-SEED_STRIDE, CLASS_STRIDE = 1_000_000, 1_000
+CLASS_STRIDE = 1_000  # scenes of a class, at most
 CALIBRATION_SEED = 49  # no run uses it
 
 GROUPS = {
@@ -109,8 +106,7 @@ class Task:
         n = self.sizes[split]
         images = []
         for c, name in enumerate(self.classes):
-            start = STARTS[split] + seed * SEED_STRIDE + c * CLASS_STRIDE
-            for scene_seed in scene_seeds(split, n, start):
+            for scene_seed in seeds_of("tasks", split, n, seed, c * CLASS_STRIDE):
                 scene = world.scene(scene_seed, n=1, categories=[name])
                 pixels = apply_domain(
                     scene.array, self.domain, scene_seed, self.strength

@@ -14,20 +14,6 @@ from .categories import Category, find_category, load_categories
 from .domains import apply_domain, check_domain
 from .layout import Layout, Placement, random_layout
 
-# Seeds of the splits never meet: no test scene is ever seen in training.
-SPLIT_STARTS = {"train": 0, "val": 10**9, "test": 2 * 10**9}
-SPLIT_LENGTH = 10**9
-
-
-def seeds(split: str, n: int, start: int = 0) -> range:
-    """``n`` scene seeds of a split: "train", "val" or "test"."""
-    if split not in SPLIT_STARTS:
-        raise ValueError(f"unknown split {split!r}: use train, val or test")
-    if n < 0 or start < 0 or start + n > SPLIT_LENGTH:
-        raise ValueError(f"a split has {SPLIT_LENGTH} seeds")
-    first = SPLIT_STARTS[split] + start
-    return range(first, first + n)
-
 
 class SceneObject:
     """One sticker of a scene.

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...world import CaptionMix, Scene, StickerWorld, random_caption
-from ...world import seeds as scene_seeds
+from ...world import CaptionMix, Scene, StickerWorld, random_caption, seeds_of
 from ..supervision import (
     IGNORE,
     Captioned,
@@ -53,8 +52,7 @@ BASE = (
 # near relatives (lion, horse, swan, ladybug, cherries).
 PSEUDO_NOVEL = ("cat", "cow", "penguin", "butterfly", "apple")
 
-STARTS = {"train": 800_000_000, "val": 400_000_000, "test": 400_000_000}
-SEED_STRIDE, PART_STRIDE = 1_000_000, 100_000
+PART_STRIDE = 100_000
 STICKERS = (2, 2, 3, 4)  # in a scene, in turn
 # Sentences name what is there and where; jokes and riddles would not help.
 MIX = CaptionMix(meme=0.0, description=0.0, synonym=0.1, place=0.6)
@@ -103,17 +101,16 @@ class Protocol:
         """The scenes of "masks", "captions" or "test" on ``size`` px."""
         order = ("masks", "captions", "test")
         n = getattr(self.sizes, part)
+        split = "test" if part == "test" else "train"
         if self.stage == "val":
-            split, offset = "val", 0
-        else:
-            split, offset = ("test" if part == "test" else "train"), 0
-        start = STARTS[split] + self.seed * SEED_STRIDE + offset
-        start += order.index(part) * PART_STRIDE
+            split = "val"
+        offset = order.index(part) * PART_STRIDE
+        seeds = seeds_of("dense bench", split, n, self.seed, offset)
         names = self.base if part == "masks" else (*self.base, *self.novel)
         world = StickerWorld(size)
         return [
             world.scene(seed, n=STICKERS[k % 4], categories=names, discs=0.0)
-            for k, seed in enumerate(scene_seeds(split, n, start))
+            for k, seed in enumerate(seeds)
         ]
 
 

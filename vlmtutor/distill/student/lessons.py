@@ -22,10 +22,9 @@ from ...models.clip import Clip
 from ...pairs import to_images
 from ...precision import bf16_products
 from ...training import History, fit
-from ...world import Scene, StickerWorld, seeds
+from ...world import Scene, StickerWorld, seeds_of
 from .losses import contrast_loss, feature_loss, logit_loss, relation_loss
 
-START = 970_000_000  # training scenes that no other part of the course draws
 CACHE = stored.FOLDER / "11_distil_a_student.safetensors"
 LOSSES = ("feature", "logit", "relation", "contrast")
 
@@ -42,7 +41,7 @@ def lesson_scenes(n: int) -> list[Scene]:
 def _drawn(n: int) -> Iterator[Scene]:
     """The same, one at a time, for those who need not keep them."""
     world = StickerWorld(96)
-    for k, number in enumerate(seeds("train", n, START)):
+    for k, number in enumerate(seeds_of("student lessons", "train", n)):
         yield world.scene(number, n=None if k % 6 == 5 else 1)
 
 
