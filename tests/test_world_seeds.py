@@ -126,11 +126,15 @@ def test_owners_draw_scenes_of_their_own():
     assert list(seeds_of("tasks", "val", 2, 3, 70)) == [
         s + 10**9 for s in (503 * M + 70, 503 * M + 71)
     ]
-    assert set(SHARED) == meetings() == {
-        ("pretraining", "lessons"),
-        ("evaluation", "lessons"),
-        ("scene sets", "why VLMs"),
-    }
+    assert (
+        set(SHARED)
+        == meetings()
+        == {
+            ("pretraining", "lessons"),
+            ("evaluation", "lessons"),
+            ("scene sets", "why VLMs"),
+        }
+    )
 
 
 @pytest.mark.parametrize(
