@@ -32,6 +32,7 @@ class ColourClip:
 
     name = "colour-clip"
     logit_scale = 20.0
+    embed_dim = 12
 
     def __init__(self):
         self.images: list[Image.Image] = []

@@ -1,5 +1,6 @@
 """The folder ``images/``: pictures, captions, credits."""
 
+import json
 import re
 from pathlib import Path
 
@@ -130,6 +131,29 @@ def test_no_caption_is_a_near_copy(captions, table):
     known = {run for line in table for run in runs(line)}
     assert len(known) > 10_000
     assert not {c: r for c in captions if (r := runs(c) & known)}
+
+
+def test_truth_gives_every_picture_captions_of_the_list(captions):
+    truth = json.loads((FOLDER / "truth.json").read_text(encoding="utf-8"))
+    assert set(truth) == {path.stem for path in PICTURES}
+    own = [line for lines in truth.values() for line in lines]
+    assert set(own) <= set(captions)
+    assert len(own) == len(set(own)) == 86  # the other 12 fit no picture
+
+
+def test_masks_cover_what_the_stickers_draw():
+    row = posters.POSTERS["printer"]
+    image, (printer, hammer) = posters.draw(row)
+    (bare, _), (alone, (whole,)) = (
+        posters.draw(row._replace(stickers=row.stickers[:n])) for n in (0, 1)
+    )
+    bare, alone, full = (np.asarray(i, int) for i in (bare, alone, image))
+    # Where ink is half transparent a pixel moves by half its way at most.
+    for mask, before, after in ((whole, bare, alone), (hammer, alone, full)):
+        moved = np.abs(after - before).max(-1) > 128
+        assert not (moved & ~mask).any() and moved.sum() > 0.1 * mask.sum()
+    assert not (printer & hammer).any()
+    assert np.array_equal(printer, whole & ~hammer)
 
 
 def test_credits_name_makers_and_licences():

@@ -73,8 +73,8 @@ def test_report_on_disk_tells_the_same(box):
         assert entry["score"] == pytest.approx(meme.score, abs=1e-6)
         assert entry["caption"] == meme.caption
         assert len(entry["alternatives"]) == 3
-        scores = [other["score"] for other in entry["alternatives"]]
-        assert scores == sorted(scores, reverse=True)
+        shares = [other["probability"] for other in entry["alternatives"]]
+        assert shares == sorted(shares, reverse=True)
     (skip,) = data["skipped"]
     assert skip["name"] == "broken.jpg" and "not a picture" in skip["reason"]
     assert data["galleries"] == ["gallery.png"]
@@ -250,6 +250,30 @@ def test_every_entry_is_in_the_report(box):
         assert "no such file" in reasons["nowhere.png"]
         assert "cannot be opened" in reasons["loop.png"]
     assert f"{len(reasons)} files skipped" in report.summary()
+
+
+def test_a_picture_replaced_during_the_run_gets_no_caption(box, monkeypatch):
+    pictures, out = box
+    real = folder_module.match_embeddings
+
+    def late(*args, **kwargs):
+        plain("blue").save(pictures / "red.png")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(folder_module, "match_embeddings", late)
+    report = run(pictures, out)
+    (skip,) = report.skipped
+    assert skip.name == "red.png" and "changed" in skip.reason
+    monkeypatch.undo()
+    captions = {m.source: m.caption for m in run(pictures, out).memes}
+    assert captions["red.png"] == "something blue"
+
+
+def test_a_bar_tells_of_captions_and_of_pictures(box, capsys):
+    pictures, out = box
+    run(pictures, out, [f"caption {i}" for i in range(80)], progress=True)
+    said = capsys.readouterr().err
+    assert "80/80" in said and "8/8" in said and "caption" in said
 
 
 def test_names_are_unique_and_none_of_ours(tmp_path):

@@ -56,10 +56,10 @@ def test_more_pictures_than_captions_leaves_the_rest_without():
 
 
 def test_probabilities_are_the_softmax_at_the_models_temperature():
-    matches = matched([plain("red"), plain("blue")])
+    matches = matched([plain("red"), plain("blue")], correction=None)
     expected = torch.softmax(20 * matches.scores, dim=-1)
     torch.testing.assert_close(matches.probabilities, expected)
-    flat = matched([plain("red")], temperature=100).probabilities
+    flat = matched([plain("red")], temperature=100, correction=None).probabilities
     torch.testing.assert_close(flat, torch.full((1, 4), 0.25), atol=3e-3, rtol=0)
     for bad in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="temperature"):
@@ -67,7 +67,7 @@ def test_probabilities_are_the_softmax_at_the_models_temperature():
 
 
 def test_alternatives_are_the_next_best():
-    matches = matched([plain("red"), plain("blue")])
+    matches = matched([plain("red"), plain("blue")], correction=None)
     for i, others in enumerate(matches.alternatives(2)):
         assert len(others) == 2
         assert matches.chosen[i] not in [o.index for o in others]
@@ -109,8 +109,12 @@ def test_what_cannot_be_matched_is_said(tmp_path):
         matched([plain("red")], [])
     with pytest.raises(TypeError, match="list of texts"):
         matched([plain("red")], "one text")
+    with pytest.raises(TypeError, match="caption 1 is a float, not a text"):
+        matched([plain("red")], ["a", float("nan")])
     with pytest.raises(ValueError, match="unknown assignment 'any'"):
         matched([plain("red")], assign="any")
+    with pytest.raises(ValueError, match="unknown correction 'all'"):
+        matched([plain("red")], correction="all")
     (tmp_path / "no.png").write_bytes(b"no")
     with pytest.raises(UnreadablePicture, match=r"picture 1 .*no\.png"):
         matched([plain("red"), tmp_path / "no.png"])

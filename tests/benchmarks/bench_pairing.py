@@ -76,7 +76,13 @@ def ours(clip, paths, captions, precision: str, cache=None):
         cache = EmbeddingCache()
         identity._known.clear()
     return match(
-        paths, captions, clip, cache=cache, precision=precision, batch_size=BATCH
+        paths,
+        captions,
+        clip,
+        correction=None,  # as the other ways choose
+        cache=cache,
+        precision=precision,
+        batch_size=BATCH,
     )
 
 

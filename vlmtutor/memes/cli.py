@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .match import CORRECTION, CORRECTIONS
 from .render import STYLES
 
 
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("best", "one_to_one"),
         default="best",
         help="the best caption for each picture, or none used twice",
+    )
+    parser.add_argument(
+        "--correction",
+        choices=[str(name) for name in CORRECTIONS],
+        default=CORRECTION,
+        help="of captions that lie near every picture (default: dual_softmax)",
     )
     parser.add_argument(
         "--model",
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             clip,
             style=args.style,
             assign=args.assign,
+            correction=None if args.correction == "None" else args.correction,
             upper=args.upper,
             font=args.font,
             precision=args.precision,

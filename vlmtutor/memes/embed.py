@@ -29,6 +29,7 @@ PRECISIONS = ("fp32", "bf16", "auto")
 
 _PIXELS_AT_ONCE = 16_000_000  # decoded pictures waiting: a bound on memory
 _TEXTS_AT_ONCE = 32
+_LETTERS = 20_000  # fill the positions of any model: it never sees the rest
 
 
 class Embedder:
@@ -57,27 +58,35 @@ class Embedder:
         self.cache = MEMORY if cache is None else cache
         self.precision = precision
         self.batch_size = batch_size
+        size = getattr(clip, "embed_dim", None)
+        self.size = size or clip.encode_texts(["a"]).shape[-1]  # D
 
-    def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Embeddings of texts: [M, D], L2-normalised."""
+    def texts(
+        self, texts: Sequence[str], done: Callable[[int], None] | None = None
+    ) -> torch.Tensor:
+        """Embeddings of texts: [M, D], L2-normalised.
+
+        ``done`` is called with how many more are ready. Raises ValueError if
+        the model gives anything but numbers.
+        """
         salt = self._salt("text")
-        # Half a surrogate pair, which no tokenizer takes, becomes "?".
-        texts = [text.encode("utf-8", "replace").decode() for text in texts]
-        keys = [_key(salt, text.encode()) for text in texts]
-        rows = {key: self.cache.get(key) for key in keys}
+        texts = [_readable(text) for text in texts]
+        keys = [_key(salt, _digest(text.encode())) for text in texts]
+        rows = {key: self.cache.get(key, self.size) for key in keys}
         missing = [
             (key, text)
             for key, text in dict(zip(keys, texts, strict=True)).items()
             if rows[key] is None
         ]
+        done = done or (lambda count: None)
+        done(len(texts) - len(missing))
         # Short texts run with short ones, so that little is padding.
         missing.sort(key=lambda entry: len(entry[1]))
         for chunk in _chunks(missing, _TEXTS_AT_ONCE):
             with self._arithmetic():
                 embeds = self.clip.encode_texts([text for _, text in chunk])
-                embeds = _unit(embeds)
-            for (key, _), embedding in zip(chunk, embeds, strict=True):
-                rows[key] = self._keep(key, embedding)
+            rows |= self._keep([key for key, _ in chunk], _unit(embeds))
+            done(len(chunk))
         return torch.stack([rows[key] for key in keys])
 
     def images(
@@ -89,13 +98,21 @@ class Embedder:
         error, instead. While the model works on one batch, a thread reads,
         decodes and preprocesses the next: few pictures are held at a time,
         however many there are. The thread starts at once, so that texts may
-        be encoded while it prepares the first batch.
+        be encoded while it prepares the first batch. Raises ValueError if
+        the model gives anything but numbers.
         """
+        seen = self.contents(images)
+        return (row for _, row in seen)
+
+    def contents(
+        self, images: Iterable[str | Path | Image.Image]
+    ) -> Iterator[tuple[bytes, torch.Tensor | UnreadablePicture]]:
+        """The same, each with the SHA-256 of what was read: b"" if nothing."""
         salt = self._salt("image")
         chunks = _chunks(images, self.batch_size)
         ready = _ahead(lambda chunk: self._prepare(chunk, salt), chunks)
 
-        def results() -> Iterator[torch.Tensor | UnreadablePicture]:
+        def results() -> Iterator[tuple[bytes, torch.Tensor | UnreadablePicture]]:
             for rows in ready:
                 yield from self._finish(*rows)
                 _release_memory()
@@ -104,22 +121,24 @@ class Embedder:
 
     def _prepare(self, chunk, salt):
         """Cached embeddings, errors and keys; model input for the rest."""
-        rows: list[torch.Tensor | UnreadablePicture | str] = []
+        rows: list[tuple[bytes, torch.Tensor | UnreadablePicture | str]] = []
         inputs: list = []
         held: list[Image.Image] = []
         known = set()
         for item in chunk:
+            digest = b""
             try:
                 content, decode = _open(item)
-                key = _key(salt, content)
-                found = self.cache.get(key)
+                digest = _digest(content)
+                key = _key(salt, digest)
+                found = self.cache.get(key, self.size)
                 if found is None and key not in known:
                     held.append(decode())
                     known.add(key)
             except UnreadablePicture as reason:
-                rows.append(reason)
+                rows.append((digest, reason))
                 continue
-            rows.append(key if found is None else found)
+            rows.append((digest, key if found is None else found))
             if sum(p.width * p.height for p in held) > _PIXELS_AT_ONCE:
                 inputs.append(self._preprocess(held))
                 held = []
@@ -128,19 +147,21 @@ class Embedder:
         return rows, inputs
 
     def _finish(self, rows, inputs):
-        keys = dict.fromkeys(row for row in rows if isinstance(row, str))
-        embeds = self._encode(inputs) if keys else []
-        fresh = {
-            key: self._keep(key, embedding)
-            for key, embedding in zip(keys, embeds, strict=True)
-        }
-        for row in rows:
-            yield fresh[row] if isinstance(row, str) else row
+        keys = list(dict.fromkeys(row for _, row in rows if isinstance(row, str)))
+        fresh = self._keep(keys, self._encode(inputs)) if keys else {}
+        for digest, row in rows:
+            yield digest, fresh[row] if isinstance(row, str) else row
 
-    def _keep(self, key: str, embedding: torch.Tensor) -> torch.Tensor:
-        embedding = embedding.float().cpu()
-        self.cache.put(key, embedding)
-        return embedding
+    def _keep(self, keys: list[str], embeds: torch.Tensor) -> dict[str, torch.Tensor]:
+        """New embeddings by their keys, also in the cache."""
+        if not embeds.isfinite().all():
+            raise ValueError(
+                f"{getattr(self.clip, 'name', 'the model')} gives no numbers (NaN): "
+                "its training must have diverged"
+            )
+        rows = dict(zip(keys, embeds.float().cpu(), strict=True))
+        self.cache.put(rows, model_identity(self.clip))
+        return rows
 
     def _preprocess(self, pictures: list[Image.Image]):
         if _is_split(self.clip):
@@ -182,8 +203,17 @@ def _unit(embeds: torch.Tensor) -> torch.Tensor:
     return F.normalize(embeds.float(), dim=-1)
 
 
-def _key(salt: bytes, content: bytes) -> str:
-    return hashlib.sha256(salt + hashlib.sha256(content).digest()).hexdigest()
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _key(salt: bytes, digest: bytes) -> str:
+    return hashlib.sha256(salt + digest).hexdigest()
+
+
+def _readable(text: str) -> str:
+    """What of a text a tokenizer takes: half a surrogate pair becomes "?"."""
+    return text[:_LETTERS].encode("utf-8", "replace").decode()
 
 
 def _open(item) -> tuple[bytes, Callable[[], Image.Image]]:

@@ -17,7 +17,7 @@ from .cache import EmbeddingCache
 from .captions import read_captions, unique_captions
 from .embed import Embedder
 from .letters import choose_face
-from .match import ASSIGNMENTS, Matches, match_embeddings
+from .match import ASSIGNMENTS, CORRECTION, CORRECTIONS, Matches, match_embeddings
 from .names import safe_stem
 from .outbox import HIDDEN, Outbox
 from .render import STYLES, render
@@ -35,6 +35,7 @@ def caption_folder(
     *,
     style: str = "classic",
     assign: str = "best",
+    correction: str | None = CORRECTION,
     temperature: float | None = None,
     upper: bool = False,
     font: str | Path | None = None,
@@ -48,7 +49,8 @@ def caption_folder(
     ``captions`` is a list of texts or the path of a file with one caption a
     line. ``clip`` is what ``load_clip`` returns; by default the model that
     comes with the package. ``style``, ``upper`` and ``font`` are those of
-    ``render``, ``assign`` and ``temperature`` those of ``match``.
+    ``render``, ``assign``, ``correction`` and ``temperature`` those of
+    ``match``.
 
     ``out`` gets the memes, contact sheets (``gallery.png`` and so on) and
     ``report.json``. Files that are no readable pictures are skipped and
@@ -69,6 +71,9 @@ def caption_folder(
     if assign not in ASSIGNMENTS:
         known = ", ".join(ASSIGNMENTS)
         raise ValueError(f"unknown assignment {assign!r}: use {known}")
+    if correction not in CORRECTIONS:
+        known = ", ".join(map(str, CORRECTIONS))
+        raise ValueError(f"unknown correction {correction!r}: use {known}")
     if font is not None:
         choose_face("", font)
     texts, text_file = _captions(captions)
@@ -85,17 +90,29 @@ def caption_folder(
     embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
 
-    stream = embedder.images(files)  # read ahead while texts are encoded
-    text_embeds = embedder.texts(texts)
+    stream = embedder.contents(files)  # read ahead while texts are encoded
+    with tqdm(
+        desc="reading", total=len(texts), unit="caption", disable=not progress
+    ) as bar:
+        text_embeds = embedder.texts(texts, bar.update)
     readable, image_embeds, unreadable = _embed(files, stream, progress)
     skipped += unreadable
     if not readable:
         image_embeds = text_embeds[:0]
-    matches = match_embeddings(image_embeds, text_embeds, texts, assign, temperature)
+    matches = match_embeddings(
+        image_embeds,
+        text_embeds,
+        texts,
+        assign,
+        temperature,
+        correction,
+        float(clip.logit_scale),
+    )
     settings = {
         "model": str(getattr(clip, "name", "")),
         "style": style,
         "assign": assign,
+        "correction": correction,
         "temperature": temperature,
         "upper": upper,
         "font": None if font is None else str(font),
@@ -113,7 +130,7 @@ def caption_folder(
 
 def stored_embeddings(out: str | Path) -> Path:
     """Where ``caption_folder`` keeps the embeddings of a run into ``out``."""
-    return Path(out) / HIDDEN / "embeddings"
+    return Path(out) / HIDDEN
 
 
 def _captions(captions) -> tuple[list[str], str | None]:
@@ -155,8 +172,8 @@ def _list_folder(
 
 
 def _embed(files: list[Path], stream: Iterator, progress: bool):
-    """The readable files, their embeddings [N, D], and the others."""
-    readable, skipped = [], []
+    """The readable files with their digests, embeddings [N, D], the others."""
+    readable, skipped = {}, []
     embeds = None  # one table: thousands of small tensors scatter the memory
     rows_of = tqdm(
         zip(files, stream, strict=True),
@@ -165,21 +182,21 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
         unit="picture",
         disable=not progress,
     )
-    for path, row in rows_of:
+    for path, (digest, row) in rows_of:
         if isinstance(row, UnreadablePicture):
             skipped.append(Skipped(path.name, str(row)))
         else:
             if embeds is None:
-                embeds = torch.empty(len(files), len(row))
+                embeds = torch.empty(len(files), len(row), dtype=row.dtype)
             embeds[len(readable)] = row
-            readable.append(path)
+            readable[path] = digest
     return (readable, None if embeds is None else embeds[: len(readable)], skipped)
 
 
 def _draw_all(
     report: Report,
     box: Outbox,
-    files: list[Path],
+    files: dict[Path, bytes],
     matches: Matches,
     drawing: dict,
     resume: bool,
@@ -194,7 +211,10 @@ def _draw_all(
             report.skipped.append(Skipped(path.name, reason))
             continue
         try:
-            made, written = _draw_one(box, path, choice.caption, drawing, resume)
+            data = read_bytes(path)
+            if hashlib.sha256(data).digest() != files[path]:
+                raise UnreadablePicture("changed during the run: run it again")
+            made, written = _draw_one(box, path, data, choice.caption, drawing, resume)
         except UnreadablePicture as reason:
             report.skipped.append(Skipped(path.name, str(reason)))
             continue
@@ -211,8 +231,7 @@ def _draw_all(
         report.memes.append(meme)
 
 
-def _draw_one(box, path, caption, drawing, resume) -> tuple[Path, bool]:
-    data = read_bytes(path)
+def _draw_one(box, path, data, caption, drawing, resume) -> tuple[Path, bool]:
     suffix, save = _format(path)
 
     def make(part: Path) -> None:

@@ -18,7 +18,8 @@ def model_identity(clip) -> str:
     before and after a training step: a CRC of each tensor notices every
     change of one weight for certain. Reading 150 million weights takes a
     fraction of a second; it is done again only after they change (PyTorch
-    counts the changes of each tensor).
+    counts the changes of each tensor, but for those made in its inference
+    mode, which are read every time).
     """
     name = str(getattr(clip, "name", type(clip).__name__))
     name = name.encode("utf-8", "backslashreplace").decode()
@@ -26,9 +27,11 @@ def model_identity(clip) -> str:
     if not isinstance(model, torch.nn.Module):
         return hashlib.sha256(name.encode()).hexdigest()
     tensors = [*model.named_parameters(), *model.named_buffers()]
-    state = tuple((t.data_ptr(), t._version) for _, t in tensors)
+    state = None
+    if not any(t.is_inference() for _, t in tensors):
+        state = tuple((t.data_ptr(), t._version) for _, t in tensors)
     known = _known.get(model)
-    if known is None or known[0] != state:
+    if state is None or known is None or known[0] != state:
         known = (state, _digest(tensors))
         _known[model] = known
     settings = getattr(clip, "image_settings", None)

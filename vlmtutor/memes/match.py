@@ -16,8 +16,13 @@ if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     import torch
 
     from .cache import EmbeddingCache
+    from .hubs import Scores
 
 ASSIGNMENTS = ("best", "one_to_one")
+CORRECTIONS = (None, "csls", "dual_softmax")
+# Of the three, the one that found most on posters drawn to choose it:
+# tests/benchmarks/choose_correction.py.
+CORRECTION = "dual_softmax"
 
 
 class Choice(NamedTuple):
@@ -33,20 +38,35 @@ class Choice(NamedTuple):
 class Matches:
     """How well N pictures and M captions fit, and which were chosen.
 
-    ``scores``: cosines [N, M]. ``probabilities`` [N, M]: the softmax over
-    the captions of ``scores / temperature``. ``chosen``: for each picture
-    the index of its caption, or None if one-to-one had none left.
+    ``chosen``: for each picture the index of its caption, or None if
+    one-to-one had none left. ``table`` gives rows of what the choice rests
+    on; whole tables [N, M] are made only when they are asked for.
     """
 
     captions: tuple[str, ...]
-    scores: torch.Tensor
-    probabilities: torch.Tensor
+    table: Scores
+    temperature: float
     chosen: tuple[int | None, ...]
+
+    @property
+    def scores(self) -> torch.Tensor:
+        """Cosines [N, M]."""
+        return self.table.cosines(slice(None))
+
+    @property
+    def corrected(self) -> torch.Tensor:
+        """The cosines after the correction for hubs: [N, M]."""
+        return self.table.corrected(slice(None))
+
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """Softmax over the captions of ``corrected / temperature``: [N, M]."""
+        return (self.corrected / self.temperature).softmax(dim=-1)
 
     def choice(self, picture: int) -> Choice | None:
         """The chosen caption of a picture."""
         index = self.chosen[picture]
-        return None if index is None else self._choice(picture, index)
+        return None if index is None else self.about(picture, [index])[0]
 
     def alternatives(self, k: int = 3) -> list[list[Choice]]:
         """For each picture the ``k`` best captions that were not chosen."""
@@ -54,17 +74,33 @@ class Matches:
 
     def alternatives_of(self, picture: int, k: int = 3) -> list[Choice]:
         """The ``k`` best captions for one picture besides the chosen."""
-        order = _best_first(self.scores[picture])
-        rest = [j for j in order if j != self.chosen[picture]]
-        return [self._choice(picture, j) for j in rest[: max(0, k)]]
+        best = self.best_of(picture, max(0, k) + 1)
+        rest = [c for c in best if c.index != self.chosen[picture]]
+        return rest[: max(0, k)]
 
-    def _choice(self, picture: int, index: int) -> Choice:
-        return Choice(
-            index,
-            self.captions[index],
-            self.scores[picture, index].item(),
-            self.probabilities[picture, index].item(),
-        )
+    def best_of(self, picture: int, k: int) -> list[Choice]:
+        """The ``k`` best captions for one picture; of equal ones the first."""
+        values = _rounded(self._row(picture)[1])
+        k = min(k, len(values))
+        least = np.partition(values, -k)[-k]
+        near = np.flatnonzero(values >= least)
+        order = near[np.argsort(-values[near], kind="stable")]
+        return self.about(picture, order[:k].tolist())
+
+    def about(self, picture: int, captions: Sequence[int]) -> list[Choice]:
+        """Some captions, by index, with their figures for one picture."""
+        scores, _, shares = self._row(picture)
+        return [
+            Choice(j, self.captions[j], scores[j].item(), shares[j].item())
+            for j in captions
+        ]
+
+    def _row(self, picture: int) -> tuple:
+        """Cosines, corrected ones and shares of one picture: [M] each."""
+        rows = slice(picture, picture + 1)
+        corrected = self.table.corrected(rows)[0]
+        shares = (corrected / self.temperature).softmax(dim=-1)
+        return self.table.cosines(rows)[0], corrected, shares
 
 
 def match(
@@ -73,6 +109,7 @@ def match(
     clip,
     assign: str = "best",
     *,
+    correction: str | None = CORRECTION,
     temperature: float | None = None,
     cache: EmbeddingCache | None = None,
     precision: str = "fp32",
@@ -81,10 +118,15 @@ def match(
     """Match N pictures (PIL or paths) with M captions through a CLIP.
 
     ``assign``: "best" gives each picture the caption with the highest
-    cosine; "one_to_one" uses no caption twice and makes the sum of the
-    cosines as large as it can be (the Hungarian method: Kuhn, 1955).
-    ``temperature`` divides the cosines before the softmax; the default is
-    the model's own, ``1 / clip.logit_scale``.
+    score; "one_to_one" uses no caption twice and makes the sum of the
+    scores as large as it can be (the Hungarian method: Kuhn, 1955).
+
+    The score is the cosine, corrected for captions that lie near every
+    picture: by "dual_softmax" (Cheng et al. 2021, arXiv 2109.04290), "csls"
+    (Conneau et al. 2018, arXiv 1710.04087) or None. A correction compares
+    the pictures, so what one gets may depend on the others; a picture alone
+    gets the same with and without. ``temperature`` divides the scores before
+    the softmax; the default is the model's own, ``1 / clip.logit_scale``.
 
     Each picture and each caption is encoded once, and not at all if the
     cache has it. Raises ValueError without captions, or for a picture that
@@ -104,10 +146,15 @@ def match(
         if isinstance(row, UnreadablePicture):
             raise UnreadablePicture(f"picture {i} ({images[i]}): {row}")
         rows.append(row)
-    image_embeds = torch.stack(rows) if rows else text_embeds[:0]
-    if temperature is None:
-        temperature = 1 / float(clip.logit_scale)
-    return match_embeddings(image_embeds, text_embeds, captions, assign, temperature)
+    return match_embeddings(
+        torch.stack(rows) if rows else text_embeds[:0],
+        text_embeds,
+        captions,
+        assign,
+        temperature,
+        correction,
+        float(clip.logit_scale),
+    )
 
 
 def match_embeddings(
@@ -115,16 +162,24 @@ def match_embeddings(
     text_embeds: torch.Tensor,
     captions: Sequence[str],
     assign: str = "best",
-    temperature: float = 0.01,
+    temperature: float | None = None,
+    correction: str | None = CORRECTION,
+    logit_scale: float = 100.0,
 ) -> Matches:
     """Like ``match``, from normalised embeddings [N, D] and [M, D]."""
+    from .hubs import Scores
+
     captions = _checked(captions)
+    temperature = 1 / logit_scale if temperature is None else temperature
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    scores = image_embeds @ text_embeds.T  # [N, M]
-    probabilities = (scores / temperature).softmax(dim=-1)  # [N, M]
-    chosen = assign_captions(scores, assign)
-    return Matches(captions, scores, probabilities, chosen)
+    table = Scores(image_embeds, text_embeds, correction, logit_scale)
+    if assign == "best":
+        parts = [assign_captions(table.corrected(r)) for r in table.blocks()]
+        chosen = tuple(j for part in parts for j in part)
+    else:
+        chosen = assign_captions(table.corrected(slice(None)), assign)
+    return Matches(captions, table, temperature, chosen)
 
 
 def assign_captions(
@@ -132,15 +187,14 @@ def assign_captions(
 ) -> tuple[int | None, ...]:
     """For each row of ``scores`` [N, M] a column, or None.
 
-    Cosines closer than a millionth count as equal; of equal ones "best"
+    Scores closer than a millionth count as equal; of equal ones "best"
     takes the first. With more pictures than captions, "one_to_one" leaves
     the pictures that would add least without a caption.
     """
     if assign not in ASSIGNMENTS:
         known = ", ".join(ASSIGNMENTS)
         raise ValueError(f"unknown assignment {assign!r}: use {known}")
-    # Rounding: batches of other sizes give sums of another order.
-    values = np.round(scores.detach().cpu().double().numpy(), 6)
+    values = _rounded(scores)
     if assign == "best":
         return tuple(int(j) for j in values.argmax(axis=1))
     from scipy.optimize import linear_sum_assignment
@@ -152,10 +206,10 @@ def assign_captions(
     return tuple(chosen)
 
 
-def _best_first(scores: torch.Tensor) -> list[int]:
-    """Columns from the best to the worst; of equal ones the first first."""
-    values = np.round(scores.detach().cpu().double().numpy(), 6)
-    return [int(j) for j in np.argsort(-values, kind="stable")]
+def _rounded(scores: torch.Tensor) -> np.ndarray:
+    """Batches of other sizes give sums of another order: no difference."""
+    values = scores.detach().cpu().numpy().astype(np.float64)
+    return np.round(values, 6, out=values)
 
 
 def _checked(captions: Sequence[str]) -> tuple[str, ...]:
@@ -163,4 +217,8 @@ def _checked(captions: Sequence[str]) -> tuple[str, ...]:
         raise TypeError("captions must be a list of texts, not one text")
     if not captions:
         raise ValueError("no captions to choose from: give at least one")
+    for number, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            kind = type(caption).__name__
+            raise TypeError(f"caption {number} is a {kind}, not a text")
     return tuple(captions)

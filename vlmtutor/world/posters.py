@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from . import backgrounds, glyphs
@@ -176,20 +177,30 @@ def _sticker(put: Put) -> Image.Image:
     return art.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def poster(name: str) -> Image.Image:
-    """Draw one picture of :data:`POSTERS` (RGB, 512 × 512).
+def draw(row: Poster) -> tuple[Image.Image, list[np.ndarray]]:
+    """The picture of one row (RGB, 512 × 512), and where its stickers show.
 
-    The same name gives the same picture every time.  Raises KeyError for a
-    name that is not in the table.
+    One mask [H, W] a sticker, in the order of the row: true where it is drawn
+    and no later one covers it.  The same row gives the same picture every
+    time.
     """
-    background, variant, stickers = POSTERS[name]
-    image = Image.fromarray(backgrounds.background(background, SIZE, variant))
-    for put in stickers:
+    ground = backgrounds.background(row.background, SIZE, row.variant)
+    image, masks = Image.fromarray(ground), []
+    for put in row.stickers:
         art = _sticker(put)
         left = round(put.x * SIZE - art.width / 2)
         top = round(put.y * SIZE - art.height / 2)
         image.paste(art, (left, top), art)
-    return image
+        shape = Image.new("L", image.size)
+        shape.paste(art.getchannel("A"), (left, top))
+        inked = np.asarray(shape) > 127  # [H, W]
+        masks = [mask & ~inked for mask in masks] + [inked]
+    return image, masks
+
+
+def poster(name: str) -> Image.Image:
+    """One picture of :data:`POSTERS`; KeyError for a name not in the table."""
+    return draw(POSTERS[name])[0]
 
 
 def draw_all(folder: str | os.PathLike) -> list[Path]:
