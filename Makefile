@@ -3,6 +3,7 @@
 #
 #   make lab         open the course in JupyterLab
 #   make test        run everything: style, unit tests, every notebook
+#   make smoke       will this computer do? a minute of it
 #   make memes       caption the pictures of images/ into memes/
 #   make notebooks   run the notebooks and store their outputs
 #   make lint        style only
@@ -22,15 +23,16 @@ INSTALLED := .venv/.installed
 # A .venv whose Python is gone holds nothing: set it up again.
 $(shell test -e $(PY) || rm -f $(INSTALLED))
 
-.PHONY: lab test memes notebooks lint setup
+.PHONY: lab test smoke memes notebooks lint setup
 
 lab: setup
 	$(PY) -m jupyterlab $(LAB) notebooks/00_start_here.ipynb
 
-test: lint
-	$(PY) tests/browser/install.py
-	$(PY) -m pytest tests
-	$(PY) -m vlmtutor notebooks --check
+test: setup
+	$(PY) tests/everything.py
+
+smoke: setup
+	$(PY) tests/everything.py smoke
 
 memes: setup
 	$(PY) -m vlmtutor memes images --captions images/captions.txt --out memes
@@ -45,8 +47,7 @@ lint: setup
 setup: $(INSTALLED)
 
 $(INSTALLED): requirements.txt $(PY)
-	@echo "Installing requirements.txt; the first time takes minutes."
-	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(PY) vlmtutor/install.py
 	@touch $@
 
 $(PY):

@@ -7,6 +7,11 @@ sentences; nothing wrong is an empty list.
 import re
 from pathlib import Path
 
+from nbval_near import tolerance
+from pytest_doctestplus.output_checker import OutputChecker
+
+CHECKER = OutputChecker()
+
 OPENING = ("What you will be able to do", "What you need", "Set-up")
 CLOSING = ("Check yourself", "Exercises", "Summary", "Further reading")
 COURSE_WORDS = (600, 2000)
@@ -103,6 +108,33 @@ def nothing_skipped(nb):
                 bad.append(f"code cell {n} ignores output without a reason")
     if len(ignored) > IGNORED:
         bad.append(f"outputs of cells {ignored} are ignored: {IGNORED} may be")
+    return bad
+
+
+def tolerances_bite(nb):
+    """Cells tagged ``trained-…`` have a reason, and figures that are compared.
+
+    A decimal number next to ``%``, ``;``, ``:`` or a full stop would be
+    compared to the letter.
+    """
+    bad = []
+    for n, cell in code_cells(nb):
+        if not tolerance(cell):
+            continue
+        if len(cell["metadata"].get("reason", "").split()) < 3:
+            bad.append(f"code cell {n} has a tolerance without a reason")
+        texts = [
+            text
+            for output in cell["outputs"]
+            if output["output_type"] == "stream"
+            for text in [output["text"]]
+        ]
+        shown = re.findall(r"\d*\.\d+", "\n".join(texts))
+        seen = [x.strip() for text in texts for x in CHECKER.find_numbers(text)]
+        missed = [x for x in shown if not any(x in y for y in seen)]
+        if missed or not shown:
+            found = f"numbers {missed} are" if missed else "no decimal number is"
+            bad.append(f"code cell {n} has a tolerance, but {found} compared with it")
     return bad
 
 
@@ -224,7 +256,7 @@ def same_everywhere(nb):
 
 
 EVERYWHERE = (
-    run_in_order, no_semicolon, nothing_skipped, no_remote_image,
+    run_in_order, no_semicolon, nothing_skipped, tolerances_bite, no_remote_image,
     figures_speak, no_widget_state, plain_metadata, small_cells,
     errors_are_meant, stubs_are_tried, same_everywhere,
 )  # fmt: skip

@@ -11,7 +11,14 @@ import pytest
 
 pytest.importorskip("playwright")
 from browser.lab import ROOT
-from browser.pages import clip_out, open_lab_page, run_all, scroll_to, widget_image
+from browser.pages import (
+    LONG,
+    clip_out,
+    open_lab_page,
+    run_all,
+    scroll_to,
+    widget_image,
+)
 from fake_clip import plain
 from PIL import Image
 from playwright.sync_api import expect
@@ -27,7 +34,7 @@ PNG = b"\x89PNG"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with open_lab_page(tmp_path_factory, NOTEBOOK) as page:
+    with open_lab_page(tmp_path_factory, NOTEBOOK, "vt.MemeStudio(") as page:
         run_all(page)
         scroll_to(page, STUDIO)
         yield page
@@ -45,7 +52,7 @@ def status(studio):
 def told(studio, text):
     """Wait until the status line says ``text``; all that it says."""
     try:
-        expect(status(studio)).to_contain_text(text, timeout=20_000)
+        expect(status(studio)).to_contain_text(text, timeout=LONG)
     except AssertionError as error:
         said = status(studio).inner_text()
         raise AssertionError(f"no {text!r}: {said}") from error
@@ -156,7 +163,7 @@ def test_why_this_caption_points_at_what_the_words_name(page, studio):
         control(studio, "Words").fill(words)
         button(studio, "Why this caption?").click()
         said = f"“{words}”: brightest {place}."
-        studio.get_by_text(said).wait_for(timeout=20_000)
+        studio.get_by_text(said).wait_for(timeout=LONG)
         page.wait_for_timeout(500)  # the button asks once more
         heat = widget_image(page, f"{STUDIO} img[alt^='Heat map. “{words}']")
         assert differ(heat, expected_heat("trust_me.png", words)) < 2

@@ -189,6 +189,6 @@ def test_the_palette_is_told_apart_without_red_and_green():
 
 
 def test_importing_show_needs_no_torch():
-    code = "import sys, vlmtutor.show; print('torch' in sys.modules)"
+    code = "import sys, vlmtutor.figures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

@@ -1,11 +1,14 @@
 """Every notebook keeps the rules, and every rule notices when one does not."""
 
+import json
 import re
 from pathlib import Path
 
 import nbformat
 import notebook_rules as rules
 import pytest
+import untrained
+from nbval_near import near, tolerance
 
 from vlmtutor.notebooks import normalize
 
@@ -59,6 +62,59 @@ def test_links_of_the_readme_lead_somewhere():
     if not ALL:  # the course is not written yet
         links = [link for link in links if not link.startswith("notebooks/")]
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+# Cells whose figures are compared with a tolerance, and what it rests on: 2.5
+# standard errors of a share of n (at .5), or 1.5 times the largest difference
+# seen between processors.
+TRAINED = {
+    "01_why_vlms": {
+        12: (0.07, "300 pictures"),
+        17: (0.07, "300 pictures"),
+    },
+    "02_frameworks": {16: (0.08, "200 pairs")},
+    "03_contrastive": {27: (0.07, "200 scenes")},
+    "04_generative": {
+        22: (0.3, "differences seen"),
+        23: (0.3, "differences seen"),
+        26: (0.3, "differences seen"),
+        45: (0.12, "100 captions"),
+        46: (0.12, "100 captions"),
+    },
+    "05_alignment": {10: (0.08, "200 scenes"), 19: (0.08, "200 scenes")},
+    "06_pretraining": {
+        12: (0.09, "200 captions"),
+        19: (0.08, "200 scenes"),
+        25: (0.09, "200 scenes"),
+    },
+    "14_seg_group_then_name": {
+        12: (0.1, "differences seen"),
+        16: (4.0, "differences seen"),
+    },
+}
+
+
+def test_cells_with_a_tolerance_are_listed():
+    found = {}
+    for path in COURSE:
+        cells = {n: tolerance(c) for n, c in rules.code_cells(read(path))}
+        cells = {n: atol for n, atol in cells.items() if atol}
+        found |= {path.stem: cells} if cells else {}
+    listed = {k: {n: t for n, (t, _) in v.items()} for k, v in TRAINED.items()}
+    assert found == listed
+    assert sum(map(len, found.values())) <= 2 * len(COURSE)
+
+
+@pytest.mark.parametrize("path", untrained.with_tolerance(), ids=by_name)
+def test_an_untrained_model_does_not_pass_for_a_trained_one(path):
+    stored = json.loads(untrained.STORED.read_text("utf-8"))[path.stem]
+    nb = read(path)
+    remedy = "run python tests/untrained.py"
+    assert stored["code"] == untrained.code_hash(nb), remedy
+    for n, cell in rules.code_cells(nb):
+        if atol := tolerance(cell):
+            said = near(untrained.printed(cell), atol)
+            assert said != stored["cells"][str(n)], f"code cell {n}"
 
 
 # The rules themselves, on a small good notebook and on spoilt ones.
@@ -168,6 +224,7 @@ def foreign_kernel():
 
 
 ignored = {"tags": ["nbval-ignore-output"], "reason": "a good long one"}
+because = {"reason": "differs between processors"}
 BAD = [
     (rules.run_in_order, unnumbered(), "None"),
     (rules.run_in_order, twice(), "3"),
@@ -180,6 +237,21 @@ BAD = [
         "without a reason",
     ),
     (rules.nothing_skipped, notebook(*(code(**ignored) for _ in "123")), "2 may be"),
+    (
+        rules.tolerances_bite,
+        notebook(code("x", [printed(".5 of 2\n")], tags=["trained-0.1"])),
+        "without a reason",
+    ),
+    (
+        rules.tolerances_bite,
+        notebook(code("x", [printed("3 of 4\n")], tags=["trained-0.1"], **because)),
+        "no decimal number",
+    ),
+    (
+        rules.tolerances_bite,
+        notebook(code("x", [printed(".50: .25%\n")], tags=["trained-.1"], **because)),
+        "'.50', '.25'",
+    ),
     (
         rules.no_remote_image,
         notebook(text("![a dog](https://example.org/a.png)")),

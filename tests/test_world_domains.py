@@ -35,7 +35,7 @@ def test_a_domain_is_deterministic_and_differs(seed, size, domain):
     plain, drawn = world.scene(seed), world.scene(seed, domain=domain)
     again = world.scene(seed, domain=domain)
     assert np.array_equal(drawn.array, again.array)
-    assert distance(drawn.array, plain.array) > 4
+    assert distance(drawn.array, plain.array) > 2  # least: pale things, as a sketch
     assert np.array_equal(drawn.owners, plain.owners)
     assert drawn.caption == plain.caption
 

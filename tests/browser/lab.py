@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 90  # until JupyterLab answers
+SECONDS = 240  # until JupyterLab answers
 
 # No question about news, and no cell taken off the page while out of sight.
 SETTINGS = {
@@ -42,6 +43,24 @@ class Lab:
             f"{self.address}/lab/workspaces/{workspace}/tree/{notebook}"
             f"?token={self.token}"
         )
+
+
+def cut_after(path: Path, words: str) -> None:
+    """Drop the cells of a notebook behind the first code cell with ``words``.
+
+    A widget's key presses reach the kernel only when it is idle, so what
+    stands below the widget would make a test wait for it.
+    """
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for n, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code" and words in "".join(cell["source"]):
+            notebook["cells"] = notebook["cells"][: n + 1]
+            for kept in notebook["cells"]:
+                if kept["cell_type"] == "code":
+                    kept["outputs"], kept["execution_count"] = [], None
+            path.write_text(json.dumps(notebook), encoding="utf-8")
+            return
+    raise ValueError(f"no code cell of {path.name} has {words!r}")
 
 
 def copy_course(folder: Path) -> None:

@@ -12,18 +12,25 @@ from pathlib import Path
 import pytest
 
 from .chromium import ARGUMENTS, HELP, find_chromium
-from .lab import copy_course, running_lab
+from .lab import copy_course, cut_after, running_lab
+
+# Milliseconds.  Waits are for states and end when the state is there: this is
+# room for a machine at a quarter of the speed, with other work on its cores.
+LONG = 240_000
 
 
 @contextmanager
-def open_lab_page(tmp_path_factory, notebook: str) -> Iterator:
-    """A browser's page with a notebook of a copy of the course.
+def open_lab_page(tmp_path_factory, notebook: str, until: str) -> Iterator:
+    """A browser's page with a notebook, up to the cell that has ``until``.
+
+    It is a notebook of a copy of the course.
 
     Without a browser the test is skipped, with the remedy; in CI (``CI`` is
     set) it fails.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=LONG / 4)
     browser_path = find_chromium()
     if browser_path is None:
         if os.environ.get("CI"):
@@ -31,15 +38,17 @@ def open_lab_page(tmp_path_factory, notebook: str) -> Iterator:
         pytest.skip(HELP)
     folder = tmp_path_factory.mktemp("course")
     copy_course(folder)
+    cut_after(folder / notebook, until)
     home = tmp_path_factory.mktemp("home")
     with running_lab(folder, home) as lab, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=browser_path, args=list(ARGUMENTS)
         )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(LONG / 4)
         try:
-            page.goto(lab.url(notebook), timeout=90_000)
-            page.locator(".jp-Notebook").first.wait_for(timeout=90_000)
+            page.goto(lab.url(notebook), timeout=LONG)
+            page.locator(".jp-Notebook").first.wait_for(timeout=LONG)
             yield page
         finally:
             browser.close()
@@ -55,24 +64,23 @@ def run_all(page) -> None:
 
     # The status bar names a kernel only when there is one; the round sign
     # beside the notebook's name already says idle before.
-    page.get_by_text(re.compile(r"Python.*\| Idle$")).wait_for(timeout=90_000)
+    page.get_by_text(re.compile(r"Python.*\| Idle$")).wait_for(timeout=LONG)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    waiting = page.locator(".jp-InputPrompt", has_text="[*]")
-    waiting.first.wait_for(timeout=30_000)
-    expect(waiting).to_have_count(0, timeout=300_000)
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    expect(last).to_have_text(re.compile(r"\[\d+\]"), timeout=2 * LONG)
 
 
 def scroll_to(page, selector: str) -> None:
     """Wait for a widget, which shows once its cell has run; bring it up."""
     found = page.locator(selector).first
-    found.wait_for(timeout=120_000)
+    found.wait_for(timeout=LONG)
     found.scroll_into_view_if_needed()
 
 
 def widget_image(page, selector: str) -> bytes:
     """The file of the picture that the page shows at ``selector``."""
-    source = page.locator(selector).first.get_attribute("src", timeout=30_000)
+    source = page.locator(selector).first.get_attribute("src", timeout=LONG)
     return base64.b64decode(source.partition("base64,")[2])
 
 

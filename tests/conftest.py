@@ -1,0 +1,8 @@
+"""What all tests share."""
+
+from hypothesis import settings
+
+# The same examples on every computer and every day: a red test is a change's
+# doing.  To look for new ones: pytest --hypothesis-profile=default
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
