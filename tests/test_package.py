@@ -188,3 +188,16 @@ def test_notebooks_are_found_by_number(folder, capsys):
     assert notebooks.find([], folder) == [path]
     assert main(["notebooks", "99_no_such"]) == 2
     assert "99_no_such" in capsys.readouterr().err
+
+
+def test_another_processor_is_played_by_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    env = notebooks.environment("avx2", threads=1)
+    assert env["OMP_NUM_THREADS"] == "1"
+    assert env["ATEN_CPU_CAPABILITY"] == "avx2"
+    code = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True
+    )
+    assert done.stdout.strip() in ("AVX2", "DEFAULT", "NO AVX")
+    assert "ATEN_CPU_CAPABILITY" not in notebooks.environment()

@@ -73,11 +73,14 @@ def find(names: list[str], folder: Path = FOLDER) -> list[Path]:
     return found
 
 
-def execute(notebook, folder: Path, allow_errors: bool = False) -> None:
+def execute(
+    notebook, folder: Path, allow_errors: bool = False, env: dict | None = None
+) -> None:
     """Run a notebook node in place, in a fresh kernel of this Python.
 
     Raises CellExecutionError at the first error in a cell that is not tagged
-    ``raises-exception``, unless errors are allowed.
+    ``raises-exception``, unless errors are allowed.  ``env`` is what the kernel
+    sees, :func:`environment` if nothing else is said.
     """
     from ipykernel.kernelspec import RESOURCES, get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -101,7 +104,7 @@ def execute(notebook, folder: Path, allow_errors: bool = False) -> None:
     client.km = AsyncKernelManager(
         kernel_name="python3", kernel_spec_manager=ThisPython()
     )
-    client.execute(env=environment())
+    client.execute(env=env or environment())
 
 
 def normalize(notebook) -> None:
