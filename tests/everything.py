@@ -20,14 +20,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = sorted(str(p) for p in (ROOT / "tests").glob("test_browser_*.py"))
 PYTEST = ("-m", "pytest")
+# Two processes with one thread each do more than one process with two.
+WORKERS = str(min(2, os.cpu_count() or 1))
 # part → Python's arguments; those that take {report} write JUnit's XML there
 PARTS = {
     "style": ("-m", "ruff", "check", "."),
     "format": ("-m", "ruff", "format", "--check", "."),
-    "unit": (*PYTEST, "tests", "--junitxml={report}", "--ignore-glob=*test_browser_*"),
+    "unit": (
+        *PYTEST,
+        *("-n", WORKERS, "--dist", "loadfile"),
+        *("tests", "--junitxml={report}", "--ignore-glob=*test_browser_*"),
+    ),
     "chromium": ("tests/browser/install.py",),
     "browser": (*PYTEST, "--junitxml={report}", *BROWSER),
-    "notebooks": ("-m", "vlmtutor", "notebooks", "--check", "--report", "{report}"),
+    "notebooks": (
+        *("-m", "vlmtutor", "notebooks", "--check", "--report", "{report}"),
+        *("--threads", "1", "--workers", WORKERS),
+    ),
 }
 # Whether a computer will do, in a minute: a look at it, then a few tests.
 SMOKE = {
@@ -85,7 +94,8 @@ def run_part(name: str, command: tuple[str, ...]) -> Part:
         report = Path(folder) / "report.xml"
         words = [word.format(report=report) for word in command]
         begun = time.monotonic()
-        code = subprocess.run([sys.executable, *words], cwd=ROOT).returncode
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        code = subprocess.run([sys.executable, *words], cwd=ROOT, env=env).returncode
         part = Part(name, code, time.monotonic() - begun)
         if "{report}" in " ".join(command):
             read_report(part, report)

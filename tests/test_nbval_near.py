@@ -75,7 +75,7 @@ def test_under_nbval_itself(tmp_path, capfd):
         cell("import os\nos._exit(9)", ""),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    assert notebooks.compare([path], report=report) == 1
+    assert notebooks.compare([path], report=report, threads=1, workers=2) == 1
     printed = capfd.readouterr().out
     assert "out of tolerance: stored 0.52, here 0.6, more than 0.06 apart" in printed
     kinds = {

@@ -164,8 +164,9 @@ def compare(
     report: Path | None = None,
     processor: str = "this",
     threads: int = 2,
+    workers: int = 1,
 ) -> int:
-    """Run notebooks under nbval, one after another; pytest's exit code.
+    """Run notebooks under nbval, ``workers`` side by side; pytest's exit code.
 
     Strict: every output must be what is stored, trained figures within the
     tolerance of their tag.  ``lax``: only errors count, as in solved
@@ -185,6 +186,7 @@ def compare(
         "--nbval-lax" if lax else "--nbval",
         "--nbval-current-env",
         *("-p", "nbval_near"),
+        *(["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []),
         *([f"--junitxml={report}"] if report else []),
         f"--nbval-cell-timeout={SECONDS}",
         "--nbval-sanitize-with",
@@ -217,6 +219,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=2, help="with --check: of a kernel (2)"
     )
     parser.add_argument(
+        "--workers", type=int, default=1, help="with --check: notebooks side by side"
+    )
+    parser.add_argument(
         "--report", type=Path, help="with --check: a file for JUnit's XML"
     )
 
@@ -230,7 +235,7 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     if args.check:
-        how = (args.report, args.processor, args.threads)
+        how = (args.report, args.processor, args.threads, args.workers)
         return compare(paths, False, *how) if paths else 0
     bad = 0
     for path in paths:
