@@ -13,6 +13,8 @@ from ..naming import TEMPLATES, text_classifier
 from ..training import minimize
 from .pictures import Pictures
 
+HAND_PROMPT = "a picture of a {}"
+
 
 class TiedToClasses(TypeError):
     """The method learnt weights for its classes and knows no other names."""
@@ -75,6 +77,7 @@ class Learner(nn.Module):
 
     @property
     def parameters_trained(self) -> int:
+        """How many numbers a fit has tuned."""
         return sum(p.numel() for p in self.parameters())
 
     def _refuse_new_classes(self, classes: list[str]) -> None:
@@ -103,18 +106,14 @@ class ZeroShot(Learner):
         return self.clip.logit_scale * pictures.image_embeds @ self.weights.T
 
 
-def fit_zero_shot(
-    clip, pictures, labels, classes, seed: int = 0, *, templates=TEMPLATES
-) -> ZeroShot:
+def fit_zero_shot(clip, pictures, labels, classes, seed: int = 0) -> ZeroShot:
     """The baseline in the form of a method: looks at no picture."""
-    return ZeroShot(clip, classes, templates)
+    return ZeroShot(clip, classes)
 
 
-def fit_hand_prompt(
-    clip, pictures, labels, classes, seed: int = 0, *, template="a picture of a {}"
-) -> ZeroShot:
+def fit_hand_prompt(clip, pictures, labels, classes, seed: int = 0) -> ZeroShot:
     """One sentence written by hand: where learned contexts start."""
-    return ZeroShot(clip, classes, [template])
+    return ZeroShot(clip, classes, [HAND_PROMPT])
 
 
 def tune(
@@ -130,7 +129,8 @@ def tune(
     ``pictures`` is anything :class:`Pictures` takes, ``labels`` [N] or
     [N, …].  ``loss(pictures, labels)`` of a batch is the cross-entropy of the
     learner's logits unless given; ``settings`` go to
-    :func:`vlmtutor.training.minimize`.
+    :func:`vlmtutor.training.minimize`.  Raises ValueError where pictures and
+    labels are not equally many.
     """
     pictures = Pictures.of(learner.clip, pictures)
     labels = torch.as_tensor(labels)

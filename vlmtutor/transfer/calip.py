@@ -36,6 +36,8 @@ def attended_logits(
 
 
 class CALIP(ZeroShot):
+    """``beta2`` weighs what names look at, ``beta3`` what patches look at."""
+
     reads = ("image_embeds", "patch_embeds")
 
     def __init__(self, clip, classes, beta2: float, beta3: float):

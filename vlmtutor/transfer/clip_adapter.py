@@ -18,6 +18,8 @@ from .pictures import Pictures
 
 
 class ClipAdapter(ZeroShot):
+    """``ratio`` of the adapted feature, the rest of the original."""
+
     def __init__(self, clip, classes, ratio: float, seed: int):
         super().__init__(clip, classes)
         self.ratio = ratio

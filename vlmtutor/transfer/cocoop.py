@@ -17,14 +17,16 @@ from ..seeding import generator
 from .base import tune
 from .coop import CoOp
 from .pictures import Pictures
-from .prompts import CONTEXT, encode_prompts
+from .prompts import encode_prompts
 
 
 class CoCoOp(CoOp):
+    """CoOp's context, moved by what ``meta_net`` makes of a picture."""
+
     batch_size = 32
 
-    def __init__(self, clip, classes, context=CONTEXT, n_context=4, seed=0):
-        super().__init__(clip, classes, context, n_context, seed=seed)
+    def __init__(self, clip, classes, seed: int = 0):
+        super().__init__(clip, classes, seed=seed)
         D, W = clip.embed_dim, self.context.shape[-1]
         inner = max(1, D // 16)
         first, last = nn.Linear(D, inner), nn.Linear(inner, W)
@@ -58,14 +60,12 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    context: str | None = CONTEXT,
-    n_context: int = 4,
     steps: int = 60,
     lr: float = 3e-3,
     batch_size: int = 4,
 ) -> CoCoOp:
     """Tune context and network on ``pictures`` with ``labels`` [N]."""
-    learner = CoCoOp(clip, classes, context, n_context, seed)
+    learner = CoCoOp(clip, classes, seed)
     return tune(
         learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
     )

@@ -26,11 +26,10 @@ class CoOp(Learner):
         clip,
         classes,
         context: str | None = CONTEXT,
-        n_context: int = 4,
         per_class: bool = False,
         seed: int = 0,
     ):
-        start = start_context(clip, context, n_context, seed)  # [M, W]
+        start = start_context(clip, context, seed=seed)  # [M, W]
         if per_class:
             start = start.repeat(len(classes), 1, 1)  # [C, M, W]
         self.per_class, self.n_context = per_class, start.shape[-2]
@@ -60,14 +59,13 @@ def fit(
     seed: int = 0,
     *,
     context: str | None = CONTEXT,
-    n_context: int = 4,
     per_class: bool = False,
     steps: int = 100,
     lr: float = 3e-3,
     batch_size: int = 32,
 ) -> CoOp:
     """Tune a context on ``pictures`` with ``labels`` [N]."""
-    learner = CoOp(clip, classes, context, n_context, per_class, seed)
+    learner = CoOp(clip, classes, context, per_class, seed)
     return tune(
         learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..seeding import seeded_weights
 from .base import Learner, tune
 from .pictures import Pictures
-from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+from .prompts import encode_prompts, prompt_tokens, start_context
 
 TEMPERATURE = 0.07  # of the loss on the score map itself
 IGNORE = -1
@@ -43,8 +43,8 @@ class DenseCLIP(Learner):
     reads = ("image_embeds", "patch_embeds")
     batch_size = 32
 
-    def __init__(self, clip, classes, context=CONTEXT, seed=0):
-        start = start_context(clip, context, 8, seed)
+    def __init__(self, clip, classes, seed: int = 0):
+        start = start_context(clip)  # [M, W]
         self.n_context = len(start)
         super().__init__(clip, classes)
         D, C = clip.embed_dim, len(classes)
@@ -87,13 +87,12 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    context: str | None = CONTEXT,
     steps: int = 60,
     lr: float = 2e-3,
     batch_size: int = 16,
 ) -> DenseCLIP:
     """Tune on ``pictures`` with ``labels`` [N, H, W]; -1 is left out."""
-    learner = DenseCLIP(clip, classes, context, seed)
+    learner = DenseCLIP(clip, classes, seed)
 
     def loss(batch: Pictures, y: Tensor) -> Tensor:
         score = learner.score_map(batch)

@@ -35,16 +35,18 @@ def region_logits(patch_embeds: Tensor, positive: Tensor, negative: Tensor) -> T
 
 
 class DualCoOp(Learner):
-    """``logits`` are those of a yes-or-no question: positive - negative."""
+    """``logits`` are those of a yes-or-no question: positive - negative.
+
+    ``negative`` None starts the negative context from 16 random vectors.
+    """
 
     reads = ("patch_embeds",)
     multi_label = True
 
-    def __init__(self, clip, classes, positive=POSITIVE, negative=NEGATIVE, seed=0):
-        # Seeds differ, so that two random contexts do.
+    def __init__(self, clip, classes, negative: str | None = NEGATIVE, seed: int = 0):
         starts = [
-            start_context(clip, words, 16, 2 * seed + k)
-            for k, words in enumerate((positive, negative))
+            start_context(clip, POSITIVE),
+            start_context(clip, negative, 16, 2 * seed + 1),
         ]
         self.lengths = [len(start) for start in starts]
         super().__init__(clip, classes)
@@ -79,14 +81,13 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    positive: str | None = POSITIVE,
     negative: str | None = NEGATIVE,
     steps: int = 100,
     lr: float = 1e-2,
     batch_size: int = 32,
 ) -> DualCoOp:
     """Tune on ``pictures`` with ``labels`` [N, C]: 1, 0, or -1 unknown."""
-    learner = DualCoOp(clip, classes, positive, negative, seed)
+    learner = DualCoOp(clip, classes, negative, seed)
     return tune(
         learner,
         pictures,

@@ -4,21 +4,18 @@ Yao et al. 2023, "Visual-Language Prompt Tuning with Knowledge-guided Context
 Optimization", arXiv 2303.13283.  Tuned: the same vectors as in CoOp.  To its
 loss comes ``weight`` times the mean distance (1 - cosine) between the text
 embeddings and those of hand-written prompts.  Simplified: the reference is the
-ensembled zero-shot classifier unless ``templates`` says otherwise; AdamW.
+ensembled zero-shot classifier; AdamW.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..naming import TEMPLATES, text_classifier
+from ..naming import text_classifier
 from .base import tune
 from .coop import CoOp
 from .pictures import Pictures
-from .prompts import CONTEXT
 
 
 def knowledge_penalty(text_embeds: Tensor, reference: Tensor) -> Tensor:
@@ -34,16 +31,13 @@ def fit(
     seed: int = 0,
     *,
     weight: float = 8.0,
-    templates: Sequence[str] = TEMPLATES,
-    context: str | None = CONTEXT,
-    n_context: int = 4,
     steps: int = 100,
     lr: float = 3e-3,
     batch_size: int = 32,
 ) -> CoOp:
     """Tune a context on ``pictures`` with ``labels`` [N]."""
-    learner = CoOp(clip, classes, context, n_context, seed=seed)
-    reference = text_classifier(clip, classes, templates)  # [C, D]
+    learner = CoOp(clip, classes, seed=seed)
+    reference = text_classifier(clip, classes)  # [C, D]
 
     def loss(batch: Pictures, y: Tensor) -> Tensor:
         texts = learner.text_embeds()

@@ -19,6 +19,8 @@ from .pictures import Pictures
 
 
 class LinearProbe(Learner):
+    """A linear classifier: ``weight`` [C, D] and ``bias`` [C]."""
+
     def __init__(self, clip, classes, weight: Tensor, bias: Tensor):
         super().__init__(clip, classes)
         self.weight = nn.Parameter(weight)  # [C, D]
@@ -40,7 +42,6 @@ def fit(
     seed: int = 0,
     *,
     C: float = 1.0,
-    max_iter: int = 1000,
 ) -> LinearProbe:
     """Fit on ``pictures`` with ``labels`` [N]; ``seed`` changes nothing.
 
@@ -50,7 +51,7 @@ def fit(
     from sklearn.linear_model import LogisticRegression
 
     embeds = Pictures.of(clip, pictures).image_embeds
-    model = LogisticRegression(C=C, max_iter=max_iter)
+    model = LogisticRegression(C=C, max_iter=1000)
     with warnings.catch_warnings():
         # One shot a class looks to scikit-learn like a regression.
         warnings.filterwarnings("ignore", message="The number of unique")

@@ -17,22 +17,27 @@ from torch import Tensor, nn
 from ..seeding import seeded_weights
 from .base import Learner, tune
 from .pictures import Pictures
-from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+from .prompts import encode_prompts, prompt_tokens, start_context
 from .visual_prompts import encode_prompted
 
 
 class MaPLe(Learner):
+    """Contexts for ``depth`` layers, and the tokens ``coupled`` to them.
+
+    Raises ValueError where the encoders have no such depth.
+    """
+
     reads = ("pixel_values",)
     batch_size = 64
 
-    def __init__(self, clip, classes, depth=2, context=CONTEXT, coupled=True, seed=0):
+    def __init__(self, clip, classes, depth=2, coupled=True, seed=0):
         config = clip.model.config
         most = min(
             config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers
         )
         if not 1 <= depth <= most:
             raise ValueError(f"depth is from 1 to {most}, not {depth}")
-        start = start_context(clip, context)  # [M, W]
+        start = start_context(clip)  # [M, W]
         self.n_context, W = start.shape
         super().__init__(clip, classes)
         width = config.vision_config.hidden_size
@@ -76,14 +81,13 @@ def fit(
     seed: int = 0,
     *,
     depth: int = 2,
-    context: str = CONTEXT,
     coupled: bool = True,
     steps: int = 30,
     lr: float = 2e-3,
     batch_size: int = 16,
 ) -> MaPLe:
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
-    learner = MaPLe(clip, classes, depth, context, coupled, seed)
+    learner = MaPLe(clip, classes, depth, coupled, seed)
     return tune(
         learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
     )

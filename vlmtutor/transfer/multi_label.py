@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..seeding import generator
+
 
 def asymmetric_loss(
     logits: Tensor,
@@ -17,7 +19,7 @@ def asymmetric_loss(
     gamma_neg: float = 2.0,
     margin: float = 0.05,
 ) -> Tensor:
-    """Binary cross-entropy that soon stops minding the many absences.
+    """Binary cross-entropy of [N, C] that soon stops minding the many absences.
 
     Asymmetric loss: Ridnik et al. 2020, arXiv 2009.14119.  Absences whose
     probability is below ``margin`` cost nothing; unknown labels neither.
@@ -53,7 +55,6 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
 
 
 def hide_labels(labels: Tensor, known: float, seed: int) -> Tensor:
-    """The same labels with only a share ``known`` of them left, else -1."""
-    generator = torch.Generator().manual_seed(seed)
-    keep = torch.rand(labels.shape, generator=generator) < known
+    """The same labels [N, C] with only a share ``known`` of them left, else -1."""
+    keep = torch.rand(labels.shape, generator=generator(seed)) < known
     return torch.where(keep, labels, -torch.ones_like(labels))

@@ -7,6 +7,7 @@ that change the picture or the encoder need ``pixel_values``.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 
@@ -53,7 +54,7 @@ class Pictures:
                     f"dimensions, not {source.shape[-1]}"
                 )
             source = F.normalize(source.float(), dim=-1)
-        self.__dict__[kind] = source  # where cached_property looks first
+        setattr(self, kind, source)  # in place of what would be computed
         self._length = len(source)
 
     @classmethod
@@ -74,17 +75,17 @@ class Pictures:
         """The pictures of some rows, with what is known of them."""
         index = torch.arange(len(self))
         index = index[rows if isinstance(rows, slice) else torch.as_tensor(rows)]
-        part = object.__new__(Pictures)
-        part.clip, part._length = self.clip, len(index)
+        part = copy.copy(self)
+        part._length = len(index)
         part._images = self._images and [self._images[i] for i in index]
         for kind in KINDS:
-            if kind in self.__dict__:
-                part.__dict__[kind] = self.__dict__[kind][index]
+            if kind in self.__dict__:  # not computed for the asking
+                setattr(part, kind, getattr(self, kind)[index])
         return part
 
     @property
     def images(self) -> list[Image.Image]:
-        """The pictures to look at."""
+        """The pictures to look at; ValueError where only numbers are known."""
         if self._images is None:
             raise ValueError("these pictures were given as numbers only")
         return self._images
@@ -94,7 +95,10 @@ class Pictures:
 
     @functools.cached_property
     def pixel_values(self) -> Tensor:
-        """[N, 3, H, W], as the model takes them."""
+        """[N, 3, H, W], as the model takes them.
+
+        Raises ValueError where only embeddings are known.
+        """
         if self._images is None:
             raise ValueError("this method needs pictures, not embeddings")
         return self.clip.preprocess(self._images)

@@ -10,21 +10,18 @@ of the prompt ensemble; AdamW, which rescales the projected gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..naming import TEMPLATES, text_classifier
+from ..naming import text_classifier
 from .base import tune
 from .coop import CoOp
 from .pictures import Pictures
-from .prompts import CONTEXT
 
 
 def aligned(task: Tensor, general: Tensor, strength: float = 1.0) -> Tensor:
-    """The task's gradient without what opposes the general one.
+    """The task's gradient without what opposes the general one, both [...].
 
     Unchanged where the angle between them is at most 90 degrees; with
     ``strength`` 1 orthogonal to the general gradient otherwise.
@@ -52,16 +49,13 @@ def fit(
     seed: int = 0,
     *,
     strength: float = 1.0,
-    templates: Sequence[str] = TEMPLATES,
-    context: str | None = CONTEXT,
-    n_context: int = 4,
     steps: int = 100,
     lr: float = 3e-3,
     batch_size: int = 32,
 ) -> CoOp:
     """Tune a context on ``pictures`` with ``labels`` [N]."""
-    learner = CoOp(clip, classes, context, n_context, seed=seed)
-    weights = text_classifier(clip, classes, templates)  # [C, D]
+    learner = CoOp(clip, classes, seed=seed)
+    weights = text_classifier(clip, classes)  # [C, D]
 
     def losses(batch: Pictures, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = learner.logits(batch)

@@ -104,7 +104,8 @@ def encode_prompts(
 
     ``context`` is [M, W], or [C, M, W] with a context of its own per row.
     ``deep[k]`` [M, W] replaces what the context has become before layer
-    k + 1, counting from 0.
+    k + 1, counting from 0.  Raises ValueError where ``context`` does not fit
+    the places, or ``deep`` the layers.
     """
     if context.shape[-2] != tokens.n_context:
         raise ValueError(
@@ -137,7 +138,7 @@ def encode_prompts(
 
 
 def nearest_words(clip, context: Tensor, k: int = 3) -> list[list[tuple[str, float]]]:
-    """For each context vector the ``k`` nearest tokens and their distances.
+    """For each context vector of [M, W] the ``k`` nearest tokens, with distances.
 
     Euclidean distance between embeddings, as in CoOp's Table 4; the vectors
     need not mean what their neighbours mean.

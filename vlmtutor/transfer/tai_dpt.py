@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..training import minimize
 from .base import Learner
 from .pictures import Pictures
-from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+from .prompts import encode_prompts, prompt_tokens, start_context
 
 SCORE_SCALE = 4.0  # a margin of 1 is then a difference in cosine of 0.25
 WORD_SHARPNESS, PATCH_SHARPNESS = 50.0, 40.0
@@ -77,26 +77,28 @@ def local_scores(
     return (where.softmax(1) * cosine).sum(1)
 
 
-def ranking_loss(scores: Tensor, labels: Tensor, margin: float = 1.0):
-    """Each class that is named should score ``margin`` above each that is not.
+def ranking_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Each class that is named should score 1 above each that is not: [N, C].
 
     Mean hinge over the pairs of a row, over rows that have pairs.
     """
     named = (labels == 1)[:, :, None]
     unnamed = (labels == 0)[:, None, :]
     pairs = (named & unnamed).float()  # [N, C, C]
-    hinge = (margin - scores[:, :, None] + scores[:, None, :]).clamp(min=0)
+    hinge = (1 - scores[:, :, None] + scores[:, None, :]).clamp(min=0)
     counts = pairs.sum((1, 2))
     means = (hinge * pairs).sum((1, 2)) / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)
 
 
 class TaIDPT(Learner):
+    """``whole`` is compared with pictures, ``local`` with their patches."""
+
     reads = ("image_embeds", "patch_embeds")
     multi_label = True
 
-    def __init__(self, clip, classes, context=CONTEXT, seed=0):
-        start = start_context(clip, context, 16, seed)
+    def __init__(self, clip, classes):
+        start = start_context(clip)  # [M, W]
         self.n_context = len(start)
         super().__init__(clip, classes)
         self.whole, self.local = nn.Parameter(start), nn.Parameter(start + 0)
@@ -128,7 +130,6 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    context: str | None = CONTEXT,
     steps: int = 150,
     lr: float = 2e-3,
     batch_size: int = 64,
@@ -141,7 +142,7 @@ def fit(
     if labels is None:
         labels = noun_labels(captions, classes)
     labels = torch.as_tensor(labels)
-    learner = TaIDPT(clip, classes, context, seed)
+    learner = TaIDPT(clip, classes)
     whole, tokens, mask = encode_words(clip, captions)
 
     def loss(rows: Tensor) -> Tensor:

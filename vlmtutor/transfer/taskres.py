@@ -18,6 +18,8 @@ from .pictures import Pictures
 
 
 class TaskRes(ZeroShot):
+    """The text classifier plus ``alpha`` times a learned ``residual``."""
+
     def __init__(self, clip, classes, alpha: float):
         super().__init__(clip, classes)
         self.alpha = alpha

@@ -154,7 +154,7 @@ def make_task(clip, name: str, domain: str = "sticker", **options) -> Task:
 
     "mixed" has 42 classes from all over the world, "development" has others
     that no task knows, to choose settings by; ``options`` go to
-    :class:`Task`.
+    :class:`Task`.  Raises ValueError where there is no such task.
     """
     if name == "mixed":
         classes = [c.name for c in load_categories()[::10]]

@@ -25,6 +25,8 @@ def affinity(queries: Tensor, keys: Tensor, beta: float) -> Tensor:
 
 
 class TipAdapter(ZeroShot):
+    """A cache of ``keys`` [K, D] and ``labels`` [K]; ``tuned`` learns the keys."""
+
     def __init__(self, clip, classes, keys, labels, alpha, beta, tuned):
         super().__init__(clip, classes)
         self.alpha, self.beta = alpha, beta

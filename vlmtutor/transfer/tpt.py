@@ -19,11 +19,13 @@ from ..seeding import generator
 from ..training import frozen
 from .coop import CoOp
 from .pictures import Pictures, encode_pixels
-from .prompts import CONTEXT, encode_prompts
+from .prompts import encode_prompts
+
+N_VIEWS = 16  # of each picture
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """In nats, over the last dimension."""
+    """In nats, over the last dimension: [..., C] → [...]."""
     return torch.special.entr(probabilities).sum(-1)
 
 
@@ -38,9 +40,7 @@ def mean_entropy(logits: Tensor) -> Tensor:
     return entropy(logits.softmax(-1).mean(0))
 
 
-def random_views(
-    pixel_values: Tensor, n: int, seed: int, smallest: float = 0.5
-) -> Tensor:
+def random_views(pixel_values: Tensor, n: int, seed: int, smallest: float) -> Tensor:
     """One picture [3, H, W] → itself and n - 1 random crops [n, 3, H, W].
 
     A crop keeps ``smallest`` to 1 of each side, is brought back to size and
@@ -67,14 +67,13 @@ class TPT(CoOp):
 
     reads = ("pixel_values",)
 
-    def __init__(self, clip, classes, context, seed, n_views, share, smallest, lr):
-        super().__init__(clip, classes, context, seed=seed)
-        self.seed, self.n_views, self.smallest = seed, n_views, smallest
-        self.share, self.lr = share, lr
+    def __init__(self, clip, classes, seed, share, smallest, lr):
+        super().__init__(clip, classes)
+        self.seed, self.share, self.smallest, self.lr = seed, share, smallest, lr
 
     def adapted(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """A context [M, W] tuned on one picture, and its embedding [1, D]."""
-        views = random_views(pixel_values, self.n_views, self.seed, self.smallest)
+        views = random_views(pixel_values, N_VIEWS, self.seed, self.smallest)
         with torch.no_grad():
             embeds = encode_pixels(self.clip, views)  # [V, D], original first
         context = self.context.detach().clone().requires_grad_()
@@ -104,15 +103,13 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    context: str = CONTEXT,
-    n_views: int = 16,
     share: float = 0.25,
     smallest: float = 0.5,
     lr: float = 5e-3,
 ) -> TPT:
     """A predictor that tunes itself; ``pictures`` and ``labels`` are unused.
 
-    The int(``share`` · ``n_views``) surest views, at least one, are kept;
+    The int(16 · ``share``) surest views, at least one, are kept;
     a view keeps ``smallest`` to 1 of each side.
     """
-    return TPT(clip, classes, context, seed, n_views, share, smallest, lr)
+    return TPT(clip, classes, seed, share, smallest, lr)

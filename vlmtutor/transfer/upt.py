@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from ..seeding import seeded_weights
 from .base import Learner, tune
 from .pictures import Pictures
-from .prompts import CONTEXT, encode_prompts, prompt_tokens, start_context
+from .prompts import encode_prompts, prompt_tokens, start_context
 from .visual_prompts import encode_prompted
 
 
 class UPT(Learner):
+    """``prompts()`` is what the small transformer says to both encoders."""
+
     reads = ("pixel_values",)
     batch_size = 64
 
-    def __init__(self, clip, classes, n_visual=4, context=CONTEXT, seed=0):
-        words = start_context(clip, context)  # [M, W], not tuned
+    def __init__(self, clip, classes, n_visual=4, seed=0):
+        words = start_context(clip)  # [M, W], not tuned
         self.n_context, W = words.shape
         super().__init__(clip, classes)
         self.words = words
@@ -74,13 +76,12 @@ def fit(
     seed: int = 0,
     *,
     n_visual: int = 4,
-    context: str = CONTEXT,
     steps: int = 30,
     lr: float = 2e-3,
     batch_size: int = 16,
 ) -> UPT:
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
-    learner = UPT(clip, classes, n_visual, context, seed)
+    learner = UPT(clip, classes, n_visual, seed)
     return tune(
         learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
     )

@@ -22,7 +22,8 @@ def encode_prompted(clip, pixel_values: Tensor, prompts: Sequence[Tensor]) -> Te
 
     ``prompts[0]`` [p, W] joins the embedded patches; ``prompts[k]`` [p, W]
     takes the place of what the prompts have become before layer k, counting
-    from 0.  W is the width of the image encoder.
+    from 0.  W is the width of the image encoder.  Raises ValueError where
+    there are more prompts than layers, or not equally many for each.
     """
     vision = clip.model.vision_model
     layers = vision.encoder.layers

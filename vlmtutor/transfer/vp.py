@@ -18,7 +18,10 @@ from .pictures import Pictures, encode_pixels
 
 
 def border(side: int, width: int) -> Tensor:
-    """[side, side] bool: which pixels lie on a frame ``width`` wide."""
+    """[side, side] bool: which pixels lie on a frame ``width`` wide.
+
+    Raises ValueError where the frame does not fit.
+    """
     if not 0 <= 2 * width <= side:
         raise ValueError(f"no frame {width} px wide fits {side} px")
     mask = torch.ones(side, side, dtype=torch.bool)
@@ -27,6 +30,8 @@ def border(side: int, width: int) -> Tensor:
 
 
 class VP(ZeroShot):
+    """``delta`` [3, K] is added to the K pixels of the frame."""
+
     reads = ("pixel_values",)
     batch_size = 64
 

@@ -21,6 +21,8 @@ from .visual_prompts import encode_prompted
 
 
 class VPT(ZeroShot):
+    """``prompts`` [L, p, W]: p tokens for the first layer, or for all L."""
+
     reads = ("pixel_values",)
     batch_size = 64
 

@@ -21,6 +21,11 @@ from .pictures import Pictures
 
 
 class WiseFT(ZeroShot):
+    """A copy of the image encoder whose last ``blocks`` layers are tuned.
+
+    Raises ValueError where it has fewer layers.
+    """
+
     batch_size = 64
 
     def __init__(self, clip, classes, blocks: int):
@@ -50,7 +55,7 @@ class WiseFT(ZeroShot):
         return self.clip.logit_scale * embeds @ self.head.T
 
     def remember(self, start: list[Tensor]) -> None:
-        """Keep both ends of the line between two sets of weights."""
+        """Keep both ends of the line between two sets of weights, [...] each."""
         self._ends = start, [p.detach().clone() for p in self.parameters()]
 
     def at(self, alpha: float) -> WiseFT:
