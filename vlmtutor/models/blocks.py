@@ -32,7 +32,7 @@ class Attention(nn.Module):
     [B, C, W], or from ``x`` itself.  ``mask`` [B, C] bool is True where there
     is something to look at; ``causal`` hides what comes later.  While
     ``watched`` is set, ``weights`` [B, heads, L, C] holds what the last call
-    looked at.
+    looked at.  Raises ValueError where the heads do not divide the width.
     """
 
     def __init__(self, width: int, heads: int):
@@ -91,10 +91,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and an MLP; with ``cross``, a look at a context in between.
+    """Attention and an MLP: [B, L, W] → [B, L, W]; see :class:`Attention`.
 
-    Without a context the cross-attention is left out, so that a block with
-    one can also run on one modality alone.
+    With ``cross`` there is a look at a context [B, C, W] in between.
+    Without a context it is left out, so that such a block can also run on
+    one modality alone.
     """
 
     def __init__(self, width: int, heads: int, cross: bool = False):

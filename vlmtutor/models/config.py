@@ -36,7 +36,7 @@ class FrameworkConfig:
 
 
 def image_encoder(config: FrameworkConfig) -> VisionTransformer | ConvNet:
-    """The picture's encoder that a configuration names."""
+    """The picture's encoder that a configuration names; ValueError: none."""
     kind = config.image_encoder
     if kind not in IMAGE_ENCODERS:
         raise ValueError(f"an image encoder is in {IMAGE_ENCODERS}, not {kind!r}")

@@ -46,6 +46,7 @@ def beam(
     score is the sum of log-probabilities over the number of words to the
     power ``length_penalty`` (0: the plain sum, which likes short captions).
     Captions that do not end within ``length`` tokens count as they are.
+    Raises ValueError for a ``width`` below 1.
     """
     if width < 1:
         raise ValueError(f"at least one beam, not {width}")

@@ -42,8 +42,8 @@ class Framework(nn.Module):
         raise NotImplementedError
 
     def scale(self) -> Tensor:
-        """What similarities are multiplied by: exp(logit_scale), 100 at
-        most."""
+        """What similarities are multiplied by: exp(logit_scale), a number
+        [] of 100 at most."""
         return self.logit_scale.exp().clamp(max=100)
 
     def image_tokens(self, pixel_values: Tensor) -> Tensor:
@@ -166,7 +166,8 @@ class OneTower(Framework):
     by side every word sees every patch from the first layer on (ViLT: Kim et
     al. 2021, arXiv 2102.03334).  Its tokens are embeddings only: all layers
     stand in what comes after.  ``image_layers`` counts them; ``text_layers``,
-    ``fusion_layers`` are not used.
+    ``fusion_layers`` are not used.  It reads both ways, by patches: raises
+    ValueError for a causal configuration or one with a CNN.
     """
 
     def build(self) -> None:

@@ -65,7 +65,8 @@ def _draw(layers: nn.Sequential) -> nn.Sequential:
 class VisionTransformer(nn.Module):
     """A ViT (Dosovitskiy et al. 2020, arXiv 2010.11929) as in CLIP.
 
-    With ``stem="conv"`` patches are read by :func:`conv_stem`.
+    With ``stem="conv"`` patches are read by :func:`conv_stem`; raises
+    ValueError for a stem of another name.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class _Residual(nn.Module):
 class ConvNet(nn.Module):
     """A small residual CNN (He et al. 2015, arXiv 1512.03385).
 
-    Its last map gives the patch tokens, their mean the picture's token.
+    pixel_values [B, 3, S, S] → [B, 1 + T, W]: its last map gives the patch
+    tokens, their mean the picture's token.
     """
 
     def __init__(self, image_size: int, patch_size: int, width: int, layers: int):
@@ -149,7 +151,10 @@ class ConvNet(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Words to tokens; ``causal`` lets a word see only those before it."""
+    """Words to tokens, [B, L] → [B, L, W].
+
+    ``causal`` lets a word see only those before it.
+    """
 
     def __init__(
         self,
@@ -169,7 +174,10 @@ class TextTransformer(nn.Module):
         self.norm_out = nn.LayerNorm(width)
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Words and their places, before any attention: [B, L, W]."""
+        """Words and their places, before any attention: [B, L, W].
+
+        Raises ValueError where they are longer than ``length``.
+        """
         L = input_ids.shape[1]
         if L > self.length:
             raise ValueError(f"{L} tokens, but the model reads {self.length}")
