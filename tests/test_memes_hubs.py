@@ -6,7 +6,7 @@ from fake_clip import ColourClip, plain
 from torch.nn.functional import normalize
 
 from vlmtutor.memes import EmbeddingCache, hubs, match, match_embeddings
-from vlmtutor.memes.match import CORRECTIONS
+from vlmtutor.memes.hubs import CORRECTIONS
 
 HUB = 3  # the index of the caption that lies near every picture
 

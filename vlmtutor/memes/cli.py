@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .match import CORRECTION, CORRECTIONS
+from .hubs import CORRECTION, CORRECTIONS
 from .render import STYLES
 
 

@@ -16,8 +16,9 @@ from . import gallery
 from .cache import EmbeddingCache
 from .captions import read_captions, unique_captions
 from .embed import Embedder
+from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
-from .match import ASSIGNMENTS, CORRECTION, CORRECTIONS, Matches, match_embeddings
+from .match import ASSIGNMENTS, Matches, match_embeddings
 from .names import safe_stem
 from .outbox import HIDDEN, Outbox
 from .render import STYLES, render

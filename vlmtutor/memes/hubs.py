@@ -14,12 +14,15 @@ lies to a picture against how near it lies to the other pictures:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
+    from torch import Tensor
 
-from .match import CORRECTION, CORRECTIONS
-
+CORRECTIONS = (None, "csls", "dual_softmax")
+# Of the three, the one that found most on posters drawn to choose it:
+# tests/benchmarks/choose_correction.py.
+CORRECTION = "dual_softmax"
 NEIGHBORS = 10  # of CSLS, as in its paper
 
 _CELLS = 2_000_000  # of a table at a time: a bound on memory
@@ -81,6 +84,8 @@ class Scores:
 
     def _near(self) -> Tensor | float:
         """What a correction needs of all pictures: one number a caption."""
+        import torch
+
         near: Tensor | float = 0.0
         if self.correction == "csls":
             largest = self.image_embeds.new_empty(0, len(self.text_embeds))

@@ -11,18 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ..models.pictures import UnreadablePicture
+from .hubs import CORRECTION, Scores
 
 if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     import torch
 
     from .cache import EmbeddingCache
-    from .hubs import Scores
 
 ASSIGNMENTS = ("best", "one_to_one")
-CORRECTIONS = (None, "csls", "dual_softmax")
-# Of the three, the one that found most on posters drawn to choose it:
-# tests/benchmarks/choose_correction.py.
-CORRECTION = "dual_softmax"
 
 
 class Choice(NamedTuple):
@@ -167,8 +163,6 @@ def match_embeddings(
     logit_scale: float = 100.0,
 ) -> Matches:
     """Like ``match``, from normalised embeddings [N, D] and [M, D]."""
-    from .hubs import Scores
-
     captions = _checked(captions)
     temperature = 1 / logit_scale if temperature is None else temperature
     if not temperature > 0:
