@@ -250,7 +250,7 @@ def test_views_are_averaged_relevance_of_each_name():
     one = model.maps(pictures, NAMES, asked)
     t = ssiw.text_classifier(clip(), NAMES)[0]
     states = inside.hidden_states(clip(), pictures.pixel_values)[2].detach()
-    heat = explain.relevance(clip(), states, lambda z: z @ t, start=2)
+    heat = inside.relevance(clip(), states, lambda z: z @ t, start=2)
     heat = explain.min_max(heat).view(-1, 1, 4, 4)
     close(one, ssiw.upsample(heat, pictures.images.shape[1]), atol=1e-4)
     more = ssiw_model().maps(pictures, NAMES, asked)

@@ -9,7 +9,6 @@ from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill.parts import fusion, regions
 from vlmtutor.distill.supervision import Masked
-from vlmtutor.transfer.pictures import encode_pixels
 
 
 def boxes_mask(*boxes, size=32):
@@ -63,7 +62,7 @@ def test_crop_encode_agrees_with_encoding_by_hand():
         ]
     )
     embeds = regions.crop_encode(clip(), pixels, masks)
-    whole = encode_pixels(clip(), pixels).detach()
+    whole = clip().image_features(pixels).detach()
     close(embeds[0, 0], whole[0])
     close(embeds[1, 2], whole[1])
     assert (embeds[0, 2] == 0).all() and (embeds[1, 1] == 0).all()

@@ -104,8 +104,8 @@ def test_neurons_that_never_change_cost_nothing(teacher):
     other = torch.randn(4, 3, 32, 32, generator=generator(2))
     with torch.no_grad():
         assert torch.allclose(
-            school.picture_embeds(slim.model, other),
-            school.picture_embeds(clip.model, other),
+            slim.image_features(other),
+            clip.image_features(other),
             atol=1e-5,
         )
 
@@ -279,7 +279,7 @@ def test_each_loss_teaches(teacher, scenes, name):
 
 def test_unknown_losses_are_named(teacher):
     with pytest.raises(ValueError, match="magic"):
-        school.lesson_loss(teacher, unit(5, 16), {"magic": 1.0})
+        school.lesson_loss(teacher, teacher, unit(5, 16), {"magic": 1.0})
 
 
 def with_three_portraits(exam):

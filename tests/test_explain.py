@@ -10,8 +10,8 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
 import vlmtutor as vt
-from vlmtutor.memes.explain import attention_gradients, explain, overlay, seen_box
-from vlmtutor.models.relevance import gather_relevance
+from vlmtutor.memes.explain import explain, overlay, seen_box
+from vlmtutor.models.inside import attention_gradients, first_state, gather_relevance
 
 PATCH, SIDE = 8, 4  # the known-answer model: 4 x 4 patches of 8 px
 
@@ -78,6 +78,14 @@ def noise():
     return Image.fromarray(pixels.astype(np.uint8))
 
 
+def looks(tiny, noise):
+    """Attention of each block, and gradients of the cosine with "a cat"."""
+    hidden = first_state(tiny.model, tiny.preprocess([noise])).detach()
+    target = tiny.encode_texts(["a cat"])[0]
+    found = attention_gradients(tiny, hidden, lambda e: e @ target)
+    return ([x[0] for x in part] for part in found)
+
+
 def test_relevance_by_hand():
     attention = torch.tensor([[[0.5, 0.5], [0.25, 0.75]]])
     gradient = torch.tensor([[[1.0, 2.0], [-4.0, 4.0]]])
@@ -97,7 +105,7 @@ def test_relevance_averages_the_heads_after_the_cut():
 
 
 def test_relevance_starts_as_identity_and_only_grows(tiny, noise):
-    attentions, gradients = attention_gradients(tiny, noise, "a cat")
+    attentions, gradients = looks(tiny, noise)
     for depth in range(len(attentions) + 1):
         seen = gather_relevance(
             attentions[:depth] or attentions[:1],
@@ -107,11 +115,19 @@ def test_relevance_starts_as_identity_and_only_grows(tiny, noise):
     assert len(attentions) == tiny.model.config.vision_config.num_hidden_layers
 
 
-def test_attention_and_gradients_are_the_models(tiny, noise):
-    attentions, gradients = attention_gradients(tiny, noise, "a cat")
-    for attention in attentions:
+def test_attention_and_gradients_are_the_models(noise):
+    tiny = TinyClip()
+    attentions, gradients = looks(tiny, noise)
+    tiny.model.set_attn_implementation("eager")
+    output = tiny.model.vision_model(tiny.preprocess([noise]), output_attentions=True)
+    embeds = tiny.model.visual_projection(output.pooler_output)
+    cosine = torch.nn.functional.normalize(embeds, dim=-1)[0]
+    cosine = cosine @ tiny.encode_texts(["a cat"])[0]
+    theirs = torch.autograd.grad(cosine, output.attentions)
+    for k, attention in enumerate(attentions):
         assert attention.shape == (2, 17, 17)
-        assert torch.allclose(attention.sum(-1), torch.ones(2, 17), atol=1e-5)
+        torch.testing.assert_close(attention, output.attentions[k][0])
+        torch.testing.assert_close(gradients[k], theirs[k][0])
     # After the last block only the class token is read: no other row counts.
     assert gradients[-1][:, 1:].abs().max() == 0
     assert gradients[-1][:, :1].abs().max() > 0
@@ -120,8 +136,7 @@ def test_attention_and_gradients_are_the_models(tiny, noise):
 
 def test_gradient_agrees_with_a_small_step(tiny, noise):
     """Change one weight of one look: the cosine moves as foretold."""
-    (last, _) = attention_gradients(tiny, noise, "a cat")
-    _, gradients = attention_gradients(tiny, noise, "a cat")
+    _, gradients = looks(tiny, noise)
     vision = tiny.model.vision_model
     block = vision.encoder.layers[-1].self_attn
     step = 1e-2

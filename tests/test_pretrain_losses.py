@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from vlmtutor.objectives.contrastive import clip_loss, siglip_loss
+from vlmtutor.precision import bf16_products
 from vlmtutor.pretrain.build import build_model, build_tokenizer
 from vlmtutor.pretrain.config import PretrainConfig
 from vlmtutor.pretrain.data import Mosaics, PretrainData
@@ -69,7 +70,7 @@ def towers(trainer):
 @pytest.mark.parametrize("bf16", [True, False])
 def test_all_terms_are_finite_and_reach_both_towers(tokenizer, loss, bf16):
     trainer, config, args = case(tokenizer, loss=loss)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with bf16_products(bf16):
         terms = trainer.losses(*args)
     assert set(terms) == {"clip", "local", "naming", "label", "bank", "teacher"}
     for name, term in terms.items():

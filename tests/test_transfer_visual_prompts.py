@@ -17,7 +17,7 @@ from transfer_tiny import (
 )
 
 from vlmtutor.transfer import coop, maple, upt, vp, vpt
-from vlmtutor.transfer.pictures import Pictures, encode_pixels
+from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.visual_prompts import encode_prompted
 
 IMAGES, LABELS = colors(2)
@@ -50,7 +50,7 @@ def test_vp_leaves_inner_pixels_alone():
 
 
 def test_no_visual_prompts_is_no_change():
-    plain = encode_pixels(clip(), pixels())
+    plain = clip().image_features(pixels())
     close(encode_prompted(clip(), pixels(), []), plain)
     empty = [torch.zeros(0, W_VISION)]
     close(encode_prompted(clip(), pixels(), empty * 4), plain)
@@ -60,7 +60,7 @@ def test_no_visual_prompts_is_no_change():
 
 def test_prompts_of_zeros_are_not_no_prompts():
     zeros = [torch.zeros(3, W_VISION)]
-    plain = encode_pixels(clip(), pixels())
+    plain = clip().image_features(pixels())
     found = encode_prompted(clip(), pixels(), zeros)
     assert not torch.allclose(found, plain, atol=1e-4)
 
@@ -99,7 +99,7 @@ def test_the_class_token_keeps_its_place():
     layer = model.model.vision_model.encoder.layers[0]
     handle = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     try:
-        encode_pixels(model, pixels())
+        model.image_features(pixels())
         encode_prompted(model, pixels(), prompts(1))
     finally:
         handle.remove()

@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16, where that is faster.
+"""Matrix products in bfloat16, for those who ask for it.
 
 bfloat16 has float32's range and a third of its digits, so training needs no
 loss scaling (Kalamkar et al. 2019, arXiv 1905.12322).
@@ -21,14 +21,24 @@ def has_bf16() -> bool:
     return any(capabilities.get(name) for name in names)
 
 
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Inside the ``with``: no autocast, say for a loss of cosines."""
+    with torch.autocast("cpu", enabled=False):
+        yield
+
+
 class FloatAttention(TorchFunctionMode):
-    """Attention in float32 inside autocast: bfloat16 slows it down on CPUs."""
+    """Attention in float32 inside autocast.
+
+    On CPUs its backward pass in bfloat16 is several times slower.
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if function is not F.scaled_dot_product_attention:
             return function(*args, **kwargs)
-        with torch.autocast("cpu", enabled=False):
+        with full_precision():
             args = [_float(a) for a in args]
             return function(*args, **{k: _float(v) for k, v in kwargs.items()})
 
@@ -44,18 +54,13 @@ def _float(value):
 def bf16_products(wanted: bool = True) -> Iterator[None]:
     """Inside the ``with``: matrix products in bfloat16, attention in float32.
 
-    Changes nothing if not ``wanted`` or where the processor is no faster at
-    it.  Weights stay in float32; results differ in the third digit.
+    Weights stay in float32; results differ in the third digit.  It does so on
+    every processor, so that the same numbers are asked for everywhere:
+    :func:`has_bf16` tells where it is fast.  Without ``wanted`` nothing
+    changes.
     """
-    if not wanted or not has_bf16():
+    if not wanted:
         yield
         return
     with torch.autocast("cpu", torch.bfloat16), FloatAttention():
-        yield
-
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Inside the ``with``: no autocast, say for a loss of cosines."""
-    with torch.autocast("cpu", enabled=False):
         yield

@@ -124,7 +124,7 @@ def fit(
     steps and at the end, without gradients.  ``seed`` decides the order of
     the data; nothing global changes.  ``bf16`` computes ``loss`` with
     :func:`vlmtutor.precision.bf16_products`: about 1.5 times as fast where
-    the processor has them, with other last digits elsewhere.  Raises
+    the processor has them.  Raises
     FloatingPointError when the loss is no longer a number.
     """
     length, take = _access(data)

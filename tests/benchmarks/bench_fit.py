@@ -304,6 +304,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
+    args.bf16 = args.bf16 and has_bf16()
     if args.steps % args.every:
         parser.error("--every divides --steps")
     names = NAMES[: args.names]
@@ -331,12 +332,12 @@ def main(argv: list[str] | None = None) -> None:
         f"{len(names)} stickers, {len(train):,} scenes of 48 px, "
         f"{size:,} parameters, batches of {args.batch}, "
         f"{args.threads} threads, "
-        f"ours in {'bf16' if args.bf16 and has_bf16() else 'fp32'}"
+        f"ours in {'bf16' if args.bf16 else 'fp32'}"
     )
     with torch_threads(args.threads):
         plain_peak = matmul_peak(torch.float32)
         own_peak = plain_peak
-        if args.bf16 and has_bf16():
+        if args.bf16:
             own_peak = matmul_peak(torch.bfloat16)
         batch = train.batch(range(args.batch))
         two_tower, clip = TwoTower(config), clip_model(config, args.seed)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..models.pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
-from ..precision import FloatAttention, has_bf16
+from ..precision import bf16_products, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
 
@@ -173,20 +173,12 @@ class Embedder:
             if not _is_split(self.clip):
                 pictures = [p for group in inputs for p in group]
                 return _unit(self.clip.encode_images(pictures))
-            pixel_values = torch.cat(inputs)  # [B, 3, H, W]
-            model = self.clip.model
-            pixel_values = pixel_values.to(model.device)
-            pooled = model.vision_model(pixel_values).pooler_output
-            return _unit(model.visual_projection(pooled))  # [B, D]
+            return self.clip.image_features(torch.cat(inputs))  # [B, D]
 
     @contextmanager
     def _arithmetic(self):
-        with torch.no_grad():
-            if self.precision != "bf16":
-                yield
-                return
-            with torch.autocast("cpu", torch.bfloat16), FloatAttention():
-                yield
+        with torch.no_grad(), bf16_products(self.precision == "bf16"):
+            yield
 
     def _salt(self, kind: str) -> bytes:
         identity = model_identity(self.clip)
@@ -195,7 +187,7 @@ class Embedder:
 
 def _is_split(clip) -> bool:
     """Whether preprocessing and encoding can be called one by one."""
-    return hasattr(clip, "preprocess") and hasattr(clip, "model")
+    return hasattr(clip, "preprocess") and hasattr(clip, "image_features")
 
 
 def _unit(embeds: torch.Tensor) -> torch.Tensor:

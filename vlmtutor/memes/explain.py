@@ -7,18 +7,13 @@ arXiv 2103.15679.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..models.inside import first_state, relevance
 from ..models.pictures import as_seen
-from ..models.relevance import gather_relevance
 
 # From dark to bright, so that the map reads without colour too.
 _RAMP = np.array(
@@ -42,55 +37,17 @@ def explain(clip, image: Image.Image, text: str) -> Tensor:
     """
     if not text.strip():
         raise ValueError("no words to explain: write at least one")
-    attentions, gradients = attention_gradients(clip, image, text)
-    patches = gather_relevance(attentions, gradients)[0, 1:]  # [T]
+    target = clip.encode_texts([text])[0]  # [D]
+    pixel_values = clip.preprocess([image]).to(clip.model.device)
+    with torch.no_grad():
+        hidden = first_state(clip.model, pixel_values)
+    # every block counts, so all begins with what the first one reads
+    patches = relevance(clip, hidden, lambda e: e @ target.to(e)).float().cpu()[0]
     low, high = patches.min(), patches.max()
     heat = (patches - low) / (high - low).clamp_min(1e-12)
     config = clip.model.config.vision_config
     side = config.image_size // config.patch_size
     return heat.unflatten(0, (side, side))  # [h, w]
-
-
-def attention_gradients(
-    clip, image: Image.Image, text: str
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Each layer's attention and the gradient of the cosine with respect
-    to it, both [heads, 1 + T, 1 + T].
-    """
-    model = clip.model
-    text_embeds = clip.encode_texts([text])  # [1, D]
-    pixel_values = clip.preprocess([image]).to(model.device)
-    # So that gradients flow even where all the weights are frozen.
-    pixel_values = pixel_values.clone().requires_grad_()
-    with torch.enable_grad(), _readable_attention(model):
-        output = model.vision_model(pixel_values=pixel_values, output_attentions=True)
-        embeds = model.visual_projection(output.pooler_output)
-        embeds = F.normalize(embeds, dim=-1)  # [1, D]
-        cosine = (embeds * text_embeds.to(embeds)).sum()
-        gradients = torch.autograd.grad(cosine, output.attentions)
-    return (
-        [a[0].detach().float().cpu() for a in output.attentions],
-        [g[0].float().cpu() for g in gradients],
-    )
-
-
-_switching = threading.Lock()
-
-
-@contextmanager
-def _readable_attention(model) -> Iterator[None]:
-    """Only the plain implementation of attention hands its weights out.
-
-    One thread at a time: another that switches back halfway would leave a
-    map of some of the layers, which looks like any other.
-    """
-    with _switching:
-        before = model.vision_model.config._attn_implementation
-        model.vision_model.set_attn_implementation("eager")
-        try:
-            yield
-        finally:
-            model.vision_model.set_attn_implementation(before)
 
 
 def seen_box(clip, image: Image.Image) -> tuple[int, int, int, int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import CLIPModel
 
+from .inside import value_path
 from .pictures import rgb_picture
 
 # The mean and standard deviation of CLIP's own training pictures.
@@ -121,12 +122,6 @@ def _batches(items: list, size: int, progress: bool, what: str) -> Iterator:
             bar.update(len(batch))
 
 
-def _unit(output) -> Tensor:
-    """Projected features, L2-normalised; transformers 5 wraps them."""
-    features = output if isinstance(output, Tensor) else output.pooler_output
-    return F.normalize(features.float(), dim=-1).cpu()
-
-
 class Clip:
     """A ``transformers.CLIPModel`` with its tokenizer and image settings.
 
@@ -184,6 +179,23 @@ class Clip:
         )
         return dict(encoded)
 
+    def image_features(self, pixel_values: Tensor, normalize: bool = True) -> Tensor:
+        """pixel_values [N, 3, H, W] → image features [N, D] in float32.
+
+        Of length one unless ``normalize`` is off.  Gradients flow; the
+        features stay on the model's device.
+        """
+        pixel_values = pixel_values.to(self.model.device)
+        output = self.model.get_image_features(pixel_values=pixel_values)
+        return _features(output, normalize)
+
+    def text_features(
+        self, inputs: dict[str, Tensor], normalize: bool = True
+    ) -> Tensor:
+        """What ``tokenize`` gives → text features [M, D] in float32."""
+        inputs = {key: value.to(self.model.device) for key, value in inputs.items()}
+        return _features(self.model.get_text_features(**inputs), normalize)
+
     @torch.no_grad()
     def encode_images(
         self, images, batch_size: int = 64, progress: bool = False
@@ -192,9 +204,7 @@ class Clip:
         images = _listed(images, "pictures")
         embeds = [torch.zeros(0, self.embed_dim)]
         for batch in _batches(images, batch_size, progress, "pictures"):
-            pixel_values = self.preprocess(batch).to(self.model.device)
-            output = self.model.get_image_features(pixel_values=pixel_values)
-            embeds.append(_unit(output))
+            embeds.append(self.image_features(self.preprocess(batch)).cpu())
         return torch.cat(embeds)
 
     @torch.no_grad()
@@ -211,9 +221,7 @@ class Clip:
         embeds = torch.zeros(len(texts), self.embed_dim)
         for rows in _batches(order, batch_size, progress, "texts"):
             inputs = self.tokenize([texts[i] for i in rows])
-            inputs = {k: v.to(self.model.device) for k, v in inputs.items()}
-            output = self.model.get_text_features(**inputs)
-            embeds[rows] = _unit(output)
+            embeds[rows] = self.text_features(inputs).cpu()
         return embeds
 
     def patch_features(self, pixel_values: Tensor, path: str = "value") -> Tensor:
@@ -239,10 +247,14 @@ class Clip:
         if path == "value":
             block = vision.encoder.layers[-1]
             hidden = output.hidden_states[-2]  # what the last block reads
-            values = block.self_attn.v_proj(block.layer_norm1(hidden))
-            hidden = hidden + block.self_attn.out_proj(values)
-            hidden = hidden + block.mlp(block.layer_norm2(hidden))
+            hidden = value_path(block, hidden)
         patches = vision.post_layernorm(hidden[:, 1:])  # without the class
         embeds = F.normalize(self.model.visual_projection(patches), dim=-1)
         side = self.model.config.vision_config.patch_size
         return embeds.unflatten(1, (height // side, width // side))
+
+
+def _features(output, normalize: bool) -> Tensor:
+    """Projected features in float32."""
+    features = output.pooler_output.float()
+    return F.normalize(features, dim=-1) if normalize else features

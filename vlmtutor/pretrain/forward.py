@@ -11,41 +11,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AttentionInterface, CLIPModel
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers import CLIPModel
 
-
-def _float_attention(
-    module, query, key, value, attention_mask, scaling=None, is_causal=None, **kwargs
-):
-    """Attention in fp32 inside bf16 autocast.
-
-    The backward pass of bf16 attention on a CPU is several times slower than
-    in fp32, while matrix products gain from bf16.
-    """
-    if is_causal is None:
-        is_causal = getattr(module, "is_causal", False)
-    causal = is_causal and attention_mask is None
-    if attention_mask is not None and attention_mask.dtype != torch.bool:
-        attention_mask = attention_mask.float()
-    with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(
-            query.float(),
-            key.float(),
-            value.float(),
-            attn_mask=attention_mask,
-            is_causal=causal,
-            scale=scaling,
-        )
-    return out.to(query.dtype).transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register("float_sdpa", _float_attention)
-AttentionMaskInterface.register("float_sdpa", sdpa_mask)
-
-
-def _tensor(output) -> Tensor:
-    return output if isinstance(output, Tensor) else output[0]
+from ..models.inside import class_looks, first_state
 
 
 def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,26 +22,11 @@ def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tenso
     Both are L2-normalised; the patches are those of the value path.
     """
     vision = model.vision_model
-    hidden = vision.pre_layrnorm(vision.embeddings(pixel_values))
+    hidden = first_state(model, pixel_values)
     *blocks, last = vision.encoder.layers
     for block in blocks:
-        hidden = _tensor(block(hidden, None))  # [B, 1 + T, W]
-    normed = last.layer_norm1(hidden)
-    attention = last.self_attn
-    heads = attention.num_heads
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2).float()
-
-    values = attention.v_proj(normed)
-    query = split(attention.q_proj(normed[:, :1]))
-    key = split(attention.k_proj(normed))
-    with torch.autocast("cpu", enabled=False):
-        mixed = F.scaled_dot_product_attention(query, key, split(values))
-    mixed = mixed.transpose(1, 2).flatten(2)  # [B, 1, W]
-    values = torch.cat([mixed.to(values.dtype), values[:, 1:]], dim=1)
-    hidden = hidden + attention.out_proj(values)
-    hidden = hidden + last.mlp(last.layer_norm2(hidden))
+        hidden = block(hidden, None)  # [B, 1 + T, W]
+    hidden = class_looks(last, hidden)
     embeds = model.visual_projection(vision.post_layernorm(hidden))
     embeds = F.normalize(embeds.float(), dim=-1)
     return embeds[:, 0], embeds[:, 1:]

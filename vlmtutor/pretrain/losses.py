@@ -9,6 +9,7 @@ from transformers import CLIPModel
 
 from ..objectives.alignment import multi_positive_loss, naming_loss, phrase_scores
 from ..objectives.contrastive import clip_loss, siglip_loss
+from ..precision import full_precision
 from .config import PretrainConfig
 from .data import Batch, Mosaics
 from .forward import encode_images, encode_texts
@@ -64,7 +65,7 @@ class Trainer(nn.Module):
             texts += [targets.texts[i] for i in rows.tolist()]
         embeds, states = encode_texts(model, tokenizer, texts)
         # similarities in fp32: bf16 has three digits, too few for a softmax
-        with torch.autocast("cpu", enabled=False):
+        with full_precision():
             return self._terms(
                 batch,
                 config,

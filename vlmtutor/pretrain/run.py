@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..optimizers import learning_rate, parameter_groups
+from ..precision import bf16_products
 from ..seeding import generator, seeded_weights
 from ..world import load_categories
 from .build import build_model, build_tokenizer, resize_positions
@@ -68,7 +69,6 @@ class Pretraining:
         self.size = size
         if model is None:
             model = build_model(self.config, len(self.tokenizer), size)
-        model.set_attn_implementation("float_sdpa")
         with seeded_weights(self.config.seed):
             self.trainer = Trainer(model, len(load_categories()))
         self.optimizer = _optimizer(self.trainer, self.config)
@@ -149,7 +149,7 @@ class Pretraining:
             group["lr"] = learning_rate(
                 self.step, config.steps, config.lr, config.warmup
             )
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        with bf16_products(config.bf16):
             terms = self.trainer.losses(
                 batch, self.tokenizer, config, self.targets, self._rows(), mosaics
             )

@@ -111,7 +111,7 @@ class Pictures:
         with torch.no_grad():
             return torch.cat(
                 [
-                    encode_pixels(self.clip, batch)
+                    self.clip.image_features(batch)
                     for batch in self._batches(self.pixel_values)
                 ]
             )
@@ -126,10 +126,3 @@ class Pictures:
                     for batch in self._batches(self.pixel_values)
                 ]
             )
-
-
-def encode_pixels(clip, pixel_values: Tensor) -> Tensor:
-    """pixel_values [N, 3, H, W] → image_embeds [N, D]; gradients flow."""
-    output = clip.model.get_image_features(pixel_values=pixel_values)
-    features = output if isinstance(output, Tensor) else output.pooler_output
-    return F.normalize(features, dim=-1)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..seeding import generator
@@ -130,11 +129,9 @@ def encode_prompts(
             )
         )
     with hooks(*handles):
-        output = clip.model.get_text_features(
-            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
+        return clip.text_features(
+            {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
         )
-    features = output if isinstance(output, Tensor) else output.pooler_output
-    return F.normalize(features, dim=-1)
 
 
 def nearest_words(clip, context: Tensor, k: int = 3) -> list[list[tuple[str, float]]]:

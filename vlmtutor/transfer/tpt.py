@@ -18,7 +18,7 @@ from torch import Tensor
 from ..seeding import generator
 from ..training import frozen
 from .coop import CoOp
-from .pictures import Pictures, encode_pixels
+from .pictures import Pictures
 from .prompts import encode_prompts
 
 N_VIEWS = 16  # of each picture
@@ -75,7 +75,7 @@ class TPT(CoOp):
         """A context [M, W] tuned on one picture, and its embedding [1, D]."""
         views = random_views(pixel_values, N_VIEWS, self.seed, self.smallest)
         with torch.no_grad():
-            embeds = encode_pixels(self.clip, views)  # [V, D], original first
+            embeds = self.clip.image_features(views)  # [V, D], original first
         context = self.context.detach().clone().requires_grad_()
         optimizer = torch.optim.AdamW([context], lr=self.lr, weight_decay=0)
         with torch.enable_grad(), frozen(self.clip):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .prompts import hooks
@@ -53,6 +52,4 @@ def encode_prompted(clip, pixel_values: Tensor, prompts: Sequence[Tensor]) -> Te
             )
         )
     with hooks(*handles):
-        output = clip.model.get_image_features(pixel_values=pixel_values)
-    features = output if isinstance(output, Tensor) else output.pooler_output
-    return F.normalize(features, dim=-1)
+        return clip.image_features(pixel_values)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import ZeroShot, tune
-from .pictures import Pictures, encode_pixels
+from .pictures import Pictures
 
 
 def border(side: int, width: int) -> Tensor:
@@ -47,7 +47,7 @@ class VP(ZeroShot):
 
     def logits(self, pictures: Pictures) -> Tensor:
         pixel_values = pictures.pixel_values + self.frame()
-        embeds = encode_pixels(self.clip, pixel_values)
+        embeds = self.clip.image_features(pixel_values)
         return self.clip.logit_scale * embeds @ self.weights.T
 
 

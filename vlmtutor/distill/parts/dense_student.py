@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
-from ...precision import bf16_products
 from ...seeding import seeded_weights
 from ...training import descend
 from ..methods import batched
@@ -58,14 +57,13 @@ class Trunk(nn.Module):
         ]
         tokens, pixels = as_map(torch.cat(states, -1)), pictures.pixel_values
         size = (self.fine, self.fine)
-        with bf16_products():  # a fifth of a step's time
-            tokens = F.interpolate(
-                self.tokens(tokens), size=size, mode="bilinear", align_corners=False
-            )
-            pixels = self.pixels(pixels)
-            if pixels.shape[-2:] != size:
-                pixels = F.interpolate(pixels, size=size, mode="bilinear")
-            return self.mix(torch.cat([tokens, pixels], 1)).float()
+        tokens = F.interpolate(
+            self.tokens(tokens), size=size, mode="bilinear", align_corners=False
+        )
+        pixels = self.pixels(pixels)
+        if pixels.shape[-2:] != size:
+            pixels = F.interpolate(pixels, size=size, mode="bilinear")
+        return self.mix(torch.cat([tokens, pixels], 1))
 
 
 class Student(nn.Module):

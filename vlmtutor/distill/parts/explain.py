@@ -1,68 +1,23 @@
 """Gradients as maps: what in a picture speaks for a score.
 
-Attention relevance (Chefer et al. 2021, arXiv 2103.15679), Grad-CAM (Selvaraju
-et al. 2017, arXiv 1610.02391) of the last block's normed input, and attention
-as an affinity of patches, both as in CLIP-ES (Lin et al. 2023, arXiv
-2212.09506).  A score is any function of joint embeddings [N, D] → [N], row by
-row.
+Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) of the last block's normed
+input, and attention as an affinity of patches, both as in CLIP-ES (Lin et al.
+2023, arXiv 2212.09506).  Attention relevance is in
+:mod:`vlmtutor.models.inside`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ...models.inside import (
-    attention_weights,
-    grid_side,
-    read_out,
-    run_block,
-    vision_blocks,
-)
-from ...models.relevance import gather_relevance
+from ...models.inside import Score, grid_side, read_out, run_block, vision_blocks
 from ...training import frozen
 
-Score = Callable[[Tensor], Tensor]
 LAYERS = 8  # the last ones, whose attention tells who belongs together
 PEAK = 0.4
-
-
-def relevance(clip, hidden: Tensor, score: Score, start: int = 0) -> Tensor:
-    """Attention relevance of each patch for a score of the picture: [N, T].
-
-    ``hidden`` [N, 1 + T, W] is what block number ``start`` (from 0) reads;
-    that block's attention and those after it count.
-    """
-    attentions: list[Tensor] = []
-    with frozen(clip), torch.enable_grad():
-        x = hidden.detach()
-        for block in vision_blocks(clip)[start:]:
-            attention = attention_weights(block, x)
-            if not attention.requires_grad:
-                attention.requires_grad_()
-            attentions.append(attention)
-            x = run_block(block, x, attention)
-        total = score(read_out(clip, x[:, 0])).sum()
-        gradients = torch.autograd.grad(total, attentions)
-    attentions = [a.detach() for a in attentions]
-    # what the class token rests on
-    return gather_relevance(attentions, gradients)[:, 0, 1:]
-
-
-def _run_normed(block, hidden: Tensor, normed: Tensor) -> Tensor:
-    """The block, with its first layer norm's output given: [N, 1 + T, W]."""
-    attn = block.self_attn
-    q, k, v = (
-        proj(normed).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
-        for proj in (attn.q_proj, attn.k_proj, attn.v_proj)
-    )
-    mixed = (attn.scale * q @ k.transpose(-1, -2)).softmax(-1) @ v
-    hidden = hidden + attn.out_proj(mixed.transpose(1, 2).flatten(2))
-    return hidden + block.mlp(block.layer_norm2(hidden))
 
 
 def grad_cam(clip, hidden: Tensor, score: Score) -> Tensor:
@@ -75,7 +30,7 @@ def grad_cam(clip, hidden: Tensor, score: Score) -> Tensor:
     block = vision_blocks(clip)[-1]
     with frozen(clip), torch.enable_grad():
         normed = block.layer_norm1(hidden).detach().requires_grad_()
-        tokens = _run_normed(block, hidden.detach(), normed)
+        tokens = run_block(block, hidden.detach(), normed=normed)
         total = score(read_out(clip, tokens[:, 1:].mean(1))).sum()
         (gradient,) = torch.autograd.grad(total, normed)
     weights = gradient[:, 1:].mean(1, keepdim=True)  # [N, 1, W]

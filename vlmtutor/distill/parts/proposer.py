@@ -25,7 +25,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
-from ...precision import bf16_products
 from ...seeding import seeded_weights
 from ...training import descend
 from ..supervision import IGNORE, DensePictures, Masked, Regions
@@ -119,8 +118,7 @@ class Proposer(nn.Module):
     def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
         """Features on twice the grid, with edges that pixels show."""
         size = (self.fine, self.fine)
-        with bf16_products():
-            edges = self.edges(pictures.pixel_values).float()
+        edges = self.edges(pictures.pixel_values)
         smooth, edges = (
             F.interpolate(x, size=size, mode="bilinear", align_corners=False)
             for x in (features, edges)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.inside import as_tokens, grid_side
-from ...transfer.pictures import encode_pixels
 
 FILLS = ("mean", "zero", None)
 MODES = ("cropmask", "crop", "mask")
@@ -130,7 +129,7 @@ def crop_encode(
             clip, pixel_values[rows], masks[rows, queries], fill, mode, margin
         )
         embeds[rows, queries] = (
-            encode(shown, inside) if encode else encode_pixels(clip, shown)
+            encode(shown, inside) if encode else clip.image_features(shown)
         )
     return embeds
 

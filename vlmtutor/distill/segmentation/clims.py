@@ -122,10 +122,8 @@ class Through:
 
     def __call__(self, pixel_values: Tensor, mask: Tensor) -> Tensor:
         """pixel_values [N, 3, S, S], mask [N, S, S] → embeddings [N, D]."""
-        from ...transfer.pictures import encode_pixels
-
         shown = self.black + mask[:, None] * (pixel_values - self.black)
-        return encode_pixels(self.clip, shown)
+        return self.clip.image_features(shown)
 
 
 @dataclass(frozen=True)

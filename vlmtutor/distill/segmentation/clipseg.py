@@ -51,18 +51,10 @@ INFO = Info(
 ROWS = (INFO,)
 
 
+@torch.no_grad()
 def raw_texts(clip, texts: list[str]) -> Tensor:
     """Text embeddings with their lengths: [M, D]."""
-    with torch.no_grad():
-        output = clip.model.get_text_features(**clip.tokenize(texts))
-    return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def raw_images(clip, images: list[Image.Image]) -> Tensor:
-    """Picture embeddings with their lengths: [M, D]."""
-    with torch.no_grad():
-        output = clip.model.get_image_features(pixel_values=clip.preprocess(images))
-    return output if isinstance(output, Tensor) else output.pooler_output
+    return clip.text_features(clip.tokenize(texts), normalize=False)
 
 
 def highlight(image: np.ndarray, mask: np.ndarray) -> Image.Image:
@@ -77,6 +69,7 @@ def highlight(image: np.ndarray, mask: np.ndarray) -> Image.Image:
     return dim.crop(tuple(round(v) for v in (x - half, y - half, x + half, y + half)))
 
 
+@torch.no_grad()
 def base_supports(clip, data: Masked) -> Tensor:
     """Visual prompts of every class, from the training masks: [C, K, D]."""
     images, found = data.pictures.images.numpy(), []
@@ -86,12 +79,13 @@ def base_supports(clip, data: Masked) -> Tensor:
         if not len(places):
             raise ValueError(f"no mask of {data.names[c]!r}")
         prompts = [highlight(images[i], labels[i] == c) for i in places]
-        prompts = raw_images(clip, prompts)
+        prompts = clip.image_features(clip.preprocess(prompts), normalize=False)
         turns = torch.arange(SUPPORTS) % len(prompts)
         found.append(prompts[turns])
     return torch.stack(found)
 
 
+@torch.no_grad()
 def sticker_supports(clip, names: list[str]) -> Tensor:
     """One picture a name, the sticker alone on a dark ground: [C, D]."""
     side, pictures = clip.image_size, []
@@ -102,7 +96,7 @@ def sticker_supports(clip, names: list[str]) -> Tensor:
         corner = tuple((side - length) // 2 for length in art.size)
         ground.paste(art, corner, art)
         pictures.append(ground)
-    return raw_images(clip, pictures)
+    return clip.image_features(clip.preprocess(pictures), normalize=False)
 
 
 class Decoder(nn.Module):

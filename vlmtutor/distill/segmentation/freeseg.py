@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, as_tokens
-from ...precision import bf16_products
 from ...seeding import generator, seeded_weights
 from ...training import descend, frozen
 from ...transfer import coop
@@ -123,9 +122,7 @@ class Words(nn.Module):
             context = torch.cat([ours, context])
         clip = self.clip[0]
         tokens = prompt_tokens(clip, names, len(context))
-        with bf16_products():
-            texts = encode_prompts(clip, tokens, context)
-        return F.normalize(texts.float(), dim=-1)
+        return encode_prompts(clip, tokens, context)
 
 
 def task_regions(data: Masked, task: str) -> tuple[Tensor, Tensor]:

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ...models.inside import as_map, hidden_states
+from ...models.inside import as_map, hidden_states, relevance
 from ..methods import Check, Info
-from ..parts.explain import min_max, relevance
+from ..parts.explain import min_max
 from ..parts.refine import tta, upsample
 from ..parts.texts import text_classifier
 from ..supervision import DensePictures, Unlabeled

@@ -13,7 +13,6 @@ from torch import Tensor
 from ...metrics import accuracy, recall_at_k
 from ...models.clip import Clip
 from ...world import StickerWorld, load_categories, seeds_of
-from .lessons import picture_embeds
 
 
 @dataclass
@@ -78,7 +77,7 @@ def milliseconds(
                 values = torch.zeros(batch, 3, size, size)
                 start = time.perf_counter()
                 for _ in range(max(1, n // batch)):
-                    picture_embeds(clip.model, values)
+                    clip.image_features(values)
                 took = time.perf_counter() - start
                 best[k] = min(best[k], took / (max(1, n // batch) * batch))
     return [1000 * seconds for seconds in best]

@@ -85,8 +85,7 @@ class Lessons:
     @classmethod
     def ask(cls, teacher: Clip, scenes: Sequence[Scene]) -> Lessons:
         """Ask the teacher now."""
-        with bf16_products():
-            images = teacher.encode_images([s.image for s in scenes], 16)
+        images = teacher.encode_images([s.image for s in scenes], 16)
         return cls(teacher, scenes, images)
 
     @classmethod
@@ -144,15 +143,12 @@ def pixel_values(clip: Clip, images: Tensor) -> Tensor:
     return (images * settings.scale - mean) / std
 
 
-def picture_embeds(model, values: Tensor) -> Tensor:
-    """[B, 3, S, S] → image_embeds [B, D], L2-normalised; gradients flow."""
-    output = model.vision_model(pixel_values=values)
-    embeds = model.visual_projection(output.pooler_output)
-    return F.normalize(embeds.float(), dim=-1)
-
-
 def lesson_loss(
-    teacher: Clip, names: Tensor, weights: dict[str, float], bf16: bool = False
+    student: Clip,
+    teacher: Clip,
+    names: Tensor,
+    weights: dict[str, float],
+    bf16: bool = False,
 ) -> Callable:
     """``loss(model, batch)`` for ``fit``: the terms that have a weight.
 
@@ -168,7 +164,7 @@ def lesson_loss(
 
     def loss(model, batch: Batch) -> dict[str, Tensor]:
         with bf16_products(bf16):
-            own = picture_embeds(model, batch.pixel_values)
+            own = student.image_features(batch.pixel_values)
         theirs, terms = batch.image_embeds, {}
         if "feature" in weights:
             terms["feature"] = feature_loss(own, theirs)
@@ -198,7 +194,7 @@ def train(
     **options,
 ) -> History:
     """Train the student's picture tower in place; options go to ``fit``."""
-    loss = lesson_loss(lessons.clip, names, weights, bf16)
+    loss = lesson_loss(student, lessons.clip, names, weights, bf16)
     options = {"warmup": 10, "weight_decay": 0.05} | options
     history = fit(
         student.model, loss, lessons, steps, batch_size, lr, seed=seed, **options
