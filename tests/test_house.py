@@ -25,13 +25,11 @@ KNOWN = (
     "vlmtutor/metrics.py",
     "vlmtutor/models/c",  # cli, clip
     "vlmtutor/models/hub.py",
-    "vlmtutor/models/inside.py",
     "vlmtutor/models/pictures.py",
     "vlmtutor/transfer/closing.py",
     "vlmtutor/transfer/plans",
     "vlmtutor/transfer/report.py",
     "vlmtutor/transfer/study",
-    "vlmtutor/world/posters.py",
     "notebooks/14",
     "tests/",
 )

@@ -79,7 +79,7 @@ def test_redrawing_gives_the_picture(path, redrawn):
 
 
 def test_redrawing_repeats_to_the_byte(redrawn, tmp_path):
-    posters._ink.cache_clear()
+    posters.glyphs.ink.cache_clear()
     for path in posters.draw_all(tmp_path):
         assert path.read_bytes() == (redrawn / path.name).read_bytes()
 

@@ -22,7 +22,7 @@ NUMBERS = st.sampled_from([None, 1, 2, 3, 4])
 def forget():
     """Drop every cached glyph and background."""
     for cached in (
-        glyphs._ink,
+        glyphs.ink,
         glyphs.sticker_array,
         glyphs.disc_alpha,
         backgrounds.background,

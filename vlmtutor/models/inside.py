@@ -74,9 +74,10 @@ def run_block(
 
 
 def value_path(block, hidden: Tensor) -> Tensor:
-    """The block with the identity for attention: each token keeps to itself.
+    """Each token keeps to itself: hidden [N, T, W] → [N, T, W].
 
-    Residual and MLP stay (MaskCLIP: Zhou et al. 2022, arXiv 2112.01071).
+    The identity takes the place of attention; residual and MLP stay (MaskCLIP:
+    Zhou et al. 2022, arXiv 2112.01071).
     """
     values = block.self_attn.v_proj(block.layer_norm1(hidden))
     return _write(block, hidden, values)
@@ -148,7 +149,10 @@ def interleave(passes: Tensor) -> Tensor:
 
 
 def shift_pixels(pixel_values: Tensor, dy: int, dx: int) -> Tensor:
-    """Move what is at (y + dy, x + dx) to (y, x); edges are repeated."""
+    """Pixels [..., S, S]: what is at (y + dy, x + dx) goes to (y, x).
+
+    Edges are repeated.
+    """
     reach = max(abs(dy), abs(dx))
     if not reach:
         return pixel_values

