@@ -2,7 +2,7 @@
 
 A tolerance must not be so wide that an untrained model passes for a trained
 one.  ``python tests/untrained.py`` runs the notebooks that have such cells with
-optimizers that stand still, and stores what the cells then print in
+optimisers that stand still, and stores what the cells then print in
 ``tests/untrained_outputs.json``; a test compares.  Run it again when the code
 of such a notebook has changed: the test says so.
 """
@@ -64,7 +64,7 @@ def read(path: Path):
 
 
 def run(path: Path) -> dict:
-    """Run a notebook in which optimizers stand still; what cells print."""
+    """Run a notebook in which optimisers stand still; what cells print."""
     nb = read(path)
     kept = {"code": code_hash(nb), "cells": {}}
     numbered = [(n, c) for n, c in enumerate(code_cells(nb), 1) if tolerance(c)]

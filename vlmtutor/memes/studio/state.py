@@ -2,7 +2,7 @@
 
 :class:`StudioState` holds pictures, captions, a model and the choices made;
 what a button of the studio does, one of its methods or a function of
-``studio_files`` does.
+``files`` does.
 """
 
 from __future__ import annotations

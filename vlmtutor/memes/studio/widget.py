@@ -1,4 +1,4 @@
-"""The meme studio as a widget: a thin skin over ``studio_state``.
+"""The meme studio as a widget: a thin skin over ``state``.
 
 Callbacks change the value of HTML widgets and print nothing, since
 what a callback prints has no cell to appear under. JupyterLab may run them
