@@ -12,7 +12,13 @@ from vlmtutor.models import ImageSettings
 from vlmtutor.pretrain import data as module
 from vlmtutor.pretrain.build import IMAGE_MEAN, IMAGE_STD
 from vlmtutor.pretrain.config import PretrainConfig
-from vlmtutor.pretrain.data import PretrainData, augment, random_phrase, to_pixel_values
+from vlmtutor.pretrain.data import (
+    PretrainData,
+    augment,
+    random_phrase,
+    to_pixel_values,
+    to_pixels,
+)
 from vlmtutor.world import StickerWorld, backgrounds, load_categories, seeds, seeds_of
 
 quick = settings(max_examples=20, deadline=None)
@@ -83,7 +89,7 @@ class Painted:
 
 def painted(pixels):
     """Pictures [N, 3, H, W] → what Painted wrote: [N, H, W] each."""
-    low, high, place = (pixels * 0.5 + 0.5).mul(255).round().long().unbind(1)
+    low, high, place = pixels.long().unbind(1)
     return low + 256 * high, place
 
 
@@ -177,7 +183,7 @@ def test_every_category_thins_the_table():
 
 def test_pixels_are_those_that_the_exported_model_gets():
     scenes = [StickerWorld(96).scene(seed) for seed in range(3)]
-    ours = to_pixel_values(np.stack([s.array for s in scenes]))
+    ours = to_pixel_values(to_pixels(np.stack([s.array for s in scenes])))
     used = ImageSettings(96, (96, 96), mean=IMAGE_MEAN, std=IMAGE_STD)
     theirs = np.stack([used.pixel_values(s.image) for s in scenes])
     assert torch.allclose(ours, torch.from_numpy(theirs), atol=1e-6)

@@ -11,7 +11,7 @@ from vlmtutor.objectives.contrastive import clip_loss, siglip_loss
 from vlmtutor.precision import bf16_products
 from vlmtutor.pretrain.build import build_model, build_tokenizer
 from vlmtutor.pretrain.config import PretrainConfig
-from vlmtutor.pretrain.data import Mosaics, PretrainData
+from vlmtutor.pretrain.data import Mosaics, PretrainData, to_pixel_values
 from vlmtutor.pretrain.forward import encode_images, encode_texts
 from vlmtutor.pretrain.losses import Trainer, quarter_naming, quarter_scores, total
 from vlmtutor.pretrain.teacher import TextTargets
@@ -133,14 +133,17 @@ def test_false_negatives_are_left_out_when_asked(tokenizer, loss):
     found = {}
     for masked in (True, False):
         trainer, config, args = case(
-            tokenizer, free=False, loss=loss, mask_false_negatives=masked
+            tokenizer,
+            free=False,
+            loss=loss,
+            false_negatives="kinds" if masked else "none",
         )
         batch = args[0]
         others = batch.same & ~torch.eye(8, dtype=torch.bool)
         assert others.any()  # two scenes of this batch hold the same
         found[masked] = trainer.losses(*args)["clip"].item()
         with torch.no_grad():
-            images, _ = encode_images(trainer.clip, batch.pixels)
+            images, _ = encode_images(trainer.clip, to_pixel_values(batch.pixels))
             texts, _ = encode_texts(trainer.clip, tokenizer, batch.captions)
             scale = trainer.clip.logit_scale.exp()
             ignore = batch.same if masked else None
@@ -213,8 +216,10 @@ def test_the_bank_is_a_running_mean_of_single_pictures(tokenizer):
     trainer, _, _ = case(tokenizer, free=False)
     embeds = F.normalize(torch.randn(3, 16), dim=-1)
     trainer.update_bank(embeds, torch.tensor([5, -1, 5]))
-    expected = 0.9 * (0.1 * embeds[0]) + 0.1 * embeds[2]
-    assert torch.allclose(trainer.bank[5], expected)
+    first = (1 - 0.9**2) * (embeds[0] + embeds[2]) / 2
+    assert torch.allclose(trainer.bank[5], first)
+    trainer.update_bank(embeds, torch.tensor([-1, 5, -1]))
+    assert torch.allclose(trainer.bank[5], 0.9 * first + 0.1 * embeds[1])
     assert not trainer.bank[:5].any() and not trainer.bank[6:].any()
 
 

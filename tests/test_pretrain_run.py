@@ -13,7 +13,7 @@ from vlmtutor.__main__ import main
 from vlmtutor.pretrain import run as module
 from vlmtutor.pretrain.build import resize_positions
 from vlmtutor.pretrain.cli import parse_config
-from vlmtutor.pretrain.config import PretrainConfig
+from vlmtutor.pretrain.config import PAIRS_ONLY, RECIPES, PretrainConfig
 from vlmtutor.pretrain.run import CHECKPOINT, Pretraining
 from vlmtutor.pretrain.teacher import TextTargets
 
@@ -37,18 +37,18 @@ def no_encoder_and_one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+def made_up_targets(vocabulary, folder):
+    """So that the terms of free text are trained without the encoder."""
+    generator = torch.Generator().manual_seed(0)
+    embeds = F.normalize(torch.randn(6, 384, generator=generator), dim=-1)
+    texts = ["a moon", "fun", "zip", "cold sea", "no", "what now"]
+    top = torch.tensor([[0, 90], [90, 180], [0, 3]] * 2)
+    return TextTargets(texts, embeds, top, torch.full((6, 2), 0.5), 3)
+
+
 @pytest.fixture
 def free_texts(monkeypatch):
-    """Made-up targets, so that the terms of free text are trained too."""
-
-    def targets(vocabulary, folder):
-        generator = torch.Generator().manual_seed(0)
-        embeds = F.normalize(torch.randn(6, 384, generator=generator), dim=-1)
-        texts = ["a moon", "fun", "zip", "cold sea", "no", "what now"]
-        top = torch.tensor([[0, 90], [90, 180], [0, 3]] * 2)
-        return TextTargets(texts, embeds, top, torch.full((6, 2), 0.5), 3)
-
-    monkeypatch.setattr(module, "text_targets", targets)
+    monkeypatch.setattr(module, "text_targets", made_up_targets)
 
 
 def snapshot(training):
@@ -217,7 +217,7 @@ def test_matrices_decay_and_nothing_else(tmp_path):
 def test_the_log_holds_means_of_a_hundred_steps(tmp_path):
     values = iter(range(1, 1000))
 
-    def step(self):
+    def step(self, item):
         self.step += 1
         return {"clip": float(next(values))}
 
@@ -270,5 +270,56 @@ def test_knobs_are_parsed_by_kind():
     assert parse_config([]) == PretrainConfig()
     with pytest.raises(ValueError, match="no knob 'step': use one of vision"):
         parse_config(["step=12"])
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="steps is of type int, not 'many'"):
         parse_config(["steps=many"])
+    with pytest.raises(ValueError, match="bf16 is True or False, not 'maybe'"):
+        parse_config(["bf16=maybe"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--set", "stesp=3"], "no knob 'stesp'"),
+        (["--set", "lr=fast"], "lr is of type float, not 'fast'"),
+        (["--device", "mps"], "there is no mps here"),
+        (["--recipe", "pairclip", "--warm-start", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_word_is_one_line(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert main(["pretrain", "--folder", str(tmp_path), *words]) in (1, 2)
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+
+
+def test_the_recipe_of_pairs_is_told_pairs(tmp_path):
+    config = replace(TINY, **PAIRS_ONLY)
+    training = Pretraining(tmp_path, config)
+    size, batch, mosaics = training.steps[0]
+    assert mosaics is None and training.targets is None
+    blind = {  # what pictures and captions do not say
+        "phrases": [],
+        "present": torch.zeros(0, 4),
+        "categories": [],
+        "single": torch.full((4,), -1),
+    }
+    terms = training.train_step((size, replace(batch, **blind), None))
+    assert set(terms) == {"clip"}
+    twin = Pretraining(tmp_path / "twin", config)
+    assert twin.train_step() == terms
+    equal = [[a == b for b in batch.captions] for a in batch.captions]
+    assert batch.same.tolist() == equal
+    assert parse_config([], "pairclip") == RECIPES["pairclip"]
+    for name, value in PAIRS_ONLY.items():
+        assert getattr(RECIPES["pairclip"], name) == value
+
+
+def test_any_number_of_processes_draws_the_same_scenes(tmp_path):
+    """Also across the step at which the canvas grows."""
+    for processes in (0, 2):
+        training = Pretraining(tmp_path / str(processes), TINY, processes=processes)
+        training.run()
+        found = snapshot(training)
+        if processes == 0:
+            alone = found
+    assert_equal(alone, found)

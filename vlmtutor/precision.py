@@ -22,9 +22,9 @@ def has_bf16() -> bool:
 
 
 @contextlib.contextmanager
-def full_precision() -> Iterator[None]:
+def full_precision(device: str = "cpu") -> Iterator[None]:
     """Inside the ``with``: no autocast, say for a loss of cosines."""
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(device, enabled=False):
         yield
 
 
@@ -51,8 +51,8 @@ def _float(value):
 
 
 @contextlib.contextmanager
-def bf16_products(wanted: bool = True) -> Iterator[None]:
-    """Inside the ``with``: matrix products in bfloat16, attention in float32.
+def bf16_products(wanted: bool = True, device: str = "cpu") -> Iterator[None]:
+    """Inside the ``with``: matrix products in bfloat16; on CPUs not attention.
 
     Weights stay in float32; results differ in the third digit.  It does so on
     every processor, so that the same numbers are asked for everywhere:
@@ -62,5 +62,6 @@ def bf16_products(wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with torch.autocast("cpu", torch.bfloat16), FloatAttention():
+    attention = FloatAttention() if device == "cpu" else contextlib.nullcontext()
+    with torch.autocast(device, torch.bfloat16), attention:
         yield

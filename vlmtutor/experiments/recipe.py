@@ -32,7 +32,7 @@ ROWS: dict[str, dict] = {
     "vision 256 wide": {"vision_width": 256},
     "batch 128, half the steps": {"batch_size": 128},
     "no curriculum": {"curriculum": 0.0},
-    "false negatives kept": {"mask_false_negatives": False},
+    "false negatives kept": {"false_negatives": "none"},
     "no teacher, no bank": {"bank_weight": 0.0, "teacher_weight": 0.0},
     "no augmentation": {"augment": 0.0},
     "vision 4 layers": {"vision_layers": 4},

