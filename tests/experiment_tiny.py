@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from vlmtutor.experiments.experiment import Experiment, Seconds
 from vlmtutor.experiments.grid import choose
-from vlmtutor.experiments.run import Experiment, Seconds, run
+from vlmtutor.experiments.run import run
 from vlmtutor.verdict import Check, resample_mean
 
 

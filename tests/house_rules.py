@@ -47,6 +47,7 @@ CONTRACT = {"forward", "scores", "detect", "trained"}
 SOURCED = re.compile(
     r"vlmtutor/(objectives|distill/(segmentation|detection)|transfer)/(?!_)"
     r"(?!(base|pictures|prompts|visual_prompts|tasks|scene_sets|few_shot)\.)"
+    r"(?!(claims|comparison|report)\.)"
 )
 SHAPE = re.compile(r"\[[^\[\]]*\]")
 SOURCE = re.compile(r"(19|20)\d\d.*arXiv:?\s+\d{4}\.\d{4,5}", re.DOTALL)

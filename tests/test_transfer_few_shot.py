@@ -7,12 +7,12 @@ import functools
 import numpy as np
 import pytest
 import torch
-from transfer_tiny import clip, tiny_clip
+from transfer_tiny import clip, colors, tiny_clip
 
-from vlmtutor.metrics import harmonic_mean
 from vlmtutor.transfer import get_fit, scene_sets, tasks
-from vlmtutor.transfer.few_shot import accuracy, base_to_novel, choose, curve, verdict
-from vlmtutor.transfer.tasks import GROUPS, Task, make_task
+from vlmtutor.transfer.few_shot import accuracy, first
+from vlmtutor.transfer.pictures import Pictures
+from vlmtutor.transfer.tasks import GROUPS, Split, Task, make_task
 from vlmtutor.world import find_category
 
 NAMES = ["cat", "bird", "dog", "fox", "owl"]
@@ -143,33 +143,19 @@ def test_accuracy():
     assert accuracy(Knows(0), task().test()) == pytest.approx(0.2)
 
 
-def test_choose_keeps_the_best_on_validation():
-    seen = []
-
-    def fit(clip, pictures, labels, classes, seed, share, extra):
-        seen.append((share, extra, len(labels), seed))
-        return Knows(share)
-
-    best, settings, search = choose(
-        fit,
-        {"share": (3, 1, 2)},
-        task().shots(2),
-        task().val(),
-        seed=7,
-        score=lambda predictor, split: -abs(predictor.share - 1.4),
-        extra="x",
-    )
-    assert settings == {"share": 1} and best.share == 1
-    assert [tried["share"] for tried, _ in search] == [3, 1, 2]
-    assert seen == [(s, "x", 10, 7) for s in (3, 1, 2)]
+def test_first_takes_some_of_each_class():
+    images, labels = colors(3)
+    split = Split(Pictures(clip(), images), labels, ["a", "b", "c"])
+    few = first(split, 2)
+    assert few.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert few.pictures.images == [images[i] for i in (0, 1, 3, 4, 6, 7)]
+    assert first(split, None) is split
 
 
-def test_curve_and_base_to_novel():
-    assert curve(zero_shot, task(), (1, 2), (0, 1)).shape == (2, 2)
-    found = base_to_novel(zero_shot, task(), k=1, seeds=(0,))
-    base = accuracy(zero_shot(clip(), 0, 0, NAMES[::2]), task().test("base"))
-    assert found["base"] == [base]
-    assert found["H"] == [harmonic_mean(base, found["novel"][0])]
+def test_test_pictures_of_other_seeds_are_others():
+    few = Task(clip(), NAMES, n_test=1)
+    assert (pixels(few.test()) == pixels(few.test(seed=0))).all()
+    assert (pixels(few.test()) != pixels(few.test(seed=1))).any()
 
 
 def test_scene_sets_know_their_scenes():
@@ -205,10 +191,7 @@ def test_other_words_leave_the_name_out():
     assert all(words["dog"])
 
 
-def test_verdicts():
-    assert verdict([0.1, 0.12, 0.09]) == "reproduced"
-    assert verdict([-0.1, -0.12, -0.09]) == "not reproduced"
-    assert verdict([0.1, -0.1, 0.02]) == "inconclusive"
-    assert verdict([0.0, 0.0]) == "inconclusive"
-    with pytest.raises(ValueError, match="luck"):
-        verdict([0.1])
+def test_captions_are_those_of_training_scenes():
+    found = scene_sets.scene_captions(clip(), NAMES, 8, seed=2)
+    own = scene_sets.scene_set(clip(), NAMES, 3, "train", seed=2)
+    assert len(found) == 8 and found[:3] == own.captions

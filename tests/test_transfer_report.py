@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vlmtutor.transfer import report
-from vlmtutor.transfer.plans import Claim
+from vlmtutor.verdict import Check
 
 matplotlib.use("Agg")
 
@@ -69,11 +69,36 @@ def test_halves_and_their_table(notes):
 
 def test_verdicts_are_lines(notes):
     claims = [
-        Claim("learning helps", "learns", "once", "base", 2),
-        Claim("and hurts", "once", "learns", "base", 2),
+        Check("learning helps", ("learns", 2), ("once", 0), "base"),
+        Check("and hurts", ("once", 0), ("learns", 2), "base"),
     ]
     first, second = report.verdicts_text(notes, claims).splitlines()
     assert first.startswith("reproduced")
     assert first.split()[1:4] == ["+20.0", "+21.0", "+22.0"]
     assert first.endswith("learning helps")
     assert second.startswith("not reproduced")
+
+
+def test_figures_are_means_over_the_tasks_that_have_the_shots(notes):
+    notes["tasks"]["b"] = {"shots": [2]}
+    notes["tables"]["b"] = {
+        "once": [run(0, 0, 0.7)],
+        "learns": [run(2, s, 1.0) for s in (0, 1, 2)],
+    }
+    found = report.figures(notes, "learns", "base", 1)
+    assert found == pytest.approx([0.25, 0.26, 0.27])
+    found = report.figures(notes, "learns", "base", 2)
+    assert found == pytest.approx([0.75, 0.755, 0.76])
+    # what ran once counts for every seed, on the same tasks
+    assert report.figures(notes, "once", "base", 1) == [0.3] * 3
+    assert report.figures(notes, "once", "base", 2) == pytest.approx([0.5] * 3)
+    with pytest.raises(ValueError, match="no runs of learns with 4"):
+        report.figures(notes, "learns", "base", 4)
+
+
+def test_measures_of_a_run():
+    halves = {"base": 0.5, "novel": 0.4, "base ECE": 0.1, "novel ECE": 0.3}
+    assert report.measure(halves, "novel") == 0.4
+    assert report.measure(halves, "H") == pytest.approx(0.4444, abs=1e-4)
+    assert report.measure(halves, "both") == pytest.approx(0.45)
+    assert report.measure(halves, "ECE") == pytest.approx(0.2)

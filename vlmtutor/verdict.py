@@ -168,21 +168,26 @@ def survivors(checks: Sequence[dict]) -> list[bool]:
 
 
 def report(checks: Sequence[dict]) -> str:
-    """A line a check, in points, and how many survive Benjamini-Hochberg."""
+    """A line a check, in points, and how many survive Benjamini-Hochberg.
+
+    Those that were judged by the old rule have neither interval nor p.
+    """
     kept, lines = survivors(checks), []
     for check, survives in zip(checks, kept, strict=True):
-        low, high = 100 * check["low"], 100 * check["high"]
+        value, ends = 100 * check["value"], (check["low"], check["high"])
+        interval = "" if None in ends else " [{:+.1f}, {:+.1f}]"
+        interval = interval.format(*(100 * (end or 0) for end in ends))
         mark = "*" if survives else " "
         lines.append(
-            f"{check['verdict']:14}{mark} {100 * check['value']:+5.1f} "
-            f"[{low:+.1f}, {high:+.1f}]  {check['name']}"
+            f"{check['verdict']:14}{mark} {value:+5.1f}{interval}  {check['name']}"
         )
     seeds = sorted({len(check["by_seed"]) for check in checks})
-    lines.append(
-        f"checks: {len(checks)}, seeds: {', '.join(map(str, seeds))}; "
-        f"* {sum(kept)} survive Benjamini-Hochberg at 10 %"
-    )
-    return "\n".join(lines)
+    told = f"checks: {len(checks)}, seeds: {', '.join(map(str, seeds))}; "
+    if any("p" in check for check in checks):
+        told += f"* {sum(kept)} survive Benjamini-Hochberg at 10 %"
+    else:
+        told += "judged by the old rule"
+    return "\n".join([*lines, told])
 
 
 def old_rule(differences: Sequence[float], level: float = 0.95) -> str:

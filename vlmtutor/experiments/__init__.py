@@ -1,6 +1,6 @@
 """What takes minutes and no notebook teaches.
 
-An experiment is an :class:`vlmtutor.experiments.run.Experiment` of a module
+An experiment is an :class:`vlmtutor.experiments.experiment.Experiment` of a module
 of this folder; :data:`EXPERIMENTS` is the list of the command
 ``python -m vlmtutor experiment``.
 """
@@ -8,7 +8,11 @@ of this folder; :data:`EXPERIMENTS` is the list of the command
 import importlib
 
 # name → module, or module:attribute where it is not EXPERIMENT
-EXPERIMENTS: dict[str, str] = {}
+EXPERIMENTS: dict[str, str] = {
+    "prompts": "prompts",
+    "visual": "visual",
+    "adapters": "adapters",
+}
 
 
 def get_experiment(name: str):

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from . import EXPERIMENTS, get_experiment
-from .rows import as_json, as_text, rows
-from .run import Experiment, Failed, open_notes
+from .experiment import Experiment, open_notes
+from .old import old_rows
+from .rows import as_json, as_text, mark_changed, rows
+from .run import Failed
 from .run import run as run_parts
 from .verify import verify
 
@@ -53,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     except (Failed, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILURE
-    print(as_text(rows(experiment, notes)))
+    mark_changed(experiment, notes, notes["rows"])
+    print(as_text(notes["rows"]))
     return 0
 
 
@@ -77,7 +80,12 @@ def _check(args: argparse.Namespace, experiment: Experiment) -> None:
 
 
 def _show(args: argparse.Namespace, experiment: Experiment) -> int:
-    found = rows(experiment, open_notes(experiment, args.out))
+    notes = open_notes(experiment, args.out)
+    if experiment.old and not notes["parts"]:
+        found = old_rows(experiment.old)
+    else:
+        found = rows(experiment, notes)
+        mark_changed(experiment, notes, found)
     found = [row for row in found if not args.only or row["method"] in args.only]
     if args.json:
         print(json.dumps(as_json(experiment.name, found), ensure_ascii=False))

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 
 from .. import verdict
 from ..table import spread, table
-from .run import Experiment, key_of
+from .experiment import Experiment, key_of
 
 FIELDS = ("table", "supervision", "scores", "step0", "chosen", "grid", "steps")
 FIELDS += ("teacher_s", "shared_s", "fit_s", "ms", "trained", "gate")
@@ -47,7 +47,6 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
     found = []
     for (part, backbone), records in groups.items():
         choice = choices.get((part, backbone, None), {})
-        changed = code_changed(experiment, records)
         own: dict[str, list[dict]] = {}
         for record in records:
             for row in record.get("rows", [record]):
@@ -55,19 +54,23 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
                     {**row, "seed": record["seed"]}
                 )
         for name, runs in own.items():
-            row = together(part, name, backbone, runs, choice)
-            found.append({**row, "code_changed": changed, "rule": RULE})
+            found.append(together(part, name, backbone, runs, choice))
     for check in checks(experiment, notes):
         _owner(found, check)["checks"].append(check)
     return found
 
 
-def code_changed(experiment: Experiment, records: Sequence[dict]) -> bool | None:
-    """Whether the code of a part has changed; None where it is gone."""
-    part = records[0]["part"]
-    if part not in experiment.parts:
-        return None
-    return any(record["code"] != experiment.hash(part) for record in records)
+def mark_changed(experiment: Experiment, notes: dict, found: list[dict]) -> None:
+    """Say of each row whether its code has changed; None where it is gone."""
+    stale = {
+        key_of(record)[:2]
+        for record in notes["parts"]
+        if record["part"] in experiment.parts
+        and record["code"] != experiment.hash(record["part"])
+    }
+    for row in found:
+        if row["method"] in experiment.parts:
+            row["code_changed"] = (row["method"], row["backbone"]) in stale
 
 
 def together(
@@ -77,6 +80,7 @@ def together(
     first = runs[0]
     row = dict.fromkeys(SCHEMA)
     row |= {"method": part, "row": name, "backbone": backbone, "checks": []}
+    row["rule"] = RULE
     row["seeds"] = [run["seed"] for run in runs]
     for key in FIELDS:
         row[key] = first.get(key)

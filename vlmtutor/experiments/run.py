@@ -16,118 +16,31 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from .. import stored
-from .code_hash import code_hash
+from .experiment import (
+    Experiment,
+    Key,
+    Seconds,
+    keep,
+    key_of,
+    open_backbone,
+    open_notes,
+)
+from .rows import rows
 
-STICKERCLIP = "stickerclip"
+__all__ = ["Experiment", "Failed", "Seconds", "open_backbone", "results", "run"]
+
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
 KILLED = "a worker was killed (out of memory?); the same command goes on"
-Key = tuple[str, str, int | None]  # part, backbone, seed; a choice has no seed
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What is measured, as plain functions of a module.
-
-    ``parts``: name → ``part(name, seed, backbone)``, which returns plain JSON:
-    ``rows`` (or the fields of a single row: see :mod:`.rows`) and ``checks``,
-    measured ones of :mod:`vlmtutor.verdict`.  ``seeds`` are 0 to N - 1;
-    ``fewer`` gives parts or backbones less.  ``choose(name, backbone)``
-    returns what :func:`.grid.choose` does, once for all seeds of a part, which
-    then gets "chosen" as a fourth argument.  ``compare(found)`` measures
-    checks between parts: it gets {part: what it returned} of one seed.
-    ``code(name)`` names the modules that compute a part, for the hash of its
-    code; by default that of its function.  ``old`` is the stored file that
-    is shown until the experiment has been run.
-    """
-
-    name: str
-    about: str
-    parts: Mapping[str, Callable[..., dict]]
-    seeds: int = 8
-    backbones: tuple[str, ...] = (STICKERCLIP,)
-    fewer: Mapping[str, int] = field(default_factory=dict)
-    choose: Callable[[str, str], dict] | None = None
-    compare: Callable[[dict[str, dict]], list[dict]] | None = None
-    code: Callable[[str], Sequence[str]] | None = None
-    old: str = ""
-
-    def path(self) -> Path:
-        return stored.FOLDER / f"{self.name}.json"
-
-    def hash(self, part: str) -> str:
-        """Of the code that computes a part."""
-        modules = self.code(part) if self.code else [self.parts[part].__module__]
-        return code_hash(*modules)
-
-    def keys(self, only=(), seeds: int | None = None, backbones=()) -> list[Key]:
-        """The parts to run: one after another, all of their seeds."""
-        return [
-            (part, backbone, seed)
-            for part in only or self.parts
-            for backbone in backbones or self.backbones
-            for seed in range(seeds or self._seeds(part, backbone))
-        ]
-
-    def _seeds(self, part: str, backbone: str) -> int:
-        fewer = (self.fewer.get(name, self.seeds) for name in (part, backbone))
-        return min(self.seeds, *fewer)
-
-
-class Seconds(dict):
-    """Seconds by name: ``with seconds("fit_s"): …`` adds to what is there."""
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        spent = time.perf_counter() - begun
-        self[name] = round(self.get(name, 0.0) + spent, 2)
-
-
-def open_notes(experiment: Experiment, path: Path | None = None) -> dict:
-    """What is stored of an experiment; empty notes where nothing is."""
-    path = path or experiment.path()
-    if not path.exists():
-        return {"name": experiment.name, "choices": [], "parts": []}
-    way_on = f"move it away, and python -m vlmtutor experiment {experiment.name}"
-    return stored.read(path, f"{way_on} makes it again")
-
-
-def key_of(record: dict) -> Key:
-    return record["part"], record["backbone"], record.get("seed")
-
-
-def keep(experiment: Experiment, path: Path, *records: dict) -> dict:
-    """Write records in place of older ones of the same keys.
-
-    What is stored is read again, as another command may have added to it.
-    """
-    notes = open_notes(experiment, path)
-    order = list(experiment.parts)
-    for name in ("choices", "parts"):
-        own = [r for r in records if ("seed" in r) == (name == "parts")]
-        known = {key_of(r): r for r in (*notes[name], *own)}
-        found = sorted(known.items(), key=lambda pair: _place(order, pair[0]))
-        notes[name] = [record for _, record in found]
-    stored.write(notes, path)
-    return notes
-
-
-def _place(order: list[str], key: Key) -> tuple:
-    part, backbone, seed = key
-    rank = order.index(part) if part in order else len(order)
-    return rank, part, backbone, seed or 0
 
 
 class Failed(RuntimeError):
@@ -153,8 +66,9 @@ def run(
 ) -> dict:
     """Run what is not yet stored of ``keys`` (all by default); the notes.
 
-    ``again`` runs what is stored too.  Raises :class:`Failed` in the end where
-    parts raised.
+    ``again`` runs what is stored too.  In the end the rows over all seeds are
+    stored beside the parts, for notebooks to read.  Raises :class:`Failed`
+    where parts raised.
     """
     path = path or experiment.path()
     notes = open_notes(experiment, path)
@@ -162,8 +76,14 @@ def run(
     done = set() if again else {key_of(record) for record in notes["parts"]}
     todo = [key for key in keys if key not in done]
     choices = {key_of(r): r["chosen"] for r in notes["choices"] if not again}
-    for record in results(experiment, todo, choices, workers):
-        notes = keep(experiment, path, record)
+    try:
+        for record in results(experiment, todo, choices, workers):
+            keep(experiment, path, record)
+    finally:
+        notes = open_notes(experiment, path)
+        if notes["parts"]:
+            notes["rows"] = rows(experiment, notes)
+            stored.write(notes, path)
     return notes
 
 

@@ -6,7 +6,8 @@ import datetime
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .run import Experiment, Failed, keep, key_of, open_notes, results
+from .experiment import Experiment, keep, key_of, open_notes
+from .run import Failed, results
 
 TOLERANCE = 0.002  # of every score
 

@@ -4,7 +4,7 @@ As in Radford et al. 2021, arXiv 2103.00020, appendix A.3: scikit-learn's
 L-BFGS.  Tuned: a weight vector and a bias per class.  It never sees the class
 names, so it starts from nothing where all other methods start from zero-shot.
 The penalty 1/C is to be chosen on validation pictures (the paper sweeps 96
-values; see :func:`vlmtutor.transfer.few_shot.choose`).
+values).
 """
 
 from __future__ import annotations

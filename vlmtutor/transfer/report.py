@@ -1,14 +1,66 @@
-"""What notebooks show of a stored study: curves, halves, verdicts."""
+"""What notebooks 08 to 10 show of a stored study: curves, halves, verdicts.
+
+``notes["tables"][task][method]`` is a list of runs {shots, seed, base, novel,
+…}; methods that learn nothing have 0 shots, and one run unless they draw.
+"""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .plans import Claim
-from .study import figures, judge
+from ..metrics import harmonic_mean
+from ..table import table
+from ..verdict import Check, old_rule
+
+
+def measure(row: dict, what: str) -> float:
+    """A run's figure of the kinds that :mod:`.claims` knows."""
+    if what == "H":
+        return harmonic_mean(row["base"], row["novel"])
+    if what == "both":
+        return (row["base"] + row["novel"]) / 2
+    if what == "ECE":
+        return (row["base ECE"] + row["novel ECE"]) / 2
+    return row[what]
+
+
+def figures(notes: dict, method: str, what: str, shots: int) -> list[float]:
+    """One figure a seed, each the mean over the tasks tried with ``shots``.
+
+    A method that ran once, without shots, counts for every seed.  Raises
+    ValueError when there is no such run.
+    """
+    tables = [
+        notes["tables"][title]
+        for title, task in notes["tasks"].items()
+        if not shots or shots in task["shots"]
+    ]
+    by_seed = []
+    for seed in notes["seeds"]:
+        found = []
+        for runs in tables:
+            rows = [r for r in runs[method] if r["shots"] in (shots, 0)]
+            own = rows if len(runs[method]) == 1 else []
+            own = [r for r in rows if r["seed"] == seed] or own
+            found += [measure(row, what) for row in own]
+        if not found:
+            raise ValueError(f"no runs of {method} with {shots} shots")
+        by_seed.append(statistics.mean(found))
+    return by_seed
+
+
+def judge(notes: dict, check: Check) -> tuple[str, list[float]]:
+    """The old rule's verdict, and the differences that it rests on."""
+    sides = (
+        figures(notes, method, check.score, shots)
+        for method, shots in (check.better, check.worse)
+    )
+    differences = [a - b for a, b in zip(*sides, strict=True)]
+    return old_rule(differences), differences
 
 
 def by_shots(rows: list[dict], kind: str = "base") -> dict[int, list[float]]:
@@ -59,17 +111,17 @@ def halves(notes: dict, methods: Sequence[str], shots: int = 16) -> dict[str, Te
 
 
 def halves_text(found: dict[str, Tensor]) -> str:
-    """A table of :func:`halves`: mean and standard deviation, in percent."""
-    wide = max(map(len, found))
-    lines = [" " * wide + "".join(f"{k:>14}" for k in ("base", "novel", "H"))]
-    for method, values in found.items():
-        cells = [f"{100 * run.mean():8.1f} ± {100 * run.std():3.1f}" for run in values]
-        lines.append(f"{method:{wide}}" + "".join(f"{c:>14}" for c in cells))
-    return "\n".join(lines)
+    """A table of :func:`halves` [3, S]: mean and deviation, in percent."""
+    rows = [
+        [method, *(f"{100 * run.mean():.1f} ± {100 * run.std():3.1f}" for run in runs)]
+        for method, runs in found.items()
+    ]
+    widths = max(map(len, found)), 14
+    return table(rows, ["", "base", "novel", "H"], widths=widths)
 
 
 def plot_halves(ax, found: dict[str, Tensor]) -> None:
-    """Base and novel accuracy by method; dotted: those of the first."""
+    """Base and novel accuracy [3, S] by method; dotted: those of the first."""
     looks = (("base", "o", "C0"), ("novel", "^", "C1"))
     for row, (label, marker, color) in enumerate(looks):
         means = [float(values[row].mean()) for values in found.values()]
@@ -79,11 +131,11 @@ def plot_halves(ax, found: dict[str, Tensor]) -> None:
     ax.legend(loc="best")
 
 
-def verdicts_text(notes: dict, claims: Sequence[Claim]) -> str:
-    """A line a claim: verdict, the seeds' differences in points, sentence."""
+def verdicts_text(notes: dict, checks: Sequence[Check]) -> str:
+    """A line a check: verdict, the seeds' differences in points, sentence."""
     lines = []
-    for claim in claims:
-        verdict, differences = judge(notes, claim)
+    for check in checks:
+        verdict, differences = judge(notes, check)
         shown = " ".join(f"{100 * d:+5.1f}" for d in differences)
-        lines.append(f"{verdict:15} {shown}  {claim.sentence}")
+        lines.append(f"{verdict:15} {shown}  {check.sentence}")
     return "\n".join(lines)

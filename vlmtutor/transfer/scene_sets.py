@@ -76,6 +76,15 @@ def scene_set(
     )
 
 
+def scene_captions(clip, classes: Sequence[str], n: int, seed: int = 0) -> list[str]:
+    """Captions of the training scenes of :func:`scene_set`; nothing is drawn."""
+    world = StickerWorld(clip.image_size)
+    return [
+        world.scene(s, categories=list(classes)).caption
+        for s in seeds_of("scene sets", "train", n, seed)
+    ]
+
+
 def other_words(classes: Sequence[str]) -> dict[str, list[str]]:
     """What captions may call a class besides its name."""
     words = {}

@@ -131,7 +131,7 @@ class Task:
     ) -> Task:
         """Compute features now, so that all parts of a split share them."""
         for split in splits:
-            for seed in (0,) if split == "test" else seeds:
+            for seed in seeds:
                 getattr(self._pool(split, seed), kind)
         return self
 
@@ -144,9 +144,9 @@ class Task:
         k = min(k, self.sizes["val"])
         return self._split("val", seed, k, half)
 
-    def test(self, half: str = "all") -> Split:
-        """The same pictures for every seed."""
-        return self._split("test", 0, self.sizes["test"], half)
+    def test(self, half: str = "all", seed: int = 0) -> Split:
+        """Test pictures: by default the same ones for every seed of a fit."""
+        return self._split("test", seed, self.sizes["test"], half)
 
 
 def make_task(clip, name: str, domain: str = "sticker", **options) -> Task:

@@ -1,0 +1,77 @@
+"""Few-shot tables of the prompts in pixels and patches of notebook 09.
+
+Every step of a visual prompt runs the picture encoder forwards and backwards:
+a dozen steps of 16 pictures, and fewer shots and test pictures than elsewhere.
+"""
+
+from __future__ import annotations
+
+from ..transfer import get_fit
+from ..transfer.claims import VISUAL
+from ..transfer.few_shot import accuracy
+from ..transfer.tasks import make_task
+from .experiment import Experiment, open_backbone
+from .transfer import Method, Study, learn
+
+STEPS = {"steps": 12}
+
+STUDY = Study(
+    methods={
+        "zero-shot": Method("zero-shot", learns=False),
+        "hand prompt": Method("hand prompt", learns=False),
+        "CoOp": Method("CoOp", {"steps": 50}, {"lr": (3e-3, 1e-2)}),
+        "VP": Method("VP", STEPS, {"lr": (0.03, 0.1, 0.3, 1.0)}),
+        "VPT-shallow": Method("VPT-shallow", STEPS, {"lr": (5e-3, 1e-2)}),
+        "VPT-deep": Method("VPT-deep", STEPS, {"lr": (1e-2, 3e-2)}),
+        "UPT": Method("UPT", STEPS, {"lr": (2e-3, 5e-3)}),
+        "MaPLe": Method("MaPLe", STEPS, {"lr": (5e-3, 1e-2)}),
+        # MaPLe with visual tokens of their own (the paper's IVLP)
+        "independent": Method(
+            "MaPLe", {"coupled": False, **STEPS}, {"lr": (1e-2, 3e-2)}
+        ),
+    },
+    tasks={("mixed", "sketch"): (1, 16), ("faces", "pixel"): (1, 16)},
+    checks=VISUAL,
+    search_shots=(4,),
+    search_pictures=4,
+    n_test=6,
+    n_kept=4,
+)
+
+# Does VP help more, the further away the pictures are?  Strengths of sketch.
+DISTANCES = (0.0, 0.5, 1.0)
+
+
+def choose(name: str, backbone: str) -> dict:
+    return STUDY.choose("VP" if name == "distances" else name, backbone)
+
+
+def distances(name: str, seed: int, backbone: str, chosen: dict) -> dict:
+    """VP and zero-shot on base classes, for sketches of several strengths."""
+    clip, rows = open_backbone(backbone), []
+    for strength in DISTANCES:
+        task = make_task(
+            clip, "mixed", "sketch", strength=strength, n_test=STUDY.n_test
+        )
+        test = task.test("base", seed)
+        train = task.shots(16, seed, "base")
+        before = get_fit("zero-shot")(clip, None, None, test.classes)
+        predictor = learn(STUDY.methods["VP"], train, seed, **chosen)
+        scores = {
+            "zero_shot": round(accuracy(before, test), 4),
+            "VP": round(accuracy(predictor, test), 4),
+        }
+        rows.append({"row": f"strength {strength}", "scores": scores, **STEPS})
+    return {"rows": rows}
+
+
+EXPERIMENT = Experiment(
+    name="visual",
+    about="VP, VPT, UPT and MaPLe: few-shot tables, and VP at three distances",
+    parts={**dict.fromkeys(STUDY.methods, STUDY.measure), "distances": distances},
+    fewer={"distances": 3},
+    choose=choose,
+    compare=STUDY.compare,
+    code=lambda name: STUDY.code("VP" if name == "distances" else name),
+    old="09_visual_and_unified_prompts",
+)

@@ -1,0 +1,94 @@
+"""All transfer methods in one table: what each costs, brings and keeps.
+
+Figures are means over seeds on the task that the studies of notebooks 08, 09
+and 10 share.  The studies use different numbers of test pictures, so gains
+are counted from zero-shot on the same pictures, in percentage points.
+"""
+
+from __future__ import annotations
+
+import html
+import statistics
+
+from ..table import table
+
+TITLE = "mixed, sketch"
+STUDIES = ("08_prompt_tuning", "09_visual_and_unified_prompts", "10_adapters")
+COLUMNS = {
+    "parameters": "trainable",
+    "seconds": "seconds",
+    "one": "1 shot",
+    "many": "16 shots",
+    "novel": "novel",
+    "kept": "kept",
+}
+
+
+def as_html(rows: list[dict], by: str = "many", marked: str = "") -> str:
+    """The table, sorted by a column (the baseline first)."""
+    return table(_cells(rows, by), _HEADS, "html", marked=marked)
+
+
+def as_text(rows: list[dict], by: str = "many") -> str:
+    """The same in letters that stand below each other."""
+    return table(_cells(rows, by), _HEADS, widths=(26, 10))
+
+
+_HEADS = ["method", *COLUMNS.values()]
+
+
+def _cells(rows: list[dict], by: str) -> list[list[str | None]]:
+    return [
+        [row["method"], *(shown(row, key) for key in COLUMNS)]
+        for row in ordered(rows, by)
+    ]
+
+
+def ordered(rows: list[dict], by: str) -> list[dict]:
+    """Zero-shot, then the best first; costs with the smallest first."""
+    sign = 1 if by in ("parameters", "seconds") else -1
+
+    def key(row):
+        missing = row[by] is None
+        return missing, 0 if missing else sign * row[by], row["method"]
+
+    baseline = [row for row in rows if row["method"] == "zero-shot"]
+    others = [row for row in rows if row["method"] != "zero-shot"]
+    return baseline + sorted(others, key=key)
+
+
+def shown(row: dict, column: str) -> str | None:
+    """A cell: the baseline in per cent, the others in points above it."""
+    value = row[column]
+    if value is None:
+        return None
+    if column == "parameters":
+        return f"{value:,}"
+    if column == "seconds":
+        return f"{value:.1f}"
+    return f"{value:.0f}" if row["method"] == "zero-shot" else f"{value:+.0f}"
+
+
+def race(studies: dict[str, dict], shots: int) -> list[tuple[str, float]]:
+    """Points above zero-shot after ``shots`` pictures a class, best first.
+
+    Of each method the study that comes last counts; those that were not run
+    with so many pictures are left out.
+    """
+    gains = {}
+    for notes in studies.values():
+        runs = notes["tables"][TITLE]
+        start = runs["zero-shot"][0]["base"]
+        for name, rows in runs.items():
+            own = [row["base"] for row in rows if row["shots"] == shots]
+            if own:
+                gains[name] = 100 * (statistics.mean(own) - start)
+    return sorted(gains.items(), key=lambda item: -item[1])
+
+
+def race_html(gains: list[tuple[str, float]]) -> str:
+    """Bars of text, so that a reader without colours sees them too."""
+    lines = [
+        f"{name:26}{gain:+6.1f} {'█' * max(0, round(gain))}" for name, gain in gains
+    ]
+    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
