@@ -49,14 +49,12 @@ class Pairs:
         described: Sequence[Caption],
         tokenizer=None,
         names: Sequence[str] | None = None,
-        text_length: int | None = None,
     ):
         self.scenes = list(scenes)
         self.described = list(described)
         self.captions = [caption.text for caption in described]
         self.tokenizer = tokenizer or word_tokenizer(self.captions)
-        self.text_length = text_length
-        self.input_ids = to_ids(self.tokenizer, self.captions, text_length)
+        self.input_ids = to_ids(self.tokenizer, self.captions)
         self.images = to_images(self.scenes)
         firsts = [scene.objects[0].name for scene in self.scenes]
         self.names = list(names) if names else sorted(set(firsts))
@@ -89,7 +87,6 @@ class Pairs:
             [self.described[i] for i in rows],
             self.tokenizer,
             self.names,
-            self.text_length,
         )
 
     @functools.cached_property
@@ -129,8 +126,6 @@ def scene_pairs(
     stickers: int | Sequence[int] | None = None,
     caption: Callable[[Layout], Caption] = complete_caption,
     tokenizer=None,
-    text_length: int | None = None,
-    domain: str = "sticker",
     **options,
 ) -> Pairs:
     """``n`` scenes of a split, drawn once and kept.
@@ -145,11 +140,11 @@ def scene_pairs(
     categories = list(categories) if categories is not None else None
     turns = [stickers] if isinstance(stickers, int) else stickers or [None]
     scenes = [
-        world.scene(seed, turns[k % len(turns)], domain, categories, **options)
+        world.scene(seed, turns[k % len(turns)], categories=categories, **options)
         for k, seed in enumerate(seeds(split, n, start))
     ]
     described = [caption(scene.layout) for scene in scenes]
-    return Pairs(scenes, described, tokenizer, categories, text_length)
+    return Pairs(scenes, described, tokenizer, categories)
 
 
 def layout_pairs(
@@ -158,11 +153,10 @@ def layout_pairs(
     caption: Callable[[Layout], Caption] = complete_caption,
     tokenizer=None,
     names: Sequence[str] | None = None,
-    domain: str = "sticker",
 ) -> Pairs:
     """Pairs of layouts that you have made, say with colours exchanged."""
     layouts = list(layouts)
-    scenes = [Scene(x, size, domain, k) for k, x in enumerate(layouts)]
+    scenes = [Scene(x, size, "sticker", k) for k, x in enumerate(layouts)]
     return Pairs(scenes, [caption(x) for x in layouts], tokenizer, names)
 
 

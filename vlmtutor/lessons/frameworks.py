@@ -142,7 +142,7 @@ def swapped_ids(pairs: Pairs, what: str) -> Tensor:
     else:
         raise ValueError(f"swap 'colours' or 'stickers', not {what!r}")
     texts = [caption(x).text for x in layouts]
-    return to_ids(pairs.tokenizer, texts, pairs.text_length)
+    return to_ids(pairs.tokenizer, texts)
 
 
 def make(kind: type[Framework], tokenizer, seed: int = 0, **sizes):

@@ -45,23 +45,11 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def to_ids(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int | None = None
-) -> Tensor:
-    """Texts → input_ids [M, L], padded with 0 to the longest.
-
-    Longer texts are cut to ``length`` tokens; they keep their end token.
-    """
+def to_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
+    """Texts → input_ids [M, L], padded with 0 to the longest."""
     if not texts:
         return torch.zeros(0, 2, dtype=torch.long)
-    encoded = tokenizer(
-        list(texts),
-        padding=True,
-        truncation=length is not None,
-        max_length=length,
-        return_tensors="pt",
-    )
-    return encoded["input_ids"]
+    return tokenizer(list(texts), padding=True, return_tensors="pt")["input_ids"]
 
 
 def to_text(tokenizer: PreTrainedTokenizerFast, ids: Tensor) -> str:
