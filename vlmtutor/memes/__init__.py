@@ -9,20 +9,30 @@ import importlib
 
 from ..models.pictures import UnreadablePicture, read_picture
 from .captions import read_captions
-from .match import Choice, Matches, assign_captions, match, match_embeddings
+from .match import (
+    CORRECTIONS,
+    Choice,
+    Matches,
+    assign_captions,
+    match,
+    match_embeddings,
+)
 from .render import STYLES, render
 
 _LAZY = {
     "Embedder": "embed",
     "EmbeddingCache": "cache",
     "Report": "report",
+    "Placement": "placement",
     "caption_folder": "folder",
+    "place_caption": "placement",
 }
 
 __all__ = [
-    "STYLES", "Choice", "Embedder", "EmbeddingCache", "Matches", "Report",
-    "UnreadablePicture", "assign_captions", "caption_folder", "match",
-    "match_embeddings", "read_captions", "read_picture", "render",
+    "CORRECTIONS", "STYLES", "Choice", "Embedder", "EmbeddingCache", "Matches",
+    "Placement", "Report", "UnreadablePicture", "assign_captions", "caption_folder",
+    "match", "match_embeddings", "place_caption", "read_captions", "read_picture",
+    "render",
 ]  # fmt: skip
 
 

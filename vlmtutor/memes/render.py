@@ -11,7 +11,7 @@ from ..models.pictures import as_seen
 from .fitting import MOST_CHARACTERS, Block, fit
 from .letters import Face, choose_face, clean_text, is_right_to_left
 
-STYLES = ("classic", "top", "bottom", "above", "below")
+STYLES = ("classic", "top", "bottom", "above", "below", "auto")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word
 
 _SUPERSAMPLE = 4  # small letters are drawn larger, then reduced
@@ -25,13 +25,16 @@ def render(
     *,
     upper: bool = False,
     font: str | Path | None = None,
+    clip=None,
 ) -> Image.Image:
     """A new RGB picture with the caption on it; ``image`` stays as it is.
 
     Styles: "classic" (white letters with a black outline; a long text is
     split between top and bottom), "top", "bottom" (the same, on one side),
     "above", "below" (black letters on a white bar that is added to the
-    picture). A line break or "|" in the text breaks the line, and divides
+    picture), "auto" (of top, bottom, both and below the one that hides least
+    of what the words are about in the eyes of ``clip``, by default the model
+    in the package). A line break or "|" in the text breaks the line, and divides
     top from bottom in the classic style. ``upper`` sets capitals; ``font``
     is a font file for scripts that the built-in ones lack.
 
@@ -42,8 +45,8 @@ def render(
         known = ", ".join(STYLES)
         raise ValueError(f"unknown style {style!r}: use one of {known}")
     picture = as_seen(image)
-    text = re.sub(r"\s*[|\n]\s*", "\n", clean_text(text)).strip()
-    if not text:
+    words = drawn_text(text, upper)
+    if not words:
         return picture
     if min(picture.size) < SMALLEST_SIDE:
         width, height = picture.size
@@ -51,22 +54,44 @@ def render(
             f"too small to write on: {width} x {height} pixels, "
             f"at least {SMALLEST_SIDE} a side are needed"
         )
-    text = text.upper() if upper else text
-    face = choose_face(text, font)
+    if style == "auto":
+        style = _auto(clip, picture, text, upper=upper, font=font)
     if style in ("above", "below"):
-        return _with_bar(picture, text, face, style)
-    return _with_outline(picture, text, face, style)
+        return _with_bar(picture, words, choose_face(words, font), style)
+    for ink, at in outlined(picture.size, words, style, font):
+        picture.paste(ink, at, ink)
+    return picture
 
 
-def _with_outline(picture, text, face, style) -> Image.Image:
-    width, height = picture.size
+def drawn_text(caption: str, upper: bool = False) -> str:
+    """A caption as it is drawn: cleaned, "|" as a line break."""
+    text = re.sub(r"\s*[|\n]\s*", "\n", clean_text(caption)).strip()
+    return text.upper() if upper else text
+
+
+def _auto(clip, picture, text, **options) -> str:
+    from .placement import place_caption  # with torch, which drawing needs not
+
+    if clip is None:
+        from ..models import load_clip
+
+        clip = load_clip()
+    return place_caption(clip, picture, text, **options).style
+
+
+def outlined(
+    size: tuple[int, int], text: str, style: str, font: str | Path | None = None
+) -> list[tuple[Image.Image, tuple[int, int]]]:
+    """Letters (RGBA) and where they go on a picture: one block, or two."""
+    face = choose_face(text, font)
+    width, height = size
     largest = max(7, round(min(height / 8.5, width / 6.5)))
     smallest = max(6, min(width, height) // 34)
     margin = max(1, round(0.025 * min(width, height)))
     room = width - 2 * margin
     backward = is_right_to_left(text)
 
-    def write(words: str, on_top: bool, share: float) -> None:
+    def block_of(words: str, on_top: bool, share: float) -> tuple:
         # A third of the picture, unless the letters would become small.
         box = (room, round(min(0.3, share) * height))
         block = fit(words, face, *box, largest, smallest)
@@ -74,18 +99,14 @@ def _with_outline(picture, text, face, style) -> Image.Image:
             box = (room, round(share * height))
         ink = _ink(words, face, box, largest, smallest, backward, True)
         left = (width - ink.width) // 2
-        top = margin if on_top else height - margin - ink.height
-        picture.paste(ink, (left, top), ink)
+        return ink, (left, margin if on_top else height - margin - ink.height)
 
     if style == "classic":
         box = (room, round(0.4 * height))
         head, tail = split_in_two(text, face, box, largest, smallest)
         if tail:
-            write(head, True, 0.4)
-            write(tail, False, 0.4)
-            return picture
-    write(text, style == "top", 0.5)
-    return picture
+            return [block_of(head, True, 0.4), block_of(tail, False, 0.4)]
+    return [block_of(text, style == "top", 0.5)]
 
 
 def _with_bar(picture, text, face, style) -> Image.Image:
