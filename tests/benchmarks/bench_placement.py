@@ -24,8 +24,8 @@ from PIL import Image
 
 import vlmtutor as vt
 from vlmtutor.memes import explain, match, place_caption, read_captions
+from vlmtutor.memes.layout import outlined
 from vlmtutor.memes.placement import PLACES
-from vlmtutor.memes.render import outlined
 from vlmtutor.world import find_category, posters
 
 IMAGES = Path(__file__).parents[2] / "images"

@@ -9,14 +9,8 @@ import importlib
 
 from ..models.pictures import UnreadablePicture, read_picture
 from .captions import read_captions
-from .match import (
-    CORRECTIONS,
-    Choice,
-    Matches,
-    assign_captions,
-    match,
-    match_embeddings,
-)
+from .hubs import CORRECTIONS
+from .match import Choice, Matches, assign_captions, match, match_embeddings
 from .render import STYLES, render
 
 _LAZY = {

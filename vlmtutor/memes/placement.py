@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from ..models.pictures import as_seen
 from .explain import explain
-from .render import drawn_text, outlined
+from .layout import drawn_text, outlined
 
 PLACES = {"top": "at the top", "bottom": "at the bottom", "classic": "at both ends"}
 MOST = 0.2  # of the heat may be hidden; beyond it, a bar is added below
