@@ -44,13 +44,13 @@ TINY = Study(
 @pytest.fixture
 def tiny(monkeypatch):
     """Experiments with the tiny CLIP; what they draw is noted."""
-    drawn, draw = [], tasks.Task._draw
+    drawn, draw = [], tasks.Task.draw
 
     def noted(task, split, seed):
         drawn.append((tuple(task.classes), split, seed))
         return draw(task, split, seed)
 
-    monkeypatch.setattr(tasks.Task, "_draw", noted)
+    monkeypatch.setattr(tasks.Task, "draw", noted)
     for module in (transfer, scenes, visual):
         monkeypatch.setattr(module, "open_backbone", lambda name: clip())
     caches = (transfer.prepared, transfer.stickers, scenes.scenes_of)
