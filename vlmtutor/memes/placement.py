@@ -43,6 +43,13 @@ class Placement(NamedTuple):
         return f"{place}: the text hides {own} of the heat there, {rest}"
 
 
+def check_model(clip) -> None:
+    """ValueError for a model whose attention cannot be read."""
+    if not hasattr(clip, "model"):
+        name = getattr(clip, "name", type(clip).__name__)
+        raise ValueError(f"style 'auto' has to look into a model, not into {name}")
+
+
 def place_caption(
     clip,
     image: Image.Image,
@@ -58,11 +65,9 @@ def place_caption(
     patch counts with the square root of its heat, so that what is about as
     warm as the brightest counts about as much. The model sees the whole
     picture, with grey at the sides of a long one. Raises ValueError for a
-    text without letters, or a model whose attention cannot be read.
+    text without letters, and what :func:`check_model` does.
     """
-    if not hasattr(clip, "model"):
-        name = getattr(clip, "name", type(clip).__name__)
-        raise ValueError(f"style 'auto' has to look into a model, not into {name}")
+    check_model(clip)
     picture = as_seen(image)
     side = max(picture.size)
     square = ImageOps.pad(picture, (side, side), color=(128, 128, 128))
