@@ -16,7 +16,7 @@ from vlmtutor.distill import supervision as data
 from vlmtutor.distill.bench.protocol import Bench, Protocol
 from vlmtutor.distill.bench.score import judge
 from vlmtutor.distill.bench.trial import Trial
-from vlmtutor.distill.methods import Check, Info
+from vlmtutor.distill.methods import TOLD, Check, Info
 from vlmtutor.distill.supervision import Masked, Unlabeled
 from vlmtutor.experiments import dense as benchmark
 
@@ -52,8 +52,9 @@ def test_every_method_keeps_the_contract(name):
     assert module.__doc__ and "arXiv" in module.__doc__
     wanted = inspect.signature(module.fit).parameters
     assert list(wanted)[:3] == ["clip", "data", "seed"]
-    assert {"names", "novel"} <= set(wanted)
-    assert list(inspect.signature(module.checks).parameters) == ["bench", "seed"]
+    assert list(inspect.signature(module.checks).parameters) == ["trial"]
+    told = {name for row in module.ROWS for name in row.told}
+    assert set(wanted) & set(TOLD) == told
     assert len({row.name for row in module.ROWS}) == len(module.ROWS)
     for row in module.ROWS:
         kinds = row.needs if isinstance(row.needs, tuple) else (row.needs,)
@@ -70,25 +71,26 @@ def test_every_method_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize(
-    "table, needs, knows", [("free", Unlabeled, True), ("inductive", Masked, False)]
+    "table, needs, told",
+    [("free", Unlabeled, ("names",)), ("free", Unlabeled, TOLD)]
+    + [("inductive", Masked, ())],
 )
-def test_fit_is_told_novel_names_only_where_the_table_allows(table, needs, knows):
+def test_fit_is_told_what_the_row_asks_for(table, needs, told):
     calls = []
 
-    def fit(clip, data, seed=0, *, names, novel, value=0):
-        calls.append((type(data), seed, names, novel))
+    def fit(clip, data, seed=0, *, value=0, **names):
+        calls.append((type(data), seed, names))
         return Dull(value)
 
     bench = Bench(clip(), protocol(4))
     trial = Trial(bench, fit)
-    row = info(table, needs)
+    row = info(table, needs, told=told)
     trial.result(row)
-    want = bench.names if knows else bench.base
-    assert calls == [(needs, 4, want, bench.novel if knows else [])]
+    known = {"names": bench.names, "novel": bench.novel}
+    assert calls == [(needs, 4, {name: known[name] for name in told})]
     assert trial.result(row) is trial.result(row) and len(calls) == 1
     assert trial.result(row, value=1) is not trial.result(row)
     assert len(calls) == 2
-    assert trial.names == bench.names  # the rest is the bench's own
     numbers = trial.row(row)
     assert numbers["trained"] == 3 and 0 <= numbers["h"] <= 1
 
@@ -98,7 +100,7 @@ def test_knobs_are_chosen_by_h_and_used():
         ROWS = (info(knobs={"value": (4, 5, 0)}),)
 
         @staticmethod
-        def fit(clip, data, seed=0, *, names, novel, value):
+        def fit(clip, data, seed=0, *, value):
             return Dull(value)
 
     bench = Bench(clip(), protocol())
@@ -106,7 +108,7 @@ def test_knobs_are_chosen_by_h_and_used():
     chosen = benchmark.choose(Module, bench, said.append)
     assert len(said) == 3 and chosen == {"dull": {"value": 4}}  # first best
     trial = Trial(bench, Module.fit, chosen)
-    assert trial.segmenter(Module.ROWS[0]).value == 4
+    assert trial.model(Module.ROWS[0]).value == 4
 
 
 def results(wrong, seed):
@@ -142,12 +144,12 @@ def small(monkeypatch):
         ROWS = (info(),)
 
         @staticmethod
-        def fit(clip, data, seed=0, *, names, novel):
+        def fit(clip, data, seed=0):
             return Dull(seed)
 
         @staticmethod
-        def checks(bench, seed):
-            result = bench.result(Module.ROWS[0])
+        def checks(trial):
+            result = trial.result(Module.ROWS[0])
             return [Check("as good as itself", result, result, True)]
 
     monkeypatch.setattr(benchmark, "get_method", lambda name: Module)
@@ -204,9 +206,9 @@ def test_checks_may_be_made_on_fewer_seeds(small, tmp_path):
 
 
 def test_a_closed_gate_says_so(monkeypatch):
-    from vlmtutor.distill.bench.gates import LIMITS, TOLD
+    from vlmtutor.distill.bench.gates import LIMITS, NO_LIMIT
 
-    figures = dict.fromkeys((*LIMITS, *TOLD), 0.0)
+    figures = dict.fromkeys((*LIMITS, *NO_LIMIT), 0.0)
     monkeypatch.setattr(benchmark, "measure", lambda bench: figures)
     benches = [Bench(clip(), protocol())]
     with pytest.raises(benchmark.GateClosed, match="crop accuracy, base"):

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill.methods import Info, predict, predict_both
+from vlmtutor.distill.bench.answers import predict
+from vlmtutor.distill.methods import Info
 from vlmtutor.distill.parts import losses, refine, texts
-from vlmtutor.distill.supervision import Masked
+from vlmtutor.distill.supervision import IGNORE, Masked
 from vlmtutor.naming import text_classifier
 
 
@@ -85,6 +86,10 @@ def test_losses_leave_out_255():
         losses.bce_ignore(logits[:, :2], targets, counts),
         F.binary_cross_entropy_with_logits(logits[1:, :2], targets[1:].float()),
     )
+    close(
+        losses.sigmoid_focal(logits[:, :2], targets, counts, 0.5, 0.0),
+        losses.bce_ignore(logits[:, :2], targets, counts) / 2,
+    )
 
 
 def test_dice_is_0_for_a_perfect_mask():
@@ -113,11 +118,57 @@ class Perfect:
 
 def test_predict_and_judge_agree_on_a_perfect_segmenter(monkeypatch):
     b = bench()
-    monkeypatch.setattr("vlmtutor.distill.methods.PIXELS", 2 * 6 * 32 * 32)
-    answers = predict_both(Perfect(b._truth), b.test_pictures, b.names)
-    assert torch.equal(answers[0].long(), b._truth)
-    scores = b.judge(*answers).scores()
+    monkeypatch.setattr("vlmtutor.distill.bench.answers.PIXELS", 2 * 6 * 32 * 32)
+    labels = predict(Perfect(b.truth), b.test_pictures, b.names)
+    assert torch.equal(labels.long(), b.truth)
+    scores = b.answer(Perfect(b.truth)).scores()
     assert scores["all"] == scores["accuracy"] == scores["naming"] == 1
+
+
+def test_names_that_do_not_compete_are_not_judged():
+    b = bench()
+    maps = b.label_maps(b.novel)
+    base = b.truth < len(b.base)
+    assert torch.equal(maps == IGNORE, base)
+    assert torch.equal(maps[~base], b.truth[~base] - len(b.base))
+    alone = b.answer(Perfect(maps.masked_fill(base, 0)), names=b.novel)
+    assert alone.scores()["U"] == 1 and alone.base == 0
+    with pytest.raises(ValueError, match="before novel"):
+        b.judge(b.truth, names=b.novel + b.base)
+
+
+class Finder:
+    """Finds all that is there, but calls it by the next name."""
+
+    trained = 0
+
+    def __init__(self, bench, off=0):
+        self.truth, self.off = bench.true_boxes(bench.names), off
+
+    def detect(self, pictures, names, seen=None):
+        rows, self.truth = (self.truth[: len(pictures)], self.truth[len(pictures) :])
+        return [
+            {
+                "boxes": row["boxes"],
+                "labels": [(k + self.off) % len(names) for k in row["labels"]],
+                "scores": [0.9] * len(row["labels"]),
+            }
+            for row in rows
+        ]
+
+
+def test_a_detectors_answers_are_boxes(monkeypatch):
+    monkeypatch.setattr("vlmtutor.distill.bench.answers.AT_ONCE", 4)
+    b = bench()
+    right, wrong = (b.answer(Finder(b, off)).scores() for off in (0, 1))
+    close(torch.tensor(list(right.values())), torch.ones(len(right)))
+    assert wrong["all"] < 0.5
+    boxes = b.true_boxes(b.novel)
+    things = [o for s in b.scenes("test") for o in s.objects if o.name in b.novel]
+    assert sum(len(row["boxes"]) for row in boxes) == len(things)
+    assert [b.novel[k] for row in boxes for k in row["labels"]] == [
+        thing.name for thing in things
+    ]
 
 
 def test_predict_refuses_wrong_shapes():
@@ -132,3 +183,8 @@ def test_predict_refuses_wrong_shapes():
 def test_info_refuses_a_table_that_is_not_there():
     with pytest.raises(ValueError, match="none of"):
         Info("x", "p", 2020, "0", "fourth", Masked, "", "", "")
+
+
+def test_an_inductive_row_is_told_no_novel_name():
+    with pytest.raises(ValueError, match="not told"):
+        Info("x", "p", 2020, "0", "inductive", Masked, "", "", "", told=("names",))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -16,16 +18,15 @@ from vlmtutor.distill.bench.protocol import (
     Bench,
     Protocol,
 )
+from vlmtutor.distill.pictures import DensePictures, once, taps
 from vlmtutor.distill.supervision import (
     IGNORE,
     Captioned,
-    DensePictures,
     Masked,
     Partial,
     Regions,
     Tagged,
     Unlabeled,
-    taps,
 )
 from vlmtutor.models import inside
 from vlmtutor.world import find_category
@@ -72,9 +73,7 @@ def test_what_was_forgotten_can_be_made_again():
     pictures = DensePictures(clip(), bench().test_pictures.images)
     keys, first = pictures.keys, pictures.hidden(0)
     pictures.forget()
-    assert "keys" not in pictures.__dict__
-    assert set(pictures._hidden) == set(taps(clip()))
-    assert "dense" in pictures.__dict__
+    assert pictures.made == {"pixel_values", "image_embeds", "dense", *taps(clip())}
     assert torch.equal(pictures.keys, keys)
     assert torch.equal(pictures.hidden(0), first)
 
@@ -84,10 +83,51 @@ def test_slices_keep_what_is_known():
     pictures.prepare("keys")
     for rows in (slice(1, 3), [1, 2], torch.arange(6) == 1):
         part = pictures[rows]
-        assert "keys" in part.__dict__ and "_hidden" in part.__dict__
+        assert part.made == pictures.made >= {"keys", "dense"}
         close(part.dense[0], pictures.dense[1])
         close(part.hidden(1)[0], pictures.hidden(1)[1])
         assert torch.equal(part.images[0], pictures.images[1])
+
+
+def test_mirrored_pictures_are_mirrored_in_all_that_is_kept():
+    pictures = bench().test_pictures[:2]
+    pictures.prepare("keys")
+    turned = pictures.mirrored()
+    assert torch.equal(turned.images, pictures.images.flip(2))
+    assert torch.equal(turned.pixel_values, pictures.pixel_values.flip(3))
+    for layer in taps(clip()):
+        a, b = pictures.hidden(layer), turned.hidden(layer)
+        assert torch.equal(a[:, 0], b[:, 0])
+        assert torch.equal(inside.as_map(a[:, 1:]).flip(-1), inside.as_map(b[:, 1:]))
+    mirrored_keys = inside.as_map(pictures.keys).flip(-1)
+    close(inside.as_map(turned.keys), mirrored_keys, atol=1e-5)
+    assert torch.equal(turned.mirrored().dense, pictures.dense)
+
+
+def test_tags_go_with_the_pictures_that_were_given_them():
+    pictures, tags = bench().test_pictures, bench().oracle_tags
+    told = pictures.with_tags(tags)
+    assert torch.equal(told[1:3].tags, tags[1:3]) and pictures.tags is None
+    assert torch.equal(told.mirrored().tags, tags)
+
+
+def test_what_is_shared_is_made_once_and_goes_with_its_owner():
+    class Owner:
+        pass
+
+    owner, other, made = Owner(), Owner(), []
+
+    def make():
+        made.append(Owner())
+        return made[-1]
+
+    assert once(owner, "a", make) is once(owner, "a", make) is made[0]
+    assert once(owner, "b", make) is made[1] and once(other, "a", make) is made[2]
+    gone = [weakref.ref(thing) for thing in made]
+    made.clear()
+    del owner
+    gc.collect()
+    assert [ref() is None for ref in gone] == [True, True, False]
 
 
 def test_shifted_grid_lies_on_the_pixels():
@@ -119,8 +159,9 @@ def test_types_hold_only_what_they_say():
         data = b.data(kind)
         assert type(data) is kind
         assert {f.name for f in dataclasses.fields(data)} == fields
-        known = set(data.pictures.prepare().__dict__)
-        assert not known & {"scenes", "captions", "labels"}
+        known = {*vars(data.pictures), *data.pictures.made}
+        assert not known & {"scenes", "captions", "labels", "seed"}
+        assert data.pictures.tags is None
     assert b.data(Masked) is b.data(Masked)
     both = b.data((Regions, Captioned))
     assert [type(part) for part in both] == [Regions, Captioned]
@@ -130,7 +171,7 @@ def test_types_hold_only_what_they_say():
 
 def test_mask_scenes_hold_no_novel_sticker():
     b = bench()
-    names = {o.name for s in b._scenes("masks") for o in s.objects}
+    names = {o.name for s in b.scenes("masks") for o in s.objects}
     assert names <= set(b.base)
     masked = b.data(Masked)
     assert masked.labels.max() == len(b.base) and masked.labels.min() >= 0
@@ -140,7 +181,7 @@ def test_mask_scenes_hold_no_novel_sticker():
 
 def test_partial_masks_leave_novel_stickers_open():
     b = bench()
-    data, scenes = b.data(Partial), b._scenes("captions")
+    data, scenes = b.data(Partial), b.scenes("captions")
     assert (data.labels == IGNORE).any()
     for labels, regions, scene in zip(data.labels, data.regions, scenes, strict=False):
         for thing in scene.objects:
@@ -154,7 +195,7 @@ def test_partial_masks_leave_novel_stickers_open():
 def test_tags_and_phrases_come_from_the_scene():
     b = bench()
     data = b.data(Tagged)
-    for tags, scene in zip(data.tags, b._scenes("captions"), strict=True):
+    for tags, scene in zip(data.tags, b.scenes("captions"), strict=True):
         there = {o.name for o in scene.objects if o.mask.any()}
         assert {b.names[k] for k in tags.nonzero()[:, 0]} == there
     captioned = b.data(Captioned)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vlmtutor.distill.bench.score import Difference, bootstrap_difference, judge, pool
-from vlmtutor.metrics import mean_iou
+from vlmtutor.metrics import iou_per_class, mean_iou
 
 NAMES = ("a", "b", "new")  # two base, one novel; 3 is background
 
@@ -35,7 +35,7 @@ def test_scores_by_hand():
 def test_pooled_pixels_agree_with_metrics():
     labels, truth = maps()
     result = judge(labels, truth, 2, NAMES)
-    assert np.nanmean(result.iou()) == pytest.approx(mean_iou(labels, truth, 4))
+    assert np.mean(iou_per_class(result.counts.sum(0))) == mean_iou(labels, truth, 4)
 
 
 def test_naming_looks_at_stickers_only():
@@ -45,10 +45,25 @@ def test_naming_looks_at_stickers_only():
     assert s["naming"] == s["naming S"] == s["naming U"] == 1
 
 
-def test_classes_without_pixels_do_not_count():
+def test_classes_without_true_pixels_do_not_count():
     truth = torch.tensor([[[0, 0], [3, 3]]])
     s = judge(truth, truth, 2, NAMES).scores()
     assert s["S"] == 1 and s["U"] == 0 == s["h"]
+    s = judge(torch.tensor([[[0, 0], [1, 3]]]), truth, 2, NAMES).scores()
+    assert s["S"] == 1 and s["background"] == 0.5  # what is named "b" was this
+
+
+def test_weights_are_literal_repetitions():
+    labels, truth = maps(n=6)
+    named = truth.clamp(max=2)
+    result = judge(labels, truth, 2, NAMES, named)
+    weights = np.array([[1, 1, 1, 1, 1, 1], [0, 3, 0, 1, 2, 0.0]])
+    drawn = result.scores(weights)
+    for r, times in enumerate(weights.astype(int)):
+        rows = torch.arange(6).repeat_interleave(torch.tensor(times))
+        again = judge(labels[rows], truth[rows], 2, NAMES, named[rows])
+        got = {name: value[r] for name, value in drawn.items()}
+        assert got == pytest.approx(again.scores())
 
 
 def test_bootstrap_tells_better_from_equal():

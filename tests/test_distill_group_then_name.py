@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill.methods import predict
+from vlmtutor.distill.bench.answers import predict
 from vlmtutor.distill.parts.proposals import propose
 from vlmtutor.distill.parts.two_stage import TwoStage
 from vlmtutor.distill.segmentation import freeseg, openseg, ovseg, zegformer, zsseg

@@ -161,7 +161,7 @@ def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     monkeypatch.setattr(
         maskclip,
         "long_vocabulary",
-        lambda bench, segmenter: bench.result(maskclip.INFO),
+        lambda bench, model: bench.answer(model),
     )
     chosen = choose(maskclip, bench(), said.append)
     assert set(chosen) == {"MaskCLIP"}
@@ -174,5 +174,5 @@ def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     assert len(found["checks"]) == 6
     trial = Trial(bench(), maskclip.fit)
     assert trial.result(maskclip.INFO) is trial.result(maskclip.INFO)
-    a = trial.segmenter(maskclip.INFO, denoise=0.1)
-    assert a.denoise == 0.1 and trial.segmenter(maskclip.INFO).denoise == 0.5
+    a = trial.model(maskclip.INFO, denoise=0.1)
+    assert a.denoise == 0.1 and trial.model(maskclip.INFO).denoise == 0.5

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
-from vlmtutor.distill.methods import predict
+from vlmtutor.distill.bench.answers import predict
 from vlmtutor.distill.parts import explain
 from vlmtutor.distill.segmentation import clims, clip_es, reco, ssiw
 from vlmtutor.distill.supervision import IGNORE, Tagged, Unlabeled
@@ -111,7 +111,7 @@ def test_reco_plus_trains_a_student_on_it():
 def trained(**settings):
     data = bench().data(Tagged)
     settings = {"steps": 2, "student_steps": 2} | settings
-    return clims.fit(clip(), data, 0, names=NAMES, **settings)
+    return clims.fit(clip(), data, 0, **settings)
 
 
 def test_gradients_reach_the_mask_through_clip():
@@ -221,6 +221,13 @@ def test_ssiw_trains_nothing_and_answers_the_same_each_time():
     assert a.shape[1] == len(NAMES) + 1
 
 
+def test_a_pictures_clicks_do_not_depend_on_those_beside_it():
+    model, pictures = ssiw_model(clicks=2), bench().test_pictures
+    together = model.scores(pictures, NAMES)
+    for k in range(len(pictures)):
+        close(model.scores(pictures[k : k + 1], NAMES)[0], together[k], atol=1e-3)
+
+
 def test_only_present_names_get_pixels():
     model, pictures = ssiw_model(), bench().test_pictures
     labels = predict(model, pictures, NAMES)
@@ -234,14 +241,14 @@ def test_only_present_names_get_pixels():
 def test_oracle_labels_are_read_from_pictures_that_have_them():
     from vlmtutor.distill.bench.trial import Trial
 
-    model, pictures = ssiw_model(oracle=True), bench().test_pictures[:]
-    pictures.tags = bench().oracle_tags
-    assert torch.equal(model.present(pictures, NAMES), bench().oracle_tags)
-    assert torch.equal(model.present(pictures[1:3], NAMES), bench().oracle_tags[1:3])
+    model, tags = ssiw_model(oracle=True), bench().oracle_tags
+    pictures = bench().test_pictures.with_tags(tags)
+    assert torch.equal(model.present(pictures, NAMES), tags)
+    assert torch.equal(model.present(pictures[1:3], NAMES), tags[1:3])
     trial = Trial(bench(), ssiw.fit)
     told = trial.result(ssiw.ORACLE)
     assert len(told) == len(pictures)
-    assert not hasattr(bench().test_pictures, "tags")
+    assert bench().test_pictures.tags is None
 
 
 def test_views_are_averaged_relevance_of_each_name():
@@ -265,7 +272,7 @@ def test_clicks_teach_a_classifier_of_this_picture_alone():
     maps = torch.zeros(1, 8, 8)
     maps[0, :, 4:] = 0.4
     maps[0, :4, 4:] = 1.0
-    answers = ssiw_model(clicks=8).by_clicks(image, maps, seed=0)
+    answers = ssiw_model(clicks=8).by_clicks(image, maps)
     close(answers.sum(0), torch.ones(8, 8))
     assert (answers[0, :, 4:] > 0.5).float().mean() > 0.7
     assert (answers[1, :4, :4] > 0.5).all()
@@ -279,7 +286,6 @@ def es(**settings):
         clip(),
         bench().data(Tagged),
         0,
-        names=NAMES,
         student=False,
         refine=False,
         **settings,
@@ -332,7 +338,7 @@ def test_unsure_pixels_are_left_out():
 
 
 def test_clip_es_ends_in_a_student_that_needs_no_labels():
-    student = clip_es.fit(clip(), bench().data(Tagged), 0, names=NAMES, steps=2)
+    student = clip_es.fit(clip(), bench().data(Tagged), 0, steps=2)
     assert student.trained > 0
     labels = predict(student, bench().test_pictures, NAMES)
     assert int(labels.max()) <= len(NAMES)

@@ -11,8 +11,6 @@ from vlmtutor.distill.parts import losses, matching, proposals, proposer
 from vlmtutor.distill.parts.matching import Outputs
 from vlmtutor.distill.parts.regions import mask_pool
 from vlmtutor.distill.supervision import Masked, Regions
-from vlmtutor.models.inside import as_map
-from vlmtutor.objectives.alignment import focal_loss
 
 
 def outputs(masks, objects=None, vectors=None):
@@ -48,7 +46,7 @@ def test_costs_are_the_losses_of_single_pairs():
         for r in range(2):
             one = logits[0, q][None], truth[0, r][None]
             want = (
-                matching.MASK_WEIGHT * focal_loss(*one, alpha=matching.ALPHA)
+                matching.MASK_WEIGHT * losses.sigmoid_focal(*one, alpha=matching.ALPHA)
                 + matching.DICE_WEIGHT * losses.dice(*one)
                 - 0.5
             )
@@ -75,19 +73,6 @@ def test_a_querys_vector_starts_as_the_mean_patch_in_its_mask():
     close(out.vectors, mean, atol=1e-5)
     chance = proposer.Proposer(clip(), side=2, width=32, named=True, near=False)
     assert not torch.allclose(chance(pictures).vectors, mean, atol=1e-2)
-
-
-def test_mirrored_pictures_are_mirrored_in_all_that_is_kept():
-    pictures = bench().test_pictures.prepare("pixel_values")[:2]
-    turned = proposer.mirrored(pictures)
-    assert torch.equal(turned.images, pictures.images.flip(2))
-    assert torch.equal(turned.pixel_values, pictures.pixel_values.flip(3))
-    layer = min(pictures._hidden)
-    a, b = pictures.hidden(layer), turned.hidden(layer)
-    assert torch.equal(a[:, 0], b[:, 0])
-    assert torch.equal(as_map(a[:, 1:]).flip(-1), as_map(b[:, 1:]))
-    again = proposer.mirrored(turned)
-    assert torch.equal(again.dense, pictures.dense)
 
 
 def test_names_are_learned_by_matched_queries_and_nothing_by_the_rest():

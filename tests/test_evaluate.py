@@ -14,7 +14,6 @@ from PIL import Image
 
 from vlmtutor.__main__ import main
 from vlmtutor.experiments import evaluate as ev
-from vlmtutor.metrics import mean_iou
 from vlmtutor.naming import TEMPLATES
 from vlmtutor.world import (
     DOMAINS,
@@ -358,20 +357,6 @@ def test_dense_with_a_model_that_sees_stickers_but_no_places():
     assert figures["miou_stickers"] == 1
     # background pixels go to names and places at random
     assert 0.1 < figures["miou_scene"] < 0.9
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 6), st.integers(0, 10**6))
-def test_mean_iou_is_that_of_the_metrics_module(classes, seed):
-    generator = torch.Generator().manual_seed(seed)
-    matrix = torch.zeros(classes, classes, dtype=torch.long)
-    truth = torch.randint(0, classes, (3, 50), generator=generator)
-    truth[:, :classes] = torch.arange(classes)
-    predicted = torch.randint(0, classes, (3, 50), generator=generator)
-    for a, b in zip(truth, predicted, strict=True):
-        ev._count(matrix, a, b)
-    expected = mean_iou(predicted, truth, classes)
-    assert ev._miou(matrix) == pytest.approx(expected)
 
 
 def test_scenes_that_are_not_there_end_the_search(monkeypatch):

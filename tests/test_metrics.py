@@ -14,6 +14,7 @@ from vlmtutor.metrics import (
     confusion,
     expected_calibration_error,
     harmonic_mean,
+    iou_per_class,
     mean_iou,
     paired_bootstrap,
     recall_at_k,
@@ -93,9 +94,9 @@ def test_mean_iou_by_hand():
     with pytest.raises(ValueError, match="predicted"):
         mean_iou(np.array([[9]]), np.array([[0]]), classes=4)
     assert mean_iou(predicted, truth, classes=4) == pytest.approx(0.55)
-    # a class seen where it is not costs
+    # a class seen where it is not costs those that are there, and no more
     predicted[0, 0] = 2
-    assert mean_iou(predicted, truth, 4) == pytest.approx((2 / 5 + 2 / 4) / 3)
+    assert mean_iou(predicted, truth, 4) == pytest.approx((2 / 5 + 2 / 4) / 2)
 
 
 @given(seed=SEEDS)
@@ -104,13 +105,22 @@ def test_mean_iou_is_that_of_sklearn(seed):
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(4, size=(2, 3, 5, 5))
     flat = truth.ravel(), predicted.ravel()
-    present = sorted({*flat[0], *flat[1]})
-    theirs = jaccard_score(*flat, average="macro", labels=present)
+    theirs = jaccard_score(*flat, average="macro", labels=np.unique(truth))
     ours = mean_iou(torch.tensor(predicted), torch.tensor(truth), classes=4)
     assert ours == pytest.approx(theirs)
     assert np.array_equal(
         confusion(predicted, truth, 4), confusion_matrix(*flat, labels=range(4))
     )
+
+
+def test_an_absent_class_is_what_one_asks_for():
+    counts = np.zeros((2, 3, 3))  # of two groups of pictures
+    counts[0, 0, :2] = 3, 1
+    counts[1, 2, 2] = 4
+    ious = iou_per_class(counts)
+    assert ious[0, 0] == 0.75 and np.isnan(ious[0, 2])
+    assert iou_per_class(counts, absent=0)[1].tolist() == [0, 0, 1]
+    assert np.isnan(ious[0, 1])  # named, but nowhere
 
 
 def test_mean_iou_with_nothing_to_score():
@@ -134,7 +144,7 @@ def test_a_perfect_detector():
     ]
     detections = [found([BOX, [0, 0, 8, 8]], [3, 5], [0.9, 0.8]), found([], [], [])]
     assert average_precision(detections, truths) == pytest.approx(
-        {"AP": 1, "AP50": 1, "AP75": 1}
+        dict.fromkeys(("AP", "AP50", "AP75", "AR10", "AR100"), 1)
     )
 
 
@@ -144,7 +154,9 @@ def test_average_precision_by_hand(capsys):
     truths = [{"boxes": torch.tensor([BOX]), "labels": torch.tensor([0])}]
     detections = [found(torch.tensor([[10, 10, 50, 42.0]]), [0], [0.9])]
     result = average_precision(detections, truths)
-    assert result == pytest.approx({"AP": 0.7, "AP50": 1, "AP75": 1})
+    assert result == pytest.approx(
+        {"AP": 0.7, "AP50": 1, "AP75": 1, "AR10": 0.7, "AR100": 0.7}
+    )
     # a better-scored false alarm before it halves the precision
     detections = [found([[60, 60, 90, 90], BOX], [0, 0], [0.9, 0.5])]
     assert average_precision(detections, truths)["AP"] == pytest.approx(0.5)
@@ -160,7 +172,8 @@ def test_average_precision_of_some_classes():
     assert average_precision(detections, truths)["AP"] == pytest.approx(0.5)
     assert average_precision(detections, truths, [3])["AP"] == pytest.approx(1)
     assert average_precision(detections, truths, [5])["AP"] == 0
-    assert average_precision([found([], [], [])], truths)["AP50"] == 0
+    nothing = average_precision([found([], [], [])], truths)
+    assert set(nothing.values()) == {0}
     # a class that no picture shows cannot be found, and costs nothing
     extra = [found([BOX, BOX], [3, 9], [0.9, 0.99])]
     assert average_precision(extra, truths, [3, 9])["AP"] == pytest.approx(1)

@@ -101,20 +101,32 @@ def confusion(predicted, truth, classes: int, ignore: int = -1) -> np.ndarray:
     return cells.reshape(classes, classes)
 
 
-def iou_per_class(counts: np.ndarray) -> np.ndarray:
-    """Intersection over union [C] from :func:`confusion`; NaN if absent."""
-    hit = np.diag(counts)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
-    with np.errstate(invalid="ignore"):
-        return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+# The course has one mIoU; this line stands where a table of it does.
+IOU_NOTE = "mIoU: of the classes that occur in the truth"
+
+
+def iou_per_class(counts, absent: float = np.nan) -> np.ndarray:
+    """Intersection over union of each class, from :func:`confusion`.
+
+    ``counts`` [..., C, C] → [..., C].  A class without a true pixel is
+    ``absent``, NaN, which no mean should count: as COCO's average precision
+    has it, a class is judged where there is something to find.  Naming what
+    is nowhere costs the class whose pixels are taken.  Were such a class a 0,
+    as it is where unions are averaged, one stray pixel could cost 1 / C, and
+    few pictures, which hold fewer classes, would score below many.
+    """
+    counts = np.asarray(counts)
+    hit, true = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    union = counts.sum(-2) + true - hit
+    return np.where(true > 0, hit / np.maximum(union, 1), absent)
 
 
 def mean_iou(predicted, truth, classes: int, ignore: int = -1) -> float:
     """Mean intersection over union of integer maps, say [N, H, W].
 
-    Pixels of all pictures are pooled, then classes averaged: those that occur
-    in the truth or in the prediction, as PASCAL VOC counts.  Pixels whose
-    truth is ``ignore`` do not count.
+    Pixels of all pictures are pooled, then the classes averaged that occur in
+    the truth (:func:`iou_per_class`).  Pixels whose truth is ``ignore`` do
+    not count.
     """
     ious = iou_per_class(confusion(predicted, truth, classes, ignore))
     if np.isnan(ious).all():
@@ -122,19 +134,14 @@ def mean_iou(predicted, truth, classes: int, ignore: int = -1) -> float:
     return float(np.nanmean(ious))
 
 
-def average_precision(
-    detections: Sequence[dict],
-    truths: Sequence[dict],
-    labels: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """COCO's average precision: {"AP", "AP50", "AP75"}, by pycocotools.
+def coco_evaluation(
+    detections: Sequence[dict], truths: Sequence[dict], labels: Sequence[int]
+):
+    """pycocotools' COCOeval of some classes, with boxes matched to the truth.
 
     One dict a picture.  ``truths``: "boxes" [n, 4] as (x0, y0, x1, y1) in
-    pixels and "labels" [n]; ``detections``: the same and "scores" [n].  AP is
-    the mean over overlaps of 0.50, 0.55 … 0.95 and over classes; ``labels``
-    restricts it to some classes (say the novel ones).  The 100 best
-    detections of a class in a picture count.  Without a true box of these
-    classes there is nothing to find: ValueError.
+    pixels and "labels" [n]; ``detections``: the same and "scores" [n].  The
+    100 best detections of a class in a picture count, whatever their size.
     Lin et al. 2014, arXiv 1405.0312.
     """
     from pycocotools.coco import COCO
@@ -144,31 +151,55 @@ def average_precision(
         raise ValueError(
             f"detections of {len(detections)} pictures, truths of {len(truths)}"
         )
-    found = _coco_rows(detections, scored=True)
-    wanted = _coco_rows(truths, scored=False)
-    chosen = {row["category_id"] for row in wanted}
+    sides = []
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports each step
+        for pictures, scored in ((truths, False), (detections, True)):
+            side = COCO()
+            side.dataset = {
+                "images": [{"id": i} for i in range(len(truths))],
+                "annotations": _coco_rows(pictures, scored),
+                "categories": [{"id": int(label)} for label in labels],
+            }
+            side.createIndex()
+            sides.append(side)
+        scoring = COCOeval(*sides, "bbox")
+        scoring.params.catIds = sorted(int(label) for label in labels)
+        scoring.params.areaRng, scoring.params.areaRngLbl = [[0, 1e10]], ["all"]
+        scoring.evaluate()
+    return scoring
+
+
+def average_precision(
+    detections: Sequence[dict],
+    truths: Sequence[dict],
+    labels: Sequence[int] | None = None,
+) -> dict[str, float]:
+    """COCO's {"AP", "AP50", "AP75", "AR10", "AR100"}, by pycocotools.
+
+    Inputs as in :func:`coco_evaluation`.  AP is the mean over overlaps of
+    0.50, 0.55 … 0.95 and over classes, AR10 and AR100 the share of true boxes
+    that the 10 or 100 best detections find, over the same.  ``labels``
+    restricts it to some classes (say the novel ones).  A class without a true
+    box does not count; without any there is nothing to find: ValueError.
+    """
+    chosen = {int(k) for t in truths for k in _array(t["labels"]).reshape(-1)}
     if labels is not None:
         chosen &= {int(label) for label in labels}
     if not chosen:
         raise ValueError("no true box of these classes: nothing to find")
-    if not any(row["category_id"] in chosen for row in found):
-        return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports each step
-        coco = COCO()
-        coco.dataset = {
-            "info": {},
-            "images": [{"id": i} for i in range(len(truths))],
-            "annotations": wanted,
-            "categories": [{"id": c} for c in sorted(chosen)],
-        }
-        coco.createIndex()
-        scoring = COCOeval(coco, coco.loadRes(found), "bbox")
-        scoring.params.catIds = sorted(chosen)
-        scoring.evaluate()
+    scoring = coco_evaluation(detections, truths, sorted(chosen))
+    with contextlib.redirect_stdout(io.StringIO()):
         scoring.accumulate()
-        scoring.summarize()
-    names = ("AP", "AP50", "AP75")
-    return dict(zip(names, scoring.stats[:3].tolist(), strict=True))
+    precision = scoring.eval["precision"][:, :, :, 0, -1]  # overlaps, recalls, classes
+    recall = scoring.eval["recall"][:, :, 0]  # overlaps, classes, 1, 10 or 100
+    figures = {
+        "AP": precision,
+        "AP50": precision[0],
+        "AP75": precision[5],
+        "AR10": recall[..., 1],
+        "AR100": recall[..., 2],
+    }
+    return {name: float(values.mean()) for name, values in figures.items()}
 
 
 def _coco_rows(pictures: Sequence[dict], scored: bool) -> list[dict]:

@@ -32,10 +32,7 @@ AIM = 20.0  # seconds on two cores
 
 def seconds_to_fit(bench: Bench, module, info, chosen: dict) -> float:
     """A row's fit, after what it shares."""
-    trial = Trial(bench, module.fit, chosen)
-    settings = trial.settings(info, {})
-    rest = {k: v for k, v in settings.items() if k not in info.reading}
-    return trial._fitted_with(info, rest)[1]
+    return Trial(bench, module.fit, chosen).fit_seconds(info)
 
 
 def tell(name: str, seconds: float, peer: float) -> None:

@@ -1,35 +1,60 @@
-"""What a method says of itself, and what it gives back.
+"""What a method says of itself, what it gives back, and which there are.
 
 A method is a module of :mod:`vlmtutor.distill.segmentation` with
 
 ``ROWS``
     a tuple of :class:`Info`, one for each row of the tables that it fills;
-``fit(clip, data, seed=0, *, names=(), novel=(), **settings)``
-    a :class:`Segmenter`.  ``data`` is what the row's ``needs`` asks for (a
-    tuple where it asks for several); ``names`` are the class names that it
-    may know while training and ``novel`` those of them without masks: ()
-    for inductive methods, which meet novel names only when predicting;
-``checks(bench, seed)``
-    a list of :class:`Check`: what the paper says, measured.
+``fit(clip, data, seed=0, **settings)``
+    a :class:`Segmenter` or a :class:`Detector`.  ``data`` is what the row's
+    ``needs`` asks for (a tuple where it asks for several); what the row is
+    ``told`` comes by name;
+``checks(trial)``
+    a list of :class:`Check`: what the paper says, measured on a
+    :class:`vlmtutor.distill.bench.trial.Trial`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from .supervision import DensePictures, batched
+    from .pictures import DensePictures
 
+# name → module, in the order in which the course meets them.
+METHODS = {
+    "MaskCLIP+": "segmentation.maskclip",
+    "SSIW": "segmentation.ssiw",
+    "CLIP-ES": "segmentation.clip_es",
+    "CLIMS": "segmentation.clims",
+    "ReCo": "segmentation.reco",
+    "LSeg": "segmentation.lseg",
+    "CLIPSeg": "segmentation.clipseg",
+    "Fusioner": "segmentation.fusioner",
+    "ZegCLIP": "segmentation.zegclip",
+    "ZSSeg": "segmentation.zsseg",
+    "ZegFormer": "segmentation.zegformer",
+    "OVSeg": "segmentation.ovseg",
+    "OpenSeg": "segmentation.openseg",
+    "FreeSeg": "segmentation.freeseg",
+}
 TABLES = {
     "free": "annotation-free and weak",
     "inductive": "inductive: base masks, novel names unknown while training",
     "transductive": "transductive: base masks, novel names known",
 }
-PIXELS = 40_000_000  # numbers of scores that are in memory at once
+TOLD = ("names", "novel")  # what a row may be told of the bench's names
+
+
+def get_method(name: str):
+    """The module of a method; raises KeyError that lists the names."""
+    if name not in METHODS:
+        raise KeyError(f"unknown method {name!r}: {', '.join(METHODS)}")
+    return importlib.import_module(f"{__package__}.{METHODS[name]}")
 
 
 @dataclass(frozen=True)
@@ -40,8 +65,10 @@ class Info:
     ``settings`` what ``fit`` is called with for this row, ``knobs`` a grid
     (name → values) to be chosen on pseudo-novel classes of validation scenes.
     Knobs named in ``reading`` only matter when predicting and are fields of
-    the segmenter, a dataclass: it is not fitted again for them.  ``labels``
-    tells if the row uses image labels of the test pictures ("no",
+    the model, a dataclass: it is not fitted again for them.  ``told`` says
+    what ``fit`` may know of the test: all "names", or which are "novel";
+    nothing for inductive rows, which meet novel names only when predicting.
+    ``labels`` tells if the row uses image labels of the test pictures ("no",
     "predicted", or "oracle": then the pictures have ``tags`` bool [N, C]),
     ``split`` if it must know which test names are novel.
     """
@@ -58,17 +85,19 @@ class Info:
     settings: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, tuple] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     labels: str = "no"
     split: bool = False
 
     def __post_init__(self):
         if self.table not in TABLES:
             raise ValueError(f"{self.table!r} is none of {list(TABLES)}")
+        if self.told and (self.table == "inductive" or {*self.told} - {*TOLD}):
+            raise ValueError(f"an {self.table} row is not told {self.told}")
 
 
-@runtime_checkable
 class Segmenter(Protocol):
-    """What ``fit`` returns.  ``trained`` counts the trained parameters."""
+    """Names every pixel.  ``trained`` counts the trained parameters."""
 
     trained: int
 
@@ -82,13 +111,26 @@ class Segmenter(Protocol):
         ...
 
 
+class Detector(Protocol):
+    """Finds things and names them.  ``trained`` as of a :class:`Segmenter`."""
+
+    trained: int
+
+    def detect(
+        self, pictures: DensePictures, names: list[str], seen: Tensor | None = None
+    ) -> list[dict]:
+        """A dict a picture: "boxes" [n, 4] as (x0, y0, x1, y1) in pixels,
+        "labels" [n], places in ``names``, and "scores" [n]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Check:
     """A claim of a paper: ``better`` scores above ``worse``.
 
-    Both are Results of the same pictures, compared by ``score`` ("S", "U",
-    "h", "naming", "background", "all"), or tensors [n] of one value a
-    picture.  With ``at_least`` a point less is still as good.
+    Both are results of the same pictures, compared by ``score`` (a name that
+    their ``scores()`` have), or tensors [n] of one value a picture.  With
+    ``at_least`` a point less is still as good.
     """
 
     sentence: str
@@ -96,40 +138,3 @@ class Check:
     worse: Any
     at_least: bool = False
     score: str = "h"
-
-
-@torch.no_grad()
-def predict_both(
-    segmenter: Segmenter,
-    pictures: DensePictures,
-    names: list[str],
-    seen: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Labels [N, S, S] with background, and without: the best of the names.
-
-    Both int16; the background is len(names).
-    """
-    pictures.prepare()
-    size = pictures.images.shape[1]
-    step = max(1, PIXELS // ((len(names) + 1) * size**2))
-    labels, named = [], []
-    for rows in batched(len(pictures), min(step, 32)):
-        scores = segmenter.scores(pictures[rows], names, seen)
-        expected = (rows.stop - rows.start, len(names) + 1, size, size)
-        if tuple(scores.shape) != expected:
-            raise ValueError(f"scores are {tuple(scores.shape)}, {expected=}")
-        if scores.isnan().any():
-            raise ValueError("scores have NaN in them")
-        labels.append(scores.argmax(1).short())
-        named.append(scores[:, :-1].argmax(1).short())
-    return torch.cat(labels), torch.cat(named)
-
-
-def predict(
-    segmenter: Segmenter,
-    pictures: DensePictures,
-    names: list[str],
-    seen: Tensor | None = None,
-) -> Tensor:
-    """Labels [N, S, S] int16; len(names) is the background."""
-    return predict_both(segmenter, pictures, names, seen)[0]

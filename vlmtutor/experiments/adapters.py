@@ -94,8 +94,6 @@ def measure_wise_ft(name: str, seed: int, backbone: str, chosen: dict) -> dict:
             rows.append(
                 {
                     "row": f"{title(*target, k)}, alpha {alpha}",
-                    "shots": k,
-                    "alpha": alpha,
                     "scores": scores_of(found[k, alpha]),
                     "step0": scores_of(found[k, ALPHAS[0]]),
                     "steps": WISE_FT.steps,
@@ -134,7 +132,7 @@ def code(name: str) -> list[str]:
 
 
 EXPERIMENT = Experiment(
-    name="10_adapters",
+    name="adapters",
     about="CLIP-Adapter, Tip-Adapter, TaskRes, CALIP, WiSE-FT; scenes of many things",
     parts={
         **dict.fromkeys(STUDY.methods, STUDY.measure),
@@ -143,4 +141,5 @@ EXPERIMENT = Experiment(
     choose=choose,
     compare=STUDY.compare,
     code=code,
+    old="10_adapters",
 )

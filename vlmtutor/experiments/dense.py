@@ -21,7 +21,7 @@ from .. import stored
 from ..distill import METHODS, get_method
 from ..distill.bench.gates import GateClosed, check_gates, check_types, measure
 from ..distill.bench.protocol import Bench, Protocol
-from ..distill.bench.references import run_references
+from ..distill.bench.references import REFERENCES
 from ..distill.bench.score import Result, bootstrap_difference, pool
 from ..distill.bench.tables import markdown, spread
 from ..distill.bench.trial import Trial
@@ -120,7 +120,7 @@ def run_method(
             )
         seed = bench.protocol.seed
         if check_seeds is None or seed in check_seeds:
-            checked.append(module.checks(trial, seed))
+            checked.append(module.checks(trial))
         bench.forget()  # three seeds at once have to fit the memory
     verdicts = weigh(checked)
     for v in verdicts:
@@ -203,6 +203,26 @@ def run(args: argparse.Namespace) -> int:
         args.markdown.write_text(text, encoding="utf-8")
     print(f"{time.perf_counter() - begun:.0f} s in all")
     return 0
+
+
+def run_references(benches: Sequence[Bench], say=print) -> list[dict]:
+    """Every reference over the seeds, in the form of rows."""
+    rows = []
+    for reference in REFERENCES:
+        runs = []
+        for bench in benches:
+            begun = time.perf_counter()
+            result = reference.result(bench)
+            scores = {k: round(v, 4) for k, v in result.scores().items()}
+            seconds = round(time.perf_counter() - begun, 1)
+            runs.append({"seed": bench.protocol.seed, **scores, "seconds": seconds})
+        mean = {k: sum(r[k] for r in runs) / len(runs) for k in "SUh"}
+        say(
+            f"  {reference.name}: "
+            + " ".join(f"{k} {100 * v:.1f}" for k, v in mean.items())
+        )
+        rows.append({"method": reference.name, "needs": reference.needs, "runs": runs})
+    return rows
 
 
 def run_gates(benches: Sequence[Bench], strict: bool, say=print) -> list:

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from .. import readout
+from ..distill.bench.protocol import label_maps
+from ..distill.parts.regions import square_boxes
+from ..distill.supervision import IGNORE
+from ..metrics import IOU_NOTE, mean_iou
 from ..world import (
     DOMAINS,
     Layout,
@@ -206,10 +210,9 @@ def square_crop(
     image: Image.Image, box: tuple[int, int, int, int], factor: float = 1.0
 ) -> Image.Image:
     """A square around a box, ``factor`` times its longer side, kept inside."""
-    x0, y0, x1, y1 = box
-    side = min(round(max(x1 - x0, y1 - y0) * factor), *image.size)
-    left = min(max(round((x0 + x1 - side) / 2), 0), image.width - side)
-    top = min(max(round((y0 + y1 - side) / 2), 0), image.height - side)
+    boxes = torch.tensor([box], dtype=torch.float)
+    x0, y0, x1, _ = square_boxes(boxes, min(image.size), factor)[0].tolist()
+    left, top, side = round(x0), round(y0), round(x1 - x0)
     return image.crop((left, top, left + side, top + side))
 
 
@@ -240,58 +243,26 @@ def _patch_features(clip, scenes: list[Scene]) -> Tensor:
     return torch.cat(parts)
 
 
-def _upsampled(features: Tensor, weights: Tensor, size: int) -> Tensor:
-    """Scores [h, w, D] · [C, D] brought to pixels: [C, size, size]."""
-    scores = (features @ weights.T).permute(2, 0, 1)[None]
-    return F.interpolate(
-        scores, size=(size, size), mode="bilinear", align_corners=False
-    )[0]
-
-
 def dense(clip, e: Evaluation) -> dict[str, float]:
     """MaskCLIP read-out on two-sticker scenes of the dense-task names.
 
     ``miou_stickers`` names sticker pixels only; ``miou_scene`` must also tell
-    them from the background, which the background phrases stand for.
+    them from the background, which the background phrases stand for.  Both
+    are :func:`vlmtutor.metrics.mean_iou`.
     """
     names, _ = _dense_names()
     scenes = e.scenes(n=300, offset=700_000, n_stickers=2, categories=names)
-    weights = _classifier(clip, names)
+    weights, C = _classifier(clip, names), len(names)
     places = clip.encode_texts(list(PHRASES.values()))
     features = _patch_features(clip, scenes)
-    C = len(names)
-    stickers = torch.zeros(C, C, dtype=torch.long)
-    everything = torch.zeros(C + 1, C + 1, dtype=torch.long)
-    for scene, feature in zip(scenes, features, strict=True):
-        truth = _label_map(scene, names)
-        scores = _upsampled(feature, weights, e.size)
-        _count(stickers, truth[truth < C], scores.argmax(0)[truth < C])
-        bg = _upsampled(feature, places, e.size).max(0, keepdim=True).values
-        predicted = torch.cat([scores, bg]).argmax(0)
-        _count(everything, truth.flatten(), predicted.flatten())
-    return {"miou_stickers": _miou(stickers), "miou_scene": _miou(everything)}
-
-
-def _label_map(scene: Scene, names: list[str]) -> Tensor:
-    """Index into ``names`` per pixel [H, W]; len(names) is background."""
-    lookup = [names.index(o.name) for o in scene.objects] + [len(names)]
-    owners = torch.from_numpy(scene.owners).long()
-    return torch.tensor(lookup)[owners]  # owner -1 takes the last entry
-
-
-def _count(matrix: Tensor, truth: Tensor, predicted: Tensor) -> None:
-    """Add to a confusion matrix [C, C] in place."""
-    C = len(matrix)
-    pairs = torch.bincount(truth * C + predicted, minlength=C * C)
-    matrix += pairs.view(C, C)
-
-
-def _miou(matrix: Tensor) -> float:
-    """Mean IoU over the classes that occur."""
-    hit = matrix.diag().double()
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diag()
-    present = matrix.sum(1) > 0
-    return float((hit / union.clamp(min=1))[present].mean())
+    truth = label_maps(scenes, names)
+    named, _ = readout.label_maps(features, weights, e.size)
+    answers, _ = readout.label_maps(features, torch.cat([weights, places]), e.size)
+    stickers = truth.masked_fill(truth == C, IGNORE)
+    return {
+        "miou_stickers": mean_iou(named, stickers, C, IGNORE),
+        "miou_scene": mean_iou(answers.clamp(max=C), truth, C + 1),
+    }
 
 
 def local_naming(clip, e: Evaluation) -> dict[str, float]:
@@ -359,7 +330,7 @@ def markdown_table(figures: dict[str, dict]) -> str:
         f"| {100 * f['max']:.1f} % |"
         for name, f in figures.items()
     ]
-    return "\n".join(rows)
+    return "\n".join([*rows, "", f"{IOU_NOTE}."])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

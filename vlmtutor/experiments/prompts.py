@@ -40,10 +40,11 @@ STUDY = Study(
 )
 
 EXPERIMENT = Experiment(
-    name="08_prompt_tuning",
+    name="prompts",
     about="CoOp and its kin, TPT and a linear probe: few-shot tables",
     parts=dict.fromkeys(STUDY.methods, STUDY.measure),
     choose=STUDY.choose,
     compare=STUDY.compare,
     code=STUDY.code,
+    old="08_prompt_tuning",
 )

@@ -26,8 +26,8 @@ LIMITS = {
     "value path over ordinary patches": 0.0,
     "MaskCLIP raw, h": 0.3,
 }
-# Measured and told, but no condition.
-TOLD = (
+# Measured, but no condition.
+NO_LIMIT = (
     "masked crop accuracy, base",
     "masked crop accuracy, novel",
     "ceiling of the patch grid, shifted",
@@ -42,7 +42,7 @@ class GateClosed(AssertionError):
 
 
 def measure(bench: Bench) -> dict[str, float]:
-    """All figures of :data:`LIMITS` and :data:`TOLD`, from 0 to 1."""
+    """All figures of :data:`LIMITS` and :data:`NO_LIMIT`, from 0 to 1."""
     return {
         k: round(v, 4)
         for part in (_world, _crops, _grid, _paths)
@@ -58,7 +58,7 @@ def _world(bench: Bench) -> dict[str, float]:
     novel = set(bench.novel)
 
     def share_with_novel(part: str) -> float:
-        scenes = bench._scenes(part)
+        scenes = bench.scenes(part)
         have = [bool(novel & {o.name for o in s.objects}) for s in scenes]
         return sum(have) / len(have)
 
@@ -73,7 +73,7 @@ def _world(bench: Bench) -> dict[str, float]:
 
 def _crops(bench: Bench) -> dict[str, float]:
     masks = true_masks(bench)
-    labels = region_labels(bench._truth, masks)
+    labels = region_labels(bench.truth, masks)
     there = masks.flatten(2).any(2)
     novel = labels >= len(bench.base)
     found = {}
@@ -89,9 +89,7 @@ def _crops(bench: Bench) -> dict[str, float]:
 
 
 def _grid(bench: Bench) -> dict[str, float]:
-    plain, shifted = (
-        bench.judge(*ceiling(fine)(bench)).scores()["all"] for fine in (False, True)
-    )
+    plain, shifted = (ceiling(fine)(bench).scores()["all"] for fine in (False, True))
     return {
         "ceiling of the patch grid": plain,
         "ceiling of the patch grid, shifted": shifted,
@@ -100,9 +98,7 @@ def _grid(bench: Bench) -> dict[str, float]:
 
 
 def _paths(bench: Bench) -> dict[str, float]:
-    value, usual = (
-        bench.judge(*patches(path)(bench)).scores() for path in ("value", "attention")
-    )
+    value, usual = (patches(path)(bench).scores() for path in ("value", "attention"))
     return {
         "MaskCLIP raw, S": value["S"],
         "MaskCLIP raw, U": value["U"],

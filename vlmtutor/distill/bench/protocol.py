@@ -7,7 +7,6 @@ pre-training nor the transfer tasks get to.
 
 from __future__ import annotations
 
-import functools
 import random
 from dataclasses import dataclass, replace
 
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ...world import CaptionMix, Scene, StickerWorld, random_caption, seeds_of
+from ..pictures import DensePictures, once
 from ..supervision import (
     IGNORE,
     Captioned,
-    DensePictures,
     Masked,
     Partial,
     Regions,
@@ -27,6 +26,8 @@ from ..supervision import (
     Unlabeled,
     tags_of,
 )
+from .answers import detect, predict_both
+from .boxes import Boxes, judge_boxes
 from .score import Result, judge
 
 # Each novel class has a near relative among the base classes.
@@ -52,6 +53,7 @@ BASE = (
 # near relatives (lion, horse, swan, ladybug, cherries).
 PSEUDO_NOVEL = ("cat", "cow", "penguin", "butterfly", "apple")
 
+PARTS = ("masks", "captions", "test")
 PART_STRIDE = 100_000
 STICKERS = (2, 2, 3, 4)  # in a scene, in turn
 # Sentences name what is there and where; jokes and riddles would not help.
@@ -99,12 +101,10 @@ class Protocol:
 
     def scenes(self, part: str, size: int) -> list[Scene]:
         """The scenes of "masks", "captions" or "test" on ``size`` px."""
-        order = ("masks", "captions", "test")
         n = getattr(self.sizes, part)
         split = "test" if part == "test" else "train"
-        if self.stage == "val":
-            split = "val"
-        offset = order.index(part) * PART_STRIDE
+        split = "val" if self.stage == "val" else split
+        offset = PARTS.index(part) * PART_STRIDE
         seeds = seeds_of("dense bench", split, n, self.seed, offset)
         names = self.base if part == "masks" else (*self.base, *self.novel)
         world = StickerWorld(size)
@@ -142,8 +142,10 @@ class Bench:
     """What a method may ask of the protocol, for one CLIP.
 
     ``base``, ``novel``, ``names`` (both), ``seen`` bool [C];
-    ``data(kind)``; ``test_pictures``; ``judge(labels, named)`` compares with
-    the truth, which stays inside.  Everything is made when first asked for.
+    ``data(kind)``; ``test_pictures``; ``answer(model)`` compares with the
+    truth.  Everything is made when first asked for.  ``scenes``, ``truth``
+    and ``oracle_tags`` are for gates, references and figures: no method is
+    handed them, but for rows that say "oracle".
     """
 
     def __init__(self, clip, protocol: Protocol = Protocol()):
@@ -151,77 +153,132 @@ class Bench:
         self.base, self.novel = list(protocol.base), list(protocol.novel)
         self.names = self.base + self.novel
         self.seen = torch.arange(len(self.names)) < len(self.base)
-        self._scenes = functools.cache(
-            lambda part: protocol.scenes(part, clip.image_size)
-        )
-        self._pictures = functools.cache(self._draw)
 
-    def _draw(self, part: str) -> DensePictures:
-        images = np.stack([scene.array for scene in self._scenes(part)])
-        return DensePictures(self.clip, images)
+    def scenes(self, part: str) -> list[Scene]:
+        """The scenes of "masks", "captions" or "test"."""
+        size = self.clip.image_size
+        return once(self, ("scenes", part), lambda: self.protocol.scenes(part, size))
 
-    @functools.cached_property
-    def _truth(self) -> Tensor:
-        return label_maps(self._scenes("test"), self.names)
+    def pictures(self, part: str) -> DensePictures:
+        """Their pictures, for this CLIP."""
+
+        def draw() -> DensePictures:
+            images = np.stack([scene.array for scene in self.scenes(part)])
+            return DensePictures(self.clip, images)
+
+        return once(self, ("pictures", part), draw)
 
     @property
     def test_pictures(self) -> DensePictures:
-        return self._pictures("test")
+        return self.pictures("test")
 
-    @functools.cached_property
+    @property
+    def truth(self) -> Tensor:
+        """Label maps of the test pictures: see :func:`label_maps`."""
+        return self.label_maps(self.names)
+
+    def label_maps(self, names: list[str]) -> Tensor:
+        """The test pictures' labels in ``names``; other stickers are 255."""
+        key = "truth", tuple(names)
+        return once(self, key, lambda: label_maps(self.scenes("test"), names))
+
+    @property
     def oracle_tags(self) -> Tensor:
         """Which names are in each test picture: for rows marked "oracle"."""
-        return tags_of(self._truth, len(self.names))
+        return once(self, "tags", lambda: tags_of(self.truth, len(self.names)))
 
     def data(self, kind):
         """The training data of a type, or a tuple of several."""
         if isinstance(kind, tuple):
             return tuple(self.data(k) for k in kind)
-        return self._make(kind)
+        return once(self, kind, lambda: self._make(kind))
 
-    @functools.cache  # noqa: B019 - a bench lives as long as its run
     def _make(self, kind):
+        if kind is Regions:
+            return self.data(Masked).regions_only()
+        part = "masks" if kind is Masked else "captions"
+        scenes, pictures = self.scenes(part), self.pictures(part)
         if kind is Unlabeled:
-            return Unlabeled(self._pictures("captions"))
-        scenes = self._scenes("masks" if kind in (Masked, Regions) else "captions")
+            return Unlabeled(pictures)
         if kind is Captioned:
             texts, spans = zip(*map(describe, scenes), strict=True)
-            return Captioned(self._pictures("captions"), list(texts), list(spans))
+            return Captioned(pictures, list(texts), list(spans))
         if kind is Tagged:
             tags = tags_of(label_maps(scenes, self.names), len(self.names))
-            return Tagged(self._pictures("captions"), tags, list(self.names))
-        if kind is Regions:
-            return self._make(Masked).regions_only()
-        if kind is Masked:
-            return Masked(
-                self._pictures("masks"),
-                label_maps(scenes, self.base),
-                region_maps(scenes),
-                list(self.base),
-            )
+            return Tagged(pictures, tags, list(self.names))
         if kind is Partial:
             scenes = scenes[: self.protocol.sizes.masks]
-            labels, regions = (label_maps(scenes, self.base), region_maps(scenes))
-            regions = regions.masked_fill(labels == IGNORE, -1)
-            pictures = self._pictures("captions")[: len(scenes)]
-            return Partial(pictures, labels, regions, list(self.base))
-        raise TypeError(f"no data of type {kind}")
+            pictures = pictures[: len(scenes)]
+        elif kind is not Masked:
+            raise TypeError(f"no data of type {kind}")
+        labels, regions = label_maps(scenes, self.base), region_maps(scenes)
+        regions = regions.masked_fill(labels == IGNORE, -1)
+        return kind(pictures, labels, regions, list(self.base))
 
     def prepare(self) -> Bench:
         """Make the features that everyone needs now; itself."""
-        for part in ("masks", "captions", "test"):
-            self._pictures(part).prepare()
+        for part in PARTS:
+            self.pictures(part).prepare()
         return self
 
     def forget(self) -> None:
         """Drop features that only some methods ask for."""
-        for part in ("masks", "captions", "test"):
-            self._pictures(part).forget()
+        for part in PARTS:
+            self.pictures(part).forget()
 
-    def judge(self, labels: Tensor, named: Tensor | None = None) -> Result:
+    def answer(
+        self,
+        model,
+        pictures: DensePictures | None = None,
+        names: list[str] | None = None,
+        seen: Tensor | None = None,
+    ) -> Result | Boxes:
+        """What a model's answers to the test pictures are worth.
+
+        Boxes of a model that can ``detect``, label maps of one that gives
+        ``scores`` (:mod:`vlmtutor.distill.methods`).  ``pictures`` are the
+        test pictures, with tags if the model may see them.  ``names``, all by
+        default, is what competes; stickers with other names are not judged.
+        """
+        pictures = self.test_pictures if pictures is None else pictures
+        names = self.names if names is None else names
+        if hasattr(model, "detect"):
+            found = detect(model, pictures, names, seen)
+            return judge_boxes(found, self.true_boxes(names), self._base(names), names)
+        return self.judge(*predict_both(model, pictures, names, seen), names)
+
+    def judge(
+        self,
+        labels: Tensor,
+        named: Tensor | None = None,
+        names: list[str] | None = None,
+    ) -> Result:
         """Compare label maps of the test pictures with the truth.
 
         ``labels`` [N, S, S], len(names) being background; ``named`` the same
         without background, for the naming score.
         """
-        return judge(labels, self._truth, len(self.base), self.names, named)
+        names = self.names if names is None else names
+        truth = self.label_maps(names)
+        return judge(labels, truth, self._base(names), names, named)
+
+    def true_boxes(self, names: list[str]) -> list[dict]:
+        """The test pictures' "boxes" [n, 4] and "labels" [n], in ``names``."""
+        things = [
+            [o for o in scene.objects if o.name in names]
+            for scene in self.scenes("test")
+        ]
+        return [
+            {
+                "boxes": [o.box for o in some],
+                "labels": [names.index(o.name) for o in some],
+            }
+            for some in things
+        ]
+
+    def _base(self, names: list[str]) -> int:
+        """How many of ``names`` are base; ValueError unless they come first."""
+        base = [name for name in names if name in self.base]
+        if names[: len(base)] != base:
+            raise ValueError("base names come before novel ones")
+        return len(base)

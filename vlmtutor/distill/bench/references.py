@@ -6,8 +6,7 @@ of a segmentation (the masks, or their names) is still wrong.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,61 +15,65 @@ from torch import Tensor
 
 from ...models.inside import interleave, shift_pixels
 from ...seeding import generator
-from ..methods import predict_both
 from ..parts.dense_student import train_student
 from ..parts.fusion import background_map, combine
 from ..parts.refine import upsample
 from ..parts.regions import crop_encode, instance_masks, region_labels
 from ..parts.texts import text_classifier
-from ..supervision import IGNORE, Regions, batched
+from ..parts.two_stage import BACKGROUND, RIVAL
+from ..pictures import batched
+from ..supervision import IGNORE, Regions
 from .protocol import Bench, label_maps, region_maps
-
-Answers = tuple[Tensor, Tensor]  # labels with background, and without
+from .score import Result
 
 
 @dataclass(frozen=True)
 class Reference:
-    """``answer(bench)``: label maps of the test pictures, twice."""
+    """``result(bench)``: what its answers to the test pictures are worth."""
 
     name: str
     needs: str
-    answer: Callable[[Bench], Answers]
+    result: Callable[[Bench], Result]
 
 
-def _from_scores(scores: Tensor) -> Answers:
-    """[N, C + 1, S, S] → labels with background, and without; int16."""
-    return scores.argmax(1).short(), scores[:, :-1].argmax(1).short()
+def _judged(bench: Bench, parts: Iterable[Tensor]) -> Result:
+    """Of scores [n, C + 1, S, S] of the test pictures, part by part."""
+    pairs = ((p.argmax(1).short(), p[:, :-1].argmax(1).short()) for p in parts)
+    labels, named = zip(*pairs, strict=True)
+    return bench.judge(torch.cat(labels), torch.cat(named))
 
 
-def chance(bench: Bench) -> Answers:
+def chance(bench: Bench) -> Result:
     """Random scores for every patch."""
-    pictures = bench.test_pictures
-    size = pictures.images.shape[1]
+    size, columns = bench.clip.image_size, len(bench.names) + 1
     side = size // bench.clip.model.config.vision_config.patch_size
     rng = generator(bench.protocol.seed)
-    columns = len(bench.names) + 1
-    parts = [
-        _from_scores(
-            upsample(
-                torch.rand(rows.stop - rows.start, columns, side, side, generator=rng),
-                size,
-            )
-        )
-        for rows in batched(len(pictures), 32)
-    ]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def scores(n: int) -> Tensor:
+        return upsample(torch.rand(n, columns, side, side, generator=rng), size)
+
+    rows = batched(len(bench.test_pictures), 32)
+    return _judged(bench, (scores(r.stop - r.start) for r in rows))
 
 
-def patches(path: str) -> Callable[[Bench], Answers]:
+def patches(path: str) -> Callable[[Bench], Result]:
     """MaskCLIP without anything, or the last block's ordinary patches."""
 
-    def answer(bench: Bench) -> Answers:
+    def result(bench: Bench) -> Result:
         from ..segmentation.maskclip import MaskCLIP
 
-        segmenter = MaskCLIP(bench.clip, path)
-        return predict_both(segmenter, bench.test_pictures, bench.names)
+        return bench.answer(MaskCLIP(bench.clip, path))
 
-    return answer
+    return result
+
+
+def pixels(bench: Bench) -> Result:
+    """LSeg's loss on CLIP's hidden states, without smoothing, names every pixel."""
+    from ..segmentation import lseg
+
+    data, seed = bench.data(lseg.ON_CLIP.needs), bench.protocol.seed
+    model = lseg.fit(bench.clip, data, seed, **lseg.ON_CLIP.settings, reg_depth=0)
+    return bench.answer(model)
 
 
 def fractions(labels: Tensor, classes: int, patch: int) -> Tensor:
@@ -95,21 +98,19 @@ def shifted_fractions(labels: Tensor, classes: int, patch: int) -> Tensor:
     return fine.movedim(-1, 1)
 
 
-def ceiling(shifted: bool) -> Callable[[Bench], Answers]:
+def ceiling(shifted: bool) -> Callable[[Bench], Result]:
     """What patches could reach that knew their exact class shares."""
 
-    def answer(bench: Bench) -> Answers:
-        truth = bench._truth
+    def result(bench: Bench) -> Result:
+        truth = bench.truth
         size, classes = truth.shape[-1], len(bench.names) + 1
         patch = bench.clip.model.config.vision_config.patch_size
         share = shifted_fractions if shifted else fractions
-        parts = [
-            _from_scores(upsample(share(truth[r], classes, patch), size))
-            for r in batched(len(truth), 32)
-        ]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        rows = batched(len(truth), 32)
+        scores = (upsample(share(truth[r], classes, patch), size) for r in rows)
+        return _judged(bench, scores)
 
-    return answer
+    return result
 
 
 def paint(
@@ -136,53 +137,52 @@ def name_masks(bench: Bench, masks: Tensor, **crops) -> Tensor:
 
 def true_masks(bench: Bench) -> Tensor:
     """The true regions of the test pictures: bool [N, Q, S, S]."""
-    return instance_masks(region_maps(bench._scenes("test")))
+    return instance_masks(region_maps(bench.scenes("test")))
 
 
-def oracle_masks(bench: Bench) -> Answers:
+def oracle_masks(bench: Bench) -> Result:
     """True masks, named by CLIP from a crop around them."""
     masks = true_masks(bench)
     names = name_masks(bench, masks, mode="crop", margin=1.5)
     labels = paint(masks, names, len(bench.names))
-    return labels, paint(masks, names, 0)
+    return bench.judge(labels, paint(masks, names, 0))
 
 
-def oracle_names(bench: Bench) -> Answers:
+def oracle_names(bench: Bench) -> Result:
     """Regions of the shared proposer, each with its commonest true name.
 
     Laid out as the methods lay theirs out; a region of background is none.
     """
     from ..parts.proposals import propose
     from ..parts.proposer import shared_proposer
-    from ..parts.two_stage import BACKGROUND
 
     data, C = bench.data(Regions), len(bench.names)
     proposer = shared_proposer(bench.clip, data, bench.protocol.seed)
     found = propose(proposer, bench.test_pictures)
-    names = region_labels(bench._truth, found.binary)
+    names = region_labels(bench.truth, found.binary)
     names = names.masked_fill(names == IGNORE, C)
-    parts = []
-    for rows in batched(len(names), 32):
+
+    def scores(rows: slice) -> Tensor:
         masks, sure = found.masks[rows], found.objectness[rows]
         p = F.one_hot(names[rows], C + 1)[..., :C].float()
         ground = BACKGROUND * background_map(masks, sure)
-        maps = torch.cat([combine(p, masks, sure), ground], 1)
-        parts.append(_from_scores(maps))
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return torch.cat([combine(p, masks, sure), ground], 1)
+
+    return _judged(bench, map(scores, batched(len(names), 32)))
 
 
-def full_supervision(bench: Bench) -> Answers:
+def full_supervision(bench: Bench) -> Result:
     """The student, with masks of all classes, novel ones too."""
-    scenes = bench._scenes("captions")
-    segmenter = train_student(
+    labels = label_maps(bench.scenes("captions"), bench.names)
+    student = train_student(
         bench.clip,
-        bench._pictures("captions"),
-        label_maps(scenes, bench.names),
+        bench.pictures("captions"),
+        labels,
         bench.names,
         steps=STUDENT_STEPS,
         seed=bench.protocol.seed,
     )
-    return predict_both(segmenter, bench.test_pictures, bench.names)
+    return bench.answer(student)
 
 
 STUDENT_STEPS = 150
@@ -190,6 +190,7 @@ REFERENCES = (
     Reference("chance", "nothing", chance),
     Reference("last block's patches", "nothing", patches("attention")),
     Reference("MaskCLIP, raw", "nothing", patches("value")),
+    Reference(RIVAL, "base masks", pixels),
     Reference("patch-grid ceiling, 12 × 12", "truth", ceiling(False)),
     Reference("patch-grid ceiling, shifted", "truth", ceiling(True)),
     Reference("true masks, CLIP's names", "true masks", oracle_masks),
@@ -198,23 +199,9 @@ REFERENCES = (
 )
 
 
-def run_references(
-    benches: Sequence[Bench], references: Sequence[Reference] = REFERENCES, say=print
-) -> list[dict]:
-    """Every reference over the seeds, in the form of rows."""
-    rows = []
-    for reference in references:
-        runs = []
-        for bench in benches:
-            begun = time.perf_counter()
-            result = bench.judge(*reference.answer(bench))
-            scores = {k: round(v, 4) for k, v in result.scores().items()}
-            seconds = round(time.perf_counter() - begun, 1)
-            runs.append({"seed": bench.protocol.seed, **scores, "seconds": seconds})
-        mean = {k: sum(r[k] for r in runs) / len(runs) for k in "SUh"}
-        say(
-            f"  {reference.name}: "
-            + " ".join(f"{k} {100 * v:.1f}" for k, v in mean.items())
-        )
-        rows.append({"method": reference.name, "needs": reference.needs, "runs": runs})
-    return rows
+def find_reference(name: str) -> Reference:
+    """The reference row of that name; KeyError that lists the names."""
+    known = {reference.name: reference for reference in REFERENCES}
+    if name not in known:
+        raise KeyError(f"no reference {name!r}: {', '.join(known)}")
+    return known[name]

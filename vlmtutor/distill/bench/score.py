@@ -1,4 +1,9 @@
-"""One confusion matrix a picture: scores, and how sure they are."""
+"""What a model's answers are worth: label maps, counted picture by picture.
+
+A result knows its figures for any weights of the pictures, so that they can be
+drawn again (:func:`vlmtutor.verdict.resample`): ``len(result)`` pictures,
+``result.scores(weights)``.  :mod:`.boxes` has the other kind.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...metrics import confusion, harmonic_mean
+from ...metrics import confusion, iou_per_class
 from ..supervision import IGNORE
 
 RESAMPLES = 1000
@@ -33,24 +38,31 @@ class Result:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def iou(self) -> np.ndarray:
-        """Per class [C + 1], all pictures pooled; NaN without true pixels."""
-        return _iou(*_parts(self.counts.sum(0)))
+    def scores(self, weights: np.ndarray | None = None) -> dict:
+        """All scores, from 0 to 1: floats, or [R] each for weights [R, N].
 
-    def scores(self) -> dict[str, float]:
-        """All scores, from 0 to 1.
-
-        S and U are the mean IoU of base and of novel classes that occur,
-        h their harmonic mean, ``all`` the mean IoU of all names;
-        ``background`` and ``foreground`` the IoU of what is no sticker and
-        of what is one, whatever its name.  ``naming`` is the mean IoU on
-        stickers' pixels where the background is no possible answer.
-        ``accuracy``: the share of right pixels.
+        S and U are the mean IoU of base and of novel classes that occur
+        (:func:`vlmtutor.metrics.iou_per_class`), h their harmonic mean,
+        ``all`` the mean IoU of all names; ``background`` and ``foreground``
+        the IoU of what is no sticker and of what is one, whatever its name.
+        ``naming`` is the mean IoU on stickers' pixels where the background is
+        no possible answer.  ``accuracy``: the share of right pixels.
         """
-        total = self.counts.sum(0)
-        found = {k: float(v) for k, v in _scores(self, None).items()}
-        found["accuracy"] = float(np.trace(total) / max(total.sum(), 1))
-        return found
+        counts = weighted(self.counts, weights)
+        ious = iou_per_class(counts)  # [..., C + 1]
+        found = halves(ious[..., :-1], self.base)
+        found["background"] = np.nan_to_num(ious[..., -1])
+        two, ends = counts, [0, counts.shape[-1] - 1]
+        for axis in (-1, -2):  # all names as one: [..., 2, 2]
+            two = np.add.reduceat(two, ends, axis)
+        found["foreground"] = iou_per_class(two, absent=0.0)[..., 0]
+        if self.named is not None:
+            naming = halves(iou_per_class(weighted(self.named, weights)), self.base)
+            found["naming"] = naming["all"]
+            found |= {f"naming {half}": naming[half] for half in "SU"}
+        right = np.trace(counts, axis1=-2, axis2=-1)
+        found["accuracy"] = right / np.maximum(counts.sum((-1, -2)), 1)
+        return plain(found)
 
 
 def judge(
@@ -74,57 +86,35 @@ def judge(
     return Result(counts, base, tuple(names), of_names)
 
 
-def _parts(counts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Hits, true pixels and predicted pixels per class: [..., C] each."""
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return hits, counts.sum(-1), counts.sum(-2)
+def weighted(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The sum over pictures [N, …], each as often as it weighs: [R, …].
+
+    Without ``weights`` [R, N] each counts once, and there is no R.
+    """
+    if weights is None:
+        return values.sum(0)
+    flat = weights @ values.reshape(len(values), -1)
+    return flat.reshape(len(weights), *values.shape[1:])
 
 
-def _iou(hits, true, predicted) -> np.ndarray:
-    union = true + predicted - hits
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(true > 0, hits / np.maximum(union, 1), np.nan)
+def halves(values: np.ndarray, base: int) -> dict[str, np.ndarray]:
+    """Means of [..., C] over base and novel classes, their harmonic, and all.
 
-
-def _stickers(counts: np.ndarray) -> np.ndarray:
-    """All names as one: [N, C + 1, C + 1] → [N, 2, 2]."""
-    split = [0, counts.shape[-1] - 1]
-    return np.add.reduceat(np.add.reduceat(counts, split, 1), split, 2)
+    NaN is left out; a half of nothing is 0.
+    """
+    S, U = _mean(values[..., :base]), _mean(values[..., base:])
+    h = np.where(S + U > 0, 2 * S * U / np.maximum(S + U, 1e-12), 0.0)
+    return {"S": S, "U": U, "h": h, "all": _mean(values)}
 
 
 def _mean(x: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; 0 if there is nothing."""
     some = ~np.isnan(x)
     return np.where(some, x, 0).sum(-1) / np.maximum(some.sum(-1), 1)
 
 
-def _scores(result: Result, picks: np.ndarray | None) -> dict:
-    """Scores of resamples: ``picks`` [R, N] tells how often each picture."""
-
-    def iou(counts):
-        parts = _parts(counts)
-        if picks is None:
-            return _iou(*(part.sum(0) for part in parts))
-        return _iou(*(picks @ part for part in parts))
-
-    ious = iou(result.counts)  # [..., C + 1]
-    S = _mean(ious[..., : result.base])
-    U = _mean(ious[..., result.base : -1])
-    h = np.where(S + U > 0, 2 * S * U / np.maximum(S + U, 1e-12), 0.0)
-    scores = {
-        "S": S,
-        "U": U,
-        "h": h,
-        "all": _mean(ious[..., :-1]),
-        "background": _mean(ious[..., -1:]),
-        "foreground": iou(_stickers(result.counts))[..., 0],
-    }
-    if result.named is not None:
-        named = iou(result.named)
-        base, novel = named[..., : result.base], named[..., result.base :]
-        scores["naming"] = _mean(named)
-        scores["naming S"], scores["naming U"] = _mean(base), _mean(novel)
-    return scores
+def plain(scores: dict[str, np.ndarray]) -> dict:
+    """Single figures as floats."""
+    return {k: v if np.ndim(v) else float(v) for k, v in scores.items()}
 
 
 def pool(results: Sequence[Result]) -> Result:
@@ -175,15 +165,10 @@ def bootstrap_difference(
 
     def values(x, picks):
         if isinstance(x, Result):
-            return _scores(x, picks.astype(float))[score]
+            return x.scores(picks.astype(float))[score]
         return picks @ np.asarray(x, float).reshape(n) / n
 
     differences = values(a, picks) - values(b, picks)
     low, high = np.percentile(differences, [5, 95])
     value = (values(a, whole) - values(b, whole)).item()
     return Difference(float(value), float(low), float(high))
-
-
-def h_score(S: float, U: float) -> float:
-    """Harmonic mean of the seen and the unseen score."""
-    return harmonic_mean(S, U)

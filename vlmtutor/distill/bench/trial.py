@@ -1,95 +1,98 @@
-"""A bench for one method, which keeps what has been fitted and predicted."""
+"""One method on one bench; what was fitted and answered is kept."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ..methods import Info, predict_both
+from ..methods import Info
+from ..pictures import once
+from .boxes import Boxes
 from .protocol import Bench
+from .references import find_reference
 from .score import Result
 
 
+@dataclasses.dataclass
 class Trial:
-    """A bench for one method: the same attributes, and results of its rows.
+    """A method's ``fit`` on a ``bench``, with knobs ``chosen`` for its rows.
 
-    What has been fitted or predicted once is kept, so that checks and tables
-    share it.  ``chosen`` has the knobs of each row, by the row's name.
+    ``chosen``: the row's name → its knobs.  Rows and checks share what has
+    been fitted and answered once.
     """
 
-    def __init__(self, bench: Bench, fit, chosen: dict | None = None):
-        self.bench, self._fit = bench, fit
-        self.chosen = chosen or {}
-        self._fitted: dict = {}
-        self._results: dict = {}
+    bench: Bench
+    fit: Callable
+    chosen: Mapping[str, dict] = dataclasses.field(default_factory=dict)
+    _fitted: dict = dataclasses.field(default_factory=dict, repr=False)
+    _results: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.bench, name)
-
-    def settings(self, info: Info, changes: dict) -> dict:
-        """What ``fit`` gets: the row's settings, its knobs, then changes."""
-        knobs = self.chosen.get(info.name, {})
-        return {**info.settings, **knobs, **changes}
-
-    def segmenter(self, info: Info, **changes):
-        """A row's segmenter, with some settings changed."""
-        settings = self.settings(info, changes)
+    def model(self, info: Info, **changes) -> Any:
+        """A row's model, with some settings changed."""
+        settings = self._settings(info, changes)
         reading = {k: v for k, v in settings.items() if k in info.reading}
-        rest = {k: v for k, v in settings.items() if k not in info.reading}
-        segmenter = self._fitted_with(info, rest)[0]
-        return dataclasses.replace(segmenter, **reading) if reading else segmenter
+        model = self._fit(info, settings)[0]
+        return dataclasses.replace(model, **reading) if reading else model
 
-    def _fitted_with(self, info: Info, settings: dict) -> tuple:
-        key = info.name, repr(sorted(settings.items()))
-        if key not in self._fitted:
-            bench = self.bench
-            knows = info.table != "inductive"
-            data = bench.data(info.needs)
-            for part in data if isinstance(data, tuple) else (data,):
-                part.pictures.prepare()  # shared by all, so not timed
-            begun = time.perf_counter()
-            segmenter = self._fit(
-                bench.clip,
-                data,
-                bench.protocol.seed,
-                names=list(bench.names if knows else bench.base),
-                novel=list(bench.novel) if knows else [],
-                **settings,
-            )
-            self._fitted[key] = segmenter, time.perf_counter() - begun
-        return self._fitted[key]
-
-    def result(self, info: Info, **changes) -> Result:
+    def result(self, info: Info, **changes) -> Result | Boxes:
         """How a row does on the test pictures, with some settings changed."""
-        key = info.name, repr(sorted(self.settings(info, changes).items()))
-        if key not in self._results:
-            segmenter = self.segmenter(info, **changes)
-            seen = self.bench.seen if info.split else None
-            pictures = self.bench.test_pictures
-            if info.labels == "oracle":
-                pictures = pictures[:]
-                pictures.tags = self.bench.oracle_tags
-            begun = time.perf_counter()
-            answers = predict_both(segmenter, pictures, self.bench.names, seen)
-            seconds = time.perf_counter() - begun
-            self._results[key] = self.bench.judge(*answers), seconds
-        return self._results[key][0]
+        return self._answer(info, changes)[0]
+
+    def reference(self, name: str) -> Result | Boxes:
+        """How a reference row does; once for all methods of the bench."""
+        make = find_reference(name).result
+        return once(self.bench, ("reference", name), lambda: make(self.bench))
 
     def row(self, info: Info) -> dict:
         """Plain numbers of a row."""
-        result = self.result(info)
-        settings = self.settings(info, {})
-        rest = {k: v for k, v in settings.items() if k not in info.reading}
-        segmenter, fitting = self._fitted_with(info, rest)
-        key = info.name, repr(sorted(settings.items()))
-        seconds = self._results[key][1]
-        scores = {k: round(v, 4) for k, v in result.scores().items()}
+        result, answering = self._answer(info, {})
+        model, fitting = self._fit(info, self._settings(info, {}))
         return {
             "seed": self.bench.protocol.seed,
-            **scores,
-            "trained": int(segmenter.trained),
+            **{k: round(v, 4) for k, v in result.scores().items()},
+            "trained": int(model.trained),
             "fit_s": round(fitting, 1),
-            "ms_per_picture": round(1000 * seconds / len(result), 1),
+            "ms_per_picture": round(1000 * answering / len(result), 1),
         }
+
+    def fit_seconds(self, info: Info) -> float:
+        """How long a row's fit took, without what all rows share."""
+        return self._fit(info, self._settings(info, {}))[1]
+
+    def _settings(self, info: Info, changes: dict) -> dict:
+        """The row's settings, its knobs, then changes."""
+        return {**info.settings, **self.chosen.get(info.name, {}), **changes}
+
+    def _fit(self, info: Info, settings: dict) -> tuple[Any, float]:
+        """A model and the seconds of its fit; reading knobs are left out."""
+        settings = {k: v for k, v in settings.items() if k not in info.reading}
+        key = _key(info, settings)
+        if key not in self._fitted:
+            bench = self.bench
+            data = bench.data(info.needs)
+            for part in data if isinstance(data, tuple) else (data,):
+                part.pictures.prepare()  # shared by all, so not timed
+            told = {name: list(getattr(bench, name)) for name in info.told}
+            begun = time.perf_counter()
+            model = self.fit(bench.clip, data, bench.protocol.seed, **told, **settings)
+            self._fitted[key] = model, time.perf_counter() - begun
+        return self._fitted[key]
+
+    def _answer(self, info: Info, changes: dict) -> tuple[Result | Boxes, float]:
+        key = _key(info, self._settings(info, changes))
+        if key not in self._results:
+            model, bench = self.model(info, **changes), self.bench
+            pictures = bench.test_pictures
+            if info.labels == "oracle":
+                pictures = pictures.with_tags(bench.oracle_tags)
+            seen = bench.seen if info.split else None
+            begun = time.perf_counter()
+            result = bench.answer(model, pictures, seen=seen)
+            self._results[key] = result, time.perf_counter() - begun
+        return self._results[key]
+
+
+def _key(info: Info, settings: dict) -> tuple[str, str]:
+    return info.name, repr(sorted(settings.items()))

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ...models.inside import as_map, as_tokens
 from ...seeding import seeded_weights
 from ...training import descend
-from ..methods import batched
-from ..supervision import DensePictures, taps
+from ..pictures import DensePictures, batched, taps
 from .losses import softmax_ce_ignore
 from .refine import shrink_labels, upsample
 from .texts import background_classifier, class_scores, text_classifier

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..supervision import DensePictures, batched
+from ..pictures import DensePictures, batched
 from .proposer import Proposer
 from .refine import upsample
 

@@ -17,17 +17,17 @@ training adds to it: learned from chance on twenty names, it finds no others.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.inside import as_map, as_tokens
+from ...models.inside import as_tokens
 from ...seeding import seeded_weights
 from ...training import descend
-from ..supervision import IGNORE, DensePictures, Masked, Regions
+from ..pictures import DensePictures, once
+from ..supervision import IGNORE, Masked, Regions
 from .dense_student import Trunk
 from .matching import Outputs, group_loss, match, matching_costs, name_loss
 from .regions import instance_masks, mask_pool, region_labels
@@ -167,28 +167,6 @@ class Proposer(nn.Module):
         return Outputs(masks, self.object_head(states)[..., 0], states, vectors)
 
 
-def mirrored(pictures: DensePictures) -> DensePictures:
-    """The pictures, left and right swapped, and so what is kept of them.
-
-    CLIP's states are turned, not made anew: what they know of their place
-    stays wrong, which training bears.
-    """
-    turned = pictures[:]
-    for name in ("images", "pixel_values"):
-        axis = 2 if name == "images" else 3
-        turned.__dict__[name] = getattr(pictures, name).flip(axis)
-    turned.__dict__["dense"] = _mirrored_tokens(pictures.dense)
-    turned.__dict__["_hidden"] = {
-        layer: torch.cat([x[:, :1], _mirrored_tokens(x[:, 1:])], 1)
-        for layer, x in pictures._hidden.items()
-    }
-    return turned
-
-
-def _mirrored_tokens(tokens: Tensor) -> Tensor:
-    return as_tokens(as_map(tokens).flip(-1))
-
-
 def train_proposer(
     clip,
     data: Regions | Masked,
@@ -235,7 +213,7 @@ def train_proposer(
     def loss(step: int, rows: Tensor) -> Tensor:
         pictures, there = data.pictures[rows], truth[rows]
         if mirror and step % 2:
-            pictures, there = mirrored(pictures), there.flip(-1)
+            pictures, there = pictures.mirrored(), there.flip(-1)
         outputs = proposer(pictures)
         pairs = match(matching_costs(outputs, there), exists[rows])
         total = group_loss(outputs, there, pairs)
@@ -253,16 +231,14 @@ def train_proposer(
     return proposer.requires_grad_(False)
 
 
-_SHARED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
 def shared_proposer(
     clip, data: Regions | Masked, seed: int = 0, *, names=None, **settings
 ) -> Proposer:
     """:func:`train_proposer`, once for the same pictures and settings."""
     settings = {"steps": STEPS, **settings}
-    kept = _SHARED.setdefault(data.pictures, {})
-    key = seed, names and tuple(names), repr(sorted(settings.items()))
-    if key not in kept:
-        kept[key] = train_proposer(clip, data, seed=seed, names=names, **settings)
-    return kept[key]
+    key = "proposer", seed, names and tuple(names), repr(sorted(settings.items()))
+    return once(
+        data.pictures,
+        key,
+        lambda: train_proposer(clip, data, seed=seed, names=names, **settings),
+    )

@@ -12,6 +12,7 @@ from ...models.inside import as_map
 from ...naming import TEMPLATES
 from ...naming import text_classifier as _ensemble
 from ...world.backgrounds import PHRASES
+from ..pictures import once
 
 # How sentences speak of the place alone; {} is "on the grass", "at sea", …
 PLACE_TEMPLATES = ("{}", "a picture {}")
@@ -24,13 +25,12 @@ def text_classifier(
     clip, names: Sequence[str], templates: Sequence[str] = TEMPLATES
 ) -> Tensor:
     """One vector a name: [C, D], L2-normalised; encoded once a CLIP."""
-    kept = clip.__dict__.setdefault("_name_vectors", {})
-    key = tuple(templates)
-    new = [n for n in dict.fromkeys(names) if (n, key) not in kept]
+    kept = once(clip, ("names", *templates), dict)
+    new = [name for name in dict.fromkeys(names) if name not in kept]
     if new:
         vectors = _ensemble(clip, new, templates)
-        kept.update(((n, key), v) for n, v in zip(new, vectors, strict=True))
-    return torch.stack([kept[name, key] for name in names])
+        kept.update(zip(new, vectors, strict=True))
+    return torch.stack([kept[name] for name in names])
 
 
 def background_classifier(clip, templates: Sequence[str] = PLACE_TEMPLATES) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..supervision import DensePictures
+from ..pictures import DensePictures
 from .fusion import background_map, calibrate, combine, fuse
 from .proposals import Proposals, propose
 from .proposer import Proposer
@@ -23,6 +23,7 @@ from .regions import crop_encode
 from .texts import text_classifier
 
 UNLIKELY = 0.2  # regions below it are shown to nobody
+RIVAL = "classifier of pixels"  # the reference row that two stages must beat
 BACKGROUND = 0.1  # weight of what no region claims: queries are modest
 
 
@@ -115,19 +116,3 @@ class TwoStage:
 def count(*modules) -> int:
     """Parameters that were trained."""
     return sum(p.numel() for m in modules for p in m.parameters())
-
-
-def per_pixel(bench):
-    """The Result of a classifier of pixels, what two stages must beat.
-
-    LSeg's loss on CLIP's hidden states, without smoothing; fitted once a
-    bench.
-    """
-    from ..bench.trial import Trial
-    from ..segmentation import lseg
-
-    kept = bench.bench.__dict__.setdefault("_per_pixel", [])
-    if not kept:
-        trial = Trial(bench.bench, lseg.fit)
-        kept.append(trial.result(lseg.ON_CLIP, reg_depth=0))
-    return kept[0]

@@ -27,7 +27,8 @@ from ..methods import Check, Info
 from ..parts.dense_student import Student, train_student
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import background_classifier, text_classifier
-from ..supervision import DensePictures, Tagged, taps
+from ..pictures import DensePictures, taps
+from ..supervision import Tagged
 
 # Of the four losses, as in the released code but for the area's 0.2: the
 # logarithms of chances are far steeper here than those of raw cosines there,
@@ -152,8 +153,6 @@ def fit(
     data: Tagged,
     seed=0,
     *,
-    names=(),
-    novel=(),
     student=True,
     mismatch=True,
     places=True,
@@ -169,11 +168,11 @@ def fit(
     pictures = data.pictures.prepare("pixel_values")
     W, ground = text_classifier(clip, data.names), background_classifier(clip)
     curve = fit_curve(pictures.image_embeds @ W.T, data.tags)
-    look, dice = Through(clip), generator(seed)
+    look, rng = Through(clip), generator(seed)
     side = pictures.images.shape[1]
 
     def loss(rows: Tensor) -> Tensor:
-        k = torch.multinomial(data.tags[rows].float(), 1, generator=dice)[:, 0]
+        k = torch.multinomial(data.tags[rows].float(), 1, generator=rng)[:, 0]
         batch = pictures[rows]
         P = layer(batch)[torch.arange(len(rows)), k].sigmoid()
         P = upsample(P[:, None], side)[:, 0]  # [B, S, S]
@@ -223,9 +222,9 @@ def fit(
     )
 
 
-def judged(bench, **changes):
+def judged(trial, **changes):
     """Masks of the test pictures, told which names are there."""
-    masks = bench.segmenter(INFO, student=False, **changes)
+    masks, bench = trial.model(INFO, student=False, **changes), trial.bench
     return bench.judge(masks.labels(bench.test_pictures, bench.oracle_tags))
 
 
@@ -241,12 +240,12 @@ def per_picture(result) -> dict[str, Tensor]:
     }
 
 
-def checks(bench, seed: int) -> list[Check]:
+def checks(trial) -> list[Check]:
     only = {"mismatch": False, "places": False, "area": False}
-    match = per_picture(judged(bench, **only))
-    both = per_picture(judged(bench, places=False, area=False))
-    small = per_picture(judged(bench, places=False))
-    result = judged(bench)
+    match = per_picture(judged(trial, **only))
+    both = per_picture(judged(trial, places=False, area=False))
+    small = per_picture(judged(trial, places=False))
+    result = judged(trial)
     full = per_picture(result)
     return [
         Check(
@@ -263,7 +262,7 @@ def checks(bench, seed: int) -> list[Check]:
         Check(
             "masks beat the classifier's maps that they start from",
             result,
-            judged(bench, steps=0),
+            judged(trial, steps=0),
             score="all",
         ),
     ]

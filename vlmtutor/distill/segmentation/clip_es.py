@@ -29,7 +29,8 @@ from ..parts.dense_student import Student, train_student
 from ..parts.explain import attention_affinity, box_mask, grad_cam, min_max, spread_cam
 from ..parts.refine import color_refine, shrink_labels, upsample
 from ..parts.texts import background_classifier, text_classifier
-from ..supervision import IGNORE, DensePictures, Tagged
+from ..pictures import DensePictures
+from ..supervision import IGNORE, Tagged
 
 # All chosen on pseudo-novel classes of validation scenes.
 UNSURE = 0.1  # share of a picture's pixels that teach nothing
@@ -158,8 +159,6 @@ def fit(
     data: Tagged,
     seed=0,
     *,
-    names=(),
-    novel=(),
     student=True,
     unsure=UNSURE,
     steps=120,
@@ -179,42 +178,41 @@ def fit(
     )
 
 
-def judged(bench, **changes):
+def judged(trial, **changes):
     """Masks of the test pictures, told which names are there."""
-    masks = bench.segmenter(INFO, student=False, **changes)
-    return bench.judge(
-        masks.labels(bench.test_pictures, bench.names, bench.oracle_tags)
-    )
+    masks, bench = trial.model(INFO, student=False, **changes), trial.bench
+    pictures, tags = bench.test_pictures, bench.oracle_tags
+    return bench.judge(masks.labels(pictures, bench.names, tags))
 
 
-def checks(bench, seed: int) -> list[Check]:
+def checks(trial) -> list[Check]:
     raw = {"affinity": False, "refine": False}
-    full, cam = judged(bench, affinity=True), judged(bench, **raw)
+    full, cam = judged(trial, affinity=True), judged(trial, **raw)
     return [
         Check(
             "a softmax over rivals beats the plain logit",
             cam,
-            judged(bench, softmax=False, **raw),
+            judged(trial, softmax=False, **raw),
             score="all",
         ),
         Check(
             "names of the background help",
             cam,
-            judged(bench, rivals=False, **raw),
+            judged(trial, rivals=False, **raw),
             score="all",
         ),
-        Check("attention as affinity helps", full, judged(bench), score="all"),
+        Check("attention as affinity helps", full, judged(trial), score="all"),
         Check(
             "boxes do the affinity no harm",
             full,
-            judged(bench, affinity=True, boxed=False),
+            judged(trial, affinity=True, boxed=False),
             at_least=True,
             score="all",
         ),
         Check(
             "leaving unsure pixels out does the student no harm",
-            bench.result(INFO),
-            bench.result(INFO, unsure=0.0),
+            trial.result(INFO),
+            trial.result(INFO, unsure=0.0),
             at_least=True,
             score="all",
         ),

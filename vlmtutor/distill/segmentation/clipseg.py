@@ -28,7 +28,8 @@ from ...seeding import generator, seeded_weights
 from ...training import minimize
 from ...world import StickerWorld
 from ..methods import Check, Info
-from ..supervision import DensePictures, Masked, taps
+from ..pictures import DensePictures, taps
+from ..supervision import Masked
 
 DARK = 0.1  # brightness of what surrounds a visual prompt
 SUPPORTS = 4  # visual prompts a class
@@ -192,8 +193,6 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     negatives=0.2,
     levels=3,
     interpolate=True,
@@ -225,21 +224,21 @@ def fit(
     here = torch.stack(
         [(data.labels == c).flatten(1).any(1) for c in range(len(data.names))], 1
     ).float()  # [N, C]
-    dice = generator(seed)
+    rng = generator(seed)
 
     def loss(rows: Tensor) -> Tensor:
-        present = torch.multinomial(here[rows], questions, True, generator=dice)
+        present = torch.multinomial(here[rows], questions, True, generator=rng)
         # a scene may hold every name: then any will do
         absent = torch.multinomial(
-            1 - here[rows] + 1e-6, questions, True, generator=dice
+            1 - here[rows] + 1e-6, questions, True, generator=rng
         )
-        vain = torch.rand(present.shape, generator=dice) < negatives
+        vain = torch.rand(present.shape, generator=rng) < negatives
         asked = torch.where(vain, absent, present)  # [B, Q]
-        some = torch.randint(texts.shape[1], asked.shape, generator=dice)
+        some = torch.randint(texts.shape[1], asked.shape, generator=rng)
         prompts = texts[asked, some]
         if supports is not None:
-            which = torch.randint(SUPPORTS, asked.shape, generator=dice)
-            share = torch.rand((*asked.shape, 1), generator=dice)
+            which = torch.randint(SUPPORTS, asked.shape, generator=rng)
+            share = torch.rand((*asked.shape, 1), generator=rng)
             prompts = share * prompts + (1 - share) * supports[asked, which]
         logits = decoder([s[rows].float() for s in states], prompts / unit)
         truth = data.labels[rows][:, None] == asked[:, :, None, None]
@@ -259,43 +258,42 @@ def fit(
     return model
 
 
-def false_area(bench, **changes) -> Tensor:
+def false_area(trial, **changes) -> Tensor:
     """Share of the picture that names get which are not in it: [N]."""
-    model, areas = bench.segmenter(INFO, **changes), []
-    pictures = bench.test_pictures
+    model, bench = trial.model(INFO, **changes), trial.bench
     with torch.no_grad():
-        for start in range(0, len(pictures), 16):
-            rows = slice(start, start + 16)
-            maps = model.maps(pictures[rows], bench.names) > HALF
-            area = maps.float().mean((2, 3))  # [B, C]
-            absent = (~bench.oracle_tags[rows]).float()
-            areas.append((area * absent).sum(1) / absent.sum(1))
-    return torch.cat(areas)
+        areas = [
+            (model.maps(part, bench.names) > HALF).float().mean((2, 3))
+            for part in bench.test_pictures.batches()
+        ]
+    area = torch.cat(areas)  # [N, C]
+    absent = (~bench.oracle_tags).float()
+    return (area * absent).sum(1) / absent.sum(1)
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "questions asked in vain teach it to say no (less false area)",
-            -false_area(bench),
-            -false_area(bench, negatives=0.0),
+            -false_area(trial),
+            -false_area(trial, negatives=0.0),
         ),
-        Check("three levels beat one", full, bench.result(INFO, levels=1)),
+        Check("three levels beat one", full, trial.result(INFO, levels=1)),
         Check(
             "mixed training helps when the prompt is a picture",
-            bench.result(INFO, prompt="image"),
-            bench.result(INFO, prompt="image", interpolate=False),
+            trial.result(INFO, prompt="image"),
+            trial.result(INFO, prompt="image", interpolate=False),
         ),
         Check(  # the paper's table says the opposite, of other data
             "mixed training helps novel names asked in words",
             full,
-            bench.result(INFO, interpolate=False),
+            trial.result(INFO, interpolate=False),
             score="U",
         ),
         Check(
             "CLIP's states beat those of a random tower",
             full,
-            bench.result(INFO, backbone="random"),
+            trial.result(INFO, backbone="random"),
         ),
     ]

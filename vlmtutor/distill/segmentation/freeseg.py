@@ -14,7 +14,6 @@ as one region; fusion and tuning as said.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,11 +29,12 @@ from ..methods import Check, Info
 from ..parts.fusion import background_map, combine, fuse
 from ..parts.matching import group_loss, match, matching_costs, name_loss
 from ..parts.proposals import propose
-from ..parts.proposer import Proposer, mirrored
+from ..parts.proposer import Proposer
 from ..parts.refine import shrink_labels
 from ..parts.regions import crop_encode, instance_masks, region_labels
 from ..parts.texts import background_classifier
 from ..parts.two_stage import BACKGROUND, UNLIKELY, count
+from ..pictures import once
 from ..supervision import IGNORE, Masked
 from .zsseg import base_crops
 
@@ -239,16 +239,11 @@ class FreeSeg:
         return context.detach()
 
 
-_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
 def fit(
     clip,
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     tasks=TASKS,
     interact=True,
     task_words=True,
@@ -264,11 +259,9 @@ def fit(
         "task_words": task_words,
         **training,
     }
-    kept = _KEPT.setdefault(data.pictures, {})
-    key = seed, repr(sorted(settings.items()))
-    if key not in kept:
-        kept[key] = train(clip, data, seed, **settings)
-    return replace(kept[key], lam=lam, background=background, tuning=tuning)
+    key = "FreeSeg", seed, repr(sorted(settings.items()))
+    made = once(data.pictures, key, lambda: train(clip, data, seed, **settings))
+    return replace(made, lam=lam, background=background, tuning=tuning)
 
 
 def train(
@@ -306,7 +299,7 @@ def train(
         net.texts = texts = model.texts(data.names, tasks[pick])
         pictures = data.pictures[rows]
         if step % 2:
-            pictures, masks = mirrored(pictures), masks.flip(-1)
+            pictures, masks = pictures.mirrored(), masks.flip(-1)
         outputs = net(pictures)
         exists = masks.flatten(2).any(2)
         pairs = match(matching_costs(outputs, masks), exists)
@@ -322,27 +315,27 @@ def train(
     return model
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "features that have read the names help novel ones",
             full,
-            bench.result(INFO, interact=False),
+            trial.result(INFO, interact=False),
             score="U",
         ),
         Check(
             "three tasks do semantic regions no harm at equal steps",
             full,
-            bench.result(INFO, tasks=("semantic",)),
+            trial.result(INFO, tasks=("semantic",)),
             at_least=True,
         ),
         Check(
             "words for the task do novel names no harm",
             full,
-            bench.result(INFO, task_words=False),
+            trial.result(INFO, task_words=False),
             at_least=True,
             score="U",
         ),
-        Check("tuning at test helps novel names", bench.result(TUNED), full, score="U"),
+        Check("tuning at test helps novel names", trial.result(TUNED), full, score="U"),
     ]

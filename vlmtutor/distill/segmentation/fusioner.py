@@ -30,7 +30,8 @@ from ..methods import Check, Info
 from ..parts.losses import bce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier
-from ..supervision import DensePictures, Masked, tags_of
+from ..pictures import DensePictures
+from ..supervision import Masked, tags_of
 
 TEMPERATURE = 0.07
 ASKED = 12  # names a step
@@ -182,8 +183,6 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     layers=2,
     pair="clip",
     start="agreement",
@@ -202,11 +201,11 @@ def fit(
     patches, vectors = data.pictures.dense, model.vectors(data.names)
     side = ENLARGED * round(patches.shape[1] ** 0.5)
     labels = shrink_labels(data.labels, side)
-    here, dice = tags_of(data.labels, len(data.names)).float(), generator(seed)
+    here, rng = tags_of(data.labels, len(data.names)).float(), generator(seed)
     several = min(ASKED, len(data.names))
 
     def loss(rows: Tensor) -> Tensor:
-        luck = torch.rand(here[rows].shape, generator=dice)
+        luck = torch.rand(here[rows].shape, generator=rng)
         asked = (here[rows] + luck).topk(several, dim=1).indices  # [B, Q]
         logits = net(patches[rows], vectors[asked])
         y = labels[rows]
@@ -227,17 +226,17 @@ def fit(
     return model
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
-    words = bench.result(INFO, pair="words")
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
+    words = trial.result(INFO, pair="words")
     return [
         Check(
-            "fusion helps novel classes", full, bench.result(INFO, layers=0), score="U"
+            "fusion helps novel classes", full, trial.result(INFO, layers=0), score="U"
         ),
         Check(
             "fusion helps novel classes of a pair that never met",
             words,
-            bench.result(INFO, pair="words", layers=0),
+            trial.result(INFO, pair="words", layers=0),
             score="U",
         ),
         Check("CLIP's pair beats one that never met", full, words),

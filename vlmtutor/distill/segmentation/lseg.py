@@ -24,7 +24,8 @@ from ..methods import Check, Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import background_classifier, class_scores, text_classifier
-from ..supervision import DensePictures, Masked, taps
+from ..pictures import DensePictures, taps
+from ..supervision import Masked
 
 TEMPERATURE = 0.07  # fixed: the released code never updates it
 FINE = 2  # cells of the encoder a patch of CLIP
@@ -201,8 +202,6 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     encoder="pixels",
     reg_depth=2,
     classifier="words",
@@ -253,25 +252,25 @@ def fit(
     return LSeg(clip, net, tuple(data.names), learned, answers, shuffled)
 
 
-def checks(bench, seed: int) -> list[Check]:
+def checks(trial) -> list[Check]:
     return [
         Check(
             "words cost nothing on seen classes against learned labels",
-            bench.result(INFO, answers="base"),
-            bench.result(INFO, classifier="learned", answers="base"),
+            trial.result(INFO, answers="base"),
+            trial.result(INFO, classifier="learned", answers="base"),
             at_least=True,
             score="S",
         ),
         Check(
             "novel classes are found by their own words, not by any",
-            bench.result(INFO),
-            bench.result(INFO, shuffled=True),
+            trial.result(INFO),
+            trial.result(INFO, shuffled=True),
             score="U",
         ),
         Check(
             "CLIP's states carry novel classes further than pixels",
-            bench.result(ON_CLIP),
-            bench.result(INFO),
+            trial.result(ON_CLIP),
+            trial.result(INFO),
             score="U",
         ),
     ]

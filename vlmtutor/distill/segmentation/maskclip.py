@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ...models.inside import as_map, as_tokens
 from ...world import load_categories
-from ..methods import Check, Info, predict_both
+from ..methods import Check, Info
 from ..parts.dense_student import OPEN, Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, class_scores, text_classifier
-from ..supervision import IGNORE, DensePictures, Partial, Unlabeled
+from ..pictures import DensePictures
+from ..supervision import IGNORE, Partial, Unlabeled
 
 ABSENT = -100.0  # the logit of a class that is not in the picture
 
@@ -55,6 +56,7 @@ PLUS = Info(
     tuned="a student, on its teacher's answers",
     simplified="student: 4 convolutions on pixels and hidden states",
     knobs={"steps": (75, 150)},
+    told=("names",),
 )
 ZERO_SHOT = Info(
     name="MaskCLIP+ (zero-shot)",
@@ -65,6 +67,7 @@ ZERO_SHOT = Info(
     needs=Partial,
     frozen="CLIP",
     tuned="a student, on base masks and its teacher's novel names",
+    told=("names", "novel"),
     simplified="student: 4 convolutions on pixels and hidden states",
 )
 ROWS = (INFO, PLUS, ZERO_SHOT)
@@ -177,55 +180,52 @@ class _Restricted:
         return self.segmenter.scores(pictures, names)[:, self.columns]
 
 
-def long_vocabulary(bench, segmenter):
+def long_vocabulary(bench, model):
     """The result when many more names of the world may be the answer.
 
-    Every third of the other names, to save time.  They are wrong, and count
-    as background.
+    Every third of the other names, to save time; they are always wrong.
     """
     others = [c.name for c in load_categories() if c.name not in bench.names]
-    names = [*bench.names, *others[::3]]
-    labels, _ = predict_both(segmenter, bench.test_pictures, names)
-    return bench.judge(labels.clamp(max=len(bench.names)))
+    return bench.answer(model, names=[*bench.names, *others[::3]])
 
 
-def checks(bench, seed: int) -> list[Check]:
-    raw = bench.segmenter(INFO, denoise=0.0, smooth=False)
-    full = bench.segmenter(INFO, denoise=0.5, smooth=True)
-    denoised = bench.segmenter(INFO, denoise=0.5, smooth=False)
-    short = bench.result(INFO, denoise=0.0, smooth=False)
-    long = long_vocabulary(bench, raw)
+def checks(trial) -> list[Check]:
+    raw = trial.model(INFO, denoise=0.0, smooth=False)
+    full = trial.model(INFO, denoise=0.5, smooth=True)
+    denoised = trial.model(INFO, denoise=0.5, smooth=False)
+    short = trial.result(INFO, denoise=0.0, smooth=False)
+    long = long_vocabulary(trial.bench, raw)
     return [
         Check(
             "the value path beats ordinary patches of the last block",
             short,
-            bench.result(INFO, path="attention", denoise=0.0, smooth=False),
+            trial.result(INFO, path="attention", denoise=0.0, smooth=False),
         ),
         Check(
             "smoothing and denoising do no harm with 129 more names",
-            long_vocabulary(bench, full),
+            long_vocabulary(trial.bench, full),
             long,
             at_least=True,
         ),
         Check(
             "denoising alone does no harm with 129 more names",
-            long_vocabulary(bench, denoised),
+            long_vocabulary(trial.bench, denoised),
             long,
             at_least=True,
         ),
         Check(
             "smoothing and denoising do no harm with the bench's names",
-            bench.result(INFO, denoise=0.5, smooth=True),
+            trial.result(INFO, denoise=0.5, smooth=True),
             short,
             at_least=True,
         ),
         Check(
-            "the student beats its teacher on new pictures", bench.result(PLUS), short
+            "the student beats its teacher on new pictures", trial.result(PLUS), short
         ),
         Check(
             "novel names gain when the student labels them itself",
-            bench.result(ZERO_SHOT),
-            bench.result(ZERO_SHOT, hand_over=None),
+            trial.result(ZERO_SHOT),
+            trial.result(ZERO_SHOT, hand_over=None),
             score="U",
         ),
     ]

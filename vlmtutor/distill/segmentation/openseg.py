@@ -29,7 +29,8 @@ from ..parts.proposals import Proposals, propose
 from ..parts.proposer import STEPS, Proposer, shared_proposer
 from ..parts.texts import text_classifier
 from ..parts.two_stage import BACKGROUND, UNLIKELY, count
-from ..supervision import Captioned, DensePictures, Regions
+from ..pictures import DensePictures
+from ..supervision import Captioned, Regions
 
 KEEP = 0.5  # how likely a phrase is kept in a step
 PHRASES = 4  # a picture
@@ -148,8 +149,6 @@ def fit(
     data: tuple[Regions, Captioned],
     seed=0,
     *,
-    names=(),
-    novel=(),
     regions="masks",
     keep=KEEP,
     grounding="words",
@@ -170,11 +169,11 @@ def fit(
     pictures = captioned.pictures.prepare("pixel_values")
     words, spoken = spoken_words(clip, captioned)
     found = propose(proposer, pictures)
-    dice, scale = generator(seed), clip.logit_scale
+    rng, scale = generator(seed), clip.logit_scale
 
     def loss(rows: Tensor) -> Tensor:
         z = network(pictures[rows])
-        said = spoken[rows] & (torch.rand(spoken[rows].shape, generator=dice) < keep)
+        said = spoken[rows] & (torch.rand(spoken[rows].shape, generator=rng) < keep)
         said = torch.where(said.any(1, keepdim=True), said, spoken[rows])
         vectors, there = _regions(z, found, rows, regions)
         if grounding == "global":
@@ -208,25 +207,25 @@ def _regions(z: Tensor, found: Proposals, rows: Tensor, regions: str):
     return cells, torch.ones(cells.shape[:2], dtype=torch.bool)
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "words find masks better than patches",
             full,
-            bench.result(INFO, regions="patches"),
+            trial.result(INFO, regions="patches"),
             score="U",
         ),
         Check(
             "words that ask regions beat one vector a picture",
             full,
-            bench.result(INFO, grounding="global"),
+            trial.result(INFO, grounding="global"),
             score="all",
         ),
         Check(
             "leaving words out does no harm",
             full,
-            bench.result(INFO, keep=1.0),
+            trial.result(INFO, keep=1.0),
             at_least=True,
             score="all",
         ),

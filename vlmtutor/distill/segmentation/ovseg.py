@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import weakref
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import grid_side, run_block, vision_blocks
-from ...objectives.contrastive import unicl_loss
+from ...objectives.labels import unicl_loss
 from ...training import minimize
 from ..methods import Check, Info
 from ..parts.proposals import propose
@@ -32,7 +31,8 @@ from ..parts.proposer import STEPS, Proposer, shared_proposer
 from ..parts.regions import crop_encode, instance_masks, region_labels, region_pixels
 from ..parts.texts import text_classifier
 from ..parts.two_stage import BACKGROUND, UNLIKELY, TwoStage, count
-from ..supervision import IGNORE, Captioned, Masked, batched
+from ..pictures import batched, once
+from ..supervision import IGNORE, Captioned, Masked
 
 MODES = ("none", "mpt", "ft", "both")
 MOST = 400  # pairs to learn from
@@ -96,18 +96,6 @@ def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
     )
     labels = torch.tensor(labels[:MOST])
     return Pairs(shown, inside, T[labels], labels)
-
-
-_MINED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def mine_once(clip, proposer: Proposer, data: Captioned, margin: float):
-    """:func:`mine`, kept for other ways to learn from the same pairs."""
-    kept = _MINED.setdefault(proposer, {})
-    key = id(data.pictures), margin
-    if key not in kept:
-        kept[key] = mine(clip, proposer, data, margin)
-    return kept[key]
 
 
 def labeled_pairs(clip, data: Masked, margin: float) -> Pairs:
@@ -202,8 +190,6 @@ def fit(
     data: tuple[Masked, Captioned],
     seed=0,
     *,
-    names=(),
-    novel=(),
     mode="both",
     pairs="captions",
     margin=1.5,
@@ -228,7 +214,10 @@ def fit(
     tower = MaskedTower(clip, mode)
     if mode != "none":
         if pairs == "captions":
-            learned = mine_once(clip, proposer, captioned, margin)
+            key = "pairs", captioned.pictures, margin
+            learned = once(
+                proposer, key, lambda: mine(clip, proposer, captioned, margin)
+            )
         else:
             learned = labeled_pairs(clip, masked, margin)
         _tune(
@@ -291,9 +280,9 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
         learn(weights, lambda rows: tower.after(states[rows]), steps[1], lrs[1])
 
 
-def checks(bench, seed: int) -> list[Check]:
+def checks(trial) -> list[Check]:
     def named(**changes):
-        return bench.result(INFO, branch="clip", **changes)
+        return trial.result(INFO, branch="clip", **changes)
 
     tuned, tokens, both = (named(mode=m) for m in ("ft", "mpt", "both"))
     return [

@@ -25,7 +25,8 @@ from ..methods import Check, Info
 from ..parts.dense_student import Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, text_classifier
-from ..supervision import DensePictures, Unlabeled
+from ..pictures import DensePictures
+from ..supervision import Unlabeled
 
 SHARP = 10.0  # of the dense map's sigmoid, as published
 # The cosine at which it is a half.  The paper has 0; this CLIP's patches reach
@@ -40,6 +41,7 @@ _FACTS = {
     "table": "free",
     "needs": Unlabeled,
     "frozen": "CLIP",
+    "told": ("names",),
 }
 INFO = Info(
     name="ReCo",
@@ -135,7 +137,6 @@ def fit(
     seed=0,
     *,
     names=(),
-    novel=(),
     student=True,
     n=16,
     layer=4,
@@ -187,32 +188,32 @@ def fit(
     return train_student(clip, archive, labels, list(names), steps=steps, seed=seed)
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "likeness times the text map beats the text map alone",
             full,
-            bench.result(INFO, use="text"),
+            trial.result(INFO, use="text"),
             score="all",
         ),
         Check(
             "context elimination helps",
             full,
-            bench.result(INFO, context=False),
+            trial.result(INFO, context=False),
             score="all",
         ),
         Check(
             "language-guided co-segmentation beats the plain one",
             full,
-            bench.result(INFO, guided=False),
+            trial.result(INFO, guided=False),
             score="all",
         ),
         Check(
             "sixteen fetched pictures beat four",
             full,
-            bench.result(INFO, n=4),
+            trial.result(INFO, n=4),
             score="all",
         ),
-        Check("ReCo+ beats ReCo", bench.result(PLUS), full, score="all"),
+        Check("ReCo+ beats ReCo", trial.result(PLUS), full, score="all"),
     ]

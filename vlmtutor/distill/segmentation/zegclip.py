@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, read_out, run_block, vision_blocks
-from ...objectives.alignment import focal_loss
 from ...seeding import seeded_weights
 from ...training import minimize
 from ..methods import Check, Info
-from ..parts.losses import binary_targets, dice, softmax_ce_ignore
+from ..parts.losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier
-from ..supervision import IGNORE, DensePictures, Masked, Partial
+from ..pictures import DensePictures
+from ..supervision import IGNORE, Masked, Partial
 
 DEEP = 2  # blocks that have prompts
 FOCAL = 100.0  # the paper's weight against dice 1
@@ -56,6 +56,7 @@ SELF_TRAINED = Info(
     table="transductive",
     needs=Partial,
     settings={"self_train_at": 0.5},
+    told=("names", "novel"),
     knobs={"background": (0.4, 0.5)},
     **_FACTS,
 )
@@ -288,41 +289,41 @@ def _loss(logits: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
     if exclusive:
         return softmax_ce_ignore(F.pad(logits, (0, 0, 0, 0, 0, 1)), labels)
     targets, counts = binary_targets(labels, logits.shape[1])
-    focal = focal_loss(logits, targets, counts.expand_as(logits))
+    focal = sigmoid_focal(logits, targets, counts.expand_as(logits))
     there = targets.flatten(2).any(-1)  # [N, C]
     overlap = dice(logits[there], targets[there], counts.expand_as(logits)[there])
     return FOCAL * focal + overlap
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "the relationship descriptor helps novel classes",
             full,
-            bench.result(INFO, descriptor=False),
+            trial.result(INFO, descriptor=False),
             score="U",
         ),
         Check(
             "yes-or-no masks help novel classes against a softmax",
             full,
-            bench.result(INFO, exclusive=True),
+            trial.result(INFO, exclusive=True),
             score="U",
         ),
         Check(
             "prompts keep novel classes better than tuned blocks",
             full,
-            bench.result(INFO, tune="blocks"),
+            trial.result(INFO, tune="blocks"),
             score="U",
         ),
         Check(
             "the paper's offset of 0.1 against seen names helps",
-            bench.result(INFO, offset=0.1),
-            bench.result(INFO, offset=0.0),
+            trial.result(INFO, offset=0.1),
+            trial.result(INFO, offset=0.0),
         ),
         Check(
             "self-training on novel names helps them",
-            bench.result(SELF_TRAINED),
+            trial.result(SELF_TRAINED),
             full,
             score="U",
         ),

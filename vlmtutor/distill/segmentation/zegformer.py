@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from ..methods import Check, Info
 from ..parts.proposer import STEPS, shared_proposer
-from ..parts.two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..parts.two_stage import BACKGROUND, RIVAL, TwoStage, count
 from ..supervision import Masked
 
 INFO = Info(
@@ -50,8 +50,6 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     lam=2 / 3,
     gamma=0.0,
     branch="both",
@@ -77,11 +75,11 @@ def fit(
     )
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
-    query = bench.result(INFO, branch="query")
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
+    query = trial.result(INFO, branch="query")
     crop_and_mask, mask, crop = (
-        bench.result(INFO, branch="clip", gamma=0.0, mode=mode)
+        trial.result(INFO, branch="clip", gamma=0.0, mode=mode)
         for mode in ("cropmask", "mask", "crop")
     )
     return [
@@ -89,7 +87,7 @@ def checks(bench, seed: int) -> list[Check]:
         Check(
             "regions beat a classifier of pixels on novel names",
             query,
-            per_pixel(bench),
+            trial.reference(RIVAL),
             score="U",
         ),
         Check(
@@ -98,7 +96,7 @@ def checks(bench, seed: int) -> list[Check]:
         Check("masking beats cropping alone", mask, crop, score="all"),
         Check(
             "an offset against seen names helps the harmonic mean",
-            bench.result(INFO, gamma=0.1),
-            bench.result(INFO, gamma=0.0),
+            trial.result(INFO, gamma=0.1),
+            trial.result(INFO, gamma=0.0),
         ),
     ]

@@ -17,7 +17,7 @@ from ...transfer import coop
 from ..methods import Check, Info
 from ..parts.proposer import STEPS, shared_proposer
 from ..parts.regions import crop_encode, instance_masks, region_labels
-from ..parts.two_stage import BACKGROUND, TwoStage, count, per_pixel
+from ..parts.two_stage import BACKGROUND, RIVAL, TwoStage, count
 from ..supervision import IGNORE, Masked
 
 CROPS = 16  # a class, for the prompt
@@ -60,8 +60,6 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    names=(),
-    novel=(),
     prompt="learned",
     lam=0.6,
     margin=1.5,
@@ -92,27 +90,27 @@ def fit(
     )
 
 
-def checks(bench, seed: int) -> list[Check]:
-    full = bench.result(INFO)
+def checks(trial) -> list[Check]:
+    full = trial.result(INFO)
     return [
         Check(
             "both branches beat the query branch",
             full,
-            bench.result(INFO, branch="query"),
+            trial.result(INFO, branch="query"),
         ),
         Check(
-            "both branches beat CLIP's branch", full, bench.result(INFO, branch="clip")
+            "both branches beat CLIP's branch", full, trial.result(INFO, branch="clip")
         ),
         Check(
             "regions and crops beat a classifier of pixels on novel names",
             full,
-            per_pixel(bench),
+            trial.reference(RIVAL),
             score="U",
         ),
         Check(
             "a learned prompt does no harm to novel names",
-            bench.result(INFO, branch="clip"),
-            bench.result(INFO, branch="clip", prompt="hand"),
+            trial.result(INFO, branch="clip"),
+            trial.result(INFO, branch="clip", prompt="hand"),
             at_least=True,
             score="U",
         ),

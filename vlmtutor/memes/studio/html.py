@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .state import Bar
 
 # Colours come from JupyterLab's theme, so that dark themes work too. Lengths
 # are relative, so that zooming wraps instead of cutting off. The line that
@@ -65,15 +68,6 @@ STYLE = """
 """
 
 
-class Bar(NamedTuple):
-    """One row of the score chart; ``score`` is the cosine."""
-
-    caption: str
-    score: float
-    probability: float
-    is_chosen: bool
-
-
 def style_html() -> str:
     """The studio's style sheet."""
     return f"<style>{STYLE}</style>"
@@ -81,12 +75,8 @@ def style_html() -> str:
 
 def heading_html(text: str, note: str = "") -> str:
     """A heading, and a line of explanation below it."""
-    return f"<h3>{escape(text)}</h3>" + note_html(note)
-
-
-def note_html(text: str) -> str:
-    """A line of explanation; nothing for no text."""
-    return f'<p class="vt-note">{escape(text)}</p>' if text else ""
+    html = f"<h3>{escape(text)}</h3>"
+    return html + (f'<p class="vt-note">{escape(note)}</p>' if note else "")
 
 
 def picture_html(png: bytes, alt: str) -> str:
@@ -107,12 +97,12 @@ def status_html(text: str, is_problem: bool = False) -> str:
     )
 
 
-def progress_html(done: int, total: int, seconds: float, what: str = "pictures") -> str:
+def progress_html(done: int, total: int, seconds: float) -> str:
     """A bar: how many of ``total`` are done after ``seconds``, what is left.
 
     What is left is told in the pace so far.
     """
-    text = f"{done:,} of {total:,} {what}"
+    text = f"{done:,} of {total:,} pictures"
     if 0 < done < total:
         text += f", {duration(seconds * (total - done) / done)} left"
     return (
