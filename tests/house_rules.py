@@ -31,12 +31,14 @@ FLOORS = (
     "experiments",
     "__main__",
 )
-# what breaks a rule for a reason: a path, or "importer -> imported"
 LINES = 300
-LONG = {}
-OUTSIDE = {
+LONG = {}  # path → why it is longer
+OUTSIDE = {  # other libraries' names
     "_attn_implementation": "transformers has no public name for it",
     "_exit": "os._exit is public, and documented",
+    "_forward_hooks": "torch does not tell otherwise whether one is left",
+    "_forward_pre_hooks": "the same",
+    "_replace": "a method of namedtuple, and documented",
     "_repr_mimebundle_": "IPython's protocol",
     "_version": "torch has no public count of a tensor's changes",
 }

@@ -28,12 +28,12 @@ def package(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         module.code_hash.cache_clear()
-        module._read.cache_clear()
+        module.read.cache_clear()
         return module.code_hash("vlmtutor.distill.method")
 
     yield digest
     module.code_hash.cache_clear()
-    module._read.cache_clear()
+    module.read.cache_clear()
 
 
 def test_comments_docstrings_and_layout_do_not_count(package):

@@ -11,6 +11,7 @@ from vlmtutor.distill.parts import losses, matching, proposals, proposer
 from vlmtutor.distill.parts.matching import Outputs
 from vlmtutor.distill.parts.regions import mask_pool
 from vlmtutor.distill.supervision import Masked, Regions
+from vlmtutor.objectives.alignment import focal_loss
 
 
 def outputs(masks, objects=None, vectors=None):
@@ -46,7 +47,7 @@ def test_costs_are_the_losses_of_single_pairs():
         for r in range(2):
             one = logits[0, q][None], truth[0, r][None]
             want = (
-                matching.MASK_WEIGHT * losses.sigmoid_focal(*one, alpha=matching.ALPHA)
+                matching.MASK_WEIGHT * focal_loss(*one, alpha=matching.ALPHA)
                 + matching.DICE_WEIGHT * losses.dice(*one)
                 - 0.5
             )

@@ -1,76 +1,66 @@
-"""Results stored before the one rule, read as today's rows."""
+"""Results of earlier programs: read as today's rows, and marked."""
 
 from __future__ import annotations
 
 import pytest
 
 from vlmtutor import stored
-from vlmtutor.experiments.old import CHECKS, NAMED_BY, old_rows
-from vlmtutor.experiments.rows import SCHEMA, as_json, as_text
-
-STEMS = (*NAMED_BY, *CHECKS, "segmentation")
-
-
-def row(stem: str, method: str, name: str) -> dict:
-    (found,) = (r for r in old_rows(stem) if (r["method"], r["row"]) == (method, name))
-    return found
+from vlmtutor.experiments import EXPERIMENTS, get_experiment
+from vlmtutor.experiments.experiment import CARRIED
+from vlmtutor.experiments.old import old_rows
+from vlmtutor.experiments.rows import SCHEMA, as_json, as_text, mark_changed, rows
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_every_old_file_is_read_and_marked(stem):
-    found = old_rows(stem)
-    names = [(r["method"], r["row"]) for r in found]
-    assert len(found) > 3 and len(set(names)) == len(names)
-    for r in found:
-        assert set(r) == set(SCHEMA)
-        one = len(r["seeds"]) == 1
-        assert r["rule"] == ("one run" if one else "old rule, 3 seeds")
-        assert r["scores"] and r["code_changed"] is None and r["step0"] is None
-    assert as_json(stem, found)["rows"][0]["code_changed"] is None
-    assert "code unknown" in as_text(found)
+def rows_of(name: str) -> dict[tuple[str, str], dict]:
+    experiment = get_experiment(name)
+    notes = stored.read(experiment.path())
+    found = rows(experiment, notes)
+    mark_changed(experiment, notes, found)
+    return {(row["method"], row["row"]): row for row in found}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_what_was_carried_over_says_so(name):
+    experiment = get_experiment(name)
+    notes = stored.read(experiment.path())
+    parts = {record["part"] for record in notes["parts"]}
+    assert parts <= set(experiment.parts)
+    carried = {r["part"] for r in notes["parts"] if CARRIED in r}
+    for row in rows_of(name).values():
+        assert set(row) == set(SCHEMA)
+        if row["method"] in carried:
+            one = len(row["seeds"]) == 1
+            assert row["rule"] == ("one run" if one else "old rule, 3 seeds")
+            assert row["code_changed"] is None and row["scores"]
 
 
 def test_a_row_of_a_few_shot_table():
-    found = row("08_prompt_tuning", "CoOp", "mixed, sketch, 16 shots")
-    table = stored.load("08_prompt_tuning")["tables"]["mixed, sketch"]["CoOp"]
-    runs = [run for run in table if run["shots"] == 16]
-    assert found["by_seed"]["base"] == [run["base"] for run in runs]
-    assert found["scores"]["novel"] == pytest.approx(
-        sum(run["novel"] for run in runs) / 3, abs=1e-4
-    )
-    assert found["chosen"] == {"lr": 0.01} and len(found["grid"]) == 3
-    assert found["supervision"] == "16 pictures a class" and found["trained"] == 640
-
-
-def test_a_row_of_the_dense_bench():
-    found = row("segmentation", "MaskCLIP+", "MaskCLIP+")
-    method = stored.load("segmentation")["methods"]["MaskCLIP+"]
-    (runs,) = (r["runs"] for r in method["rows"] if r["method"] == "MaskCLIP+")
-    assert found["by_seed"]["U"] == [run["U"] for run in runs]
-    assert found["table"] == "free" and found["seeds"] == [0, 1, 2]
-    checks = [c for r in old_rows("segmentation") for c in r["checks"]]
-    own = [c for r in old_rows("segmentation") for c in r["checks"]][
-        : len(method["checks"])
-    ]
-    assert [c["verdict"] for c in own] == [c["verdict"] for c in method["checks"]]
-    assert len(checks) == 58
-    assert row("segmentation", "chance", "chance")["table"] == "reference"
+    row = rows_of("08")["CoOp", "mixed, sketch, 16 shots"]
+    assert row["by_seed"]["base"] == [0.7619, 0.7738, 0.7421]
+    assert row["chosen"] == {"lr": 0.01} and len(row["grid"]) == 3
+    assert row["supervision"] == "16 pictures a class" and row["trained"] == 640
 
 
 def test_old_verdicts_stay_what_they_were():
-    found = {c["name"]: c for r in old_rows("08_prompt_tuning") for c in r["checks"]}
-    assert len(found) == 11
-    check = found["CoOp beats the zero-shot ensemble on the classes it learned"]
-    assert check["verdict"] == "reproduced"
+    found = rows_of("08_prompt_tuning")
+    checks = {c["name"]: c for row in found.values() for c in row["checks"]}
+    assert len(checks) == 11
+    check = checks["CoOp beats the zero-shot ensemble on the classes it learned"]
+    assert check["verdict"] == "reproduced" and check["low"] is None
     assert [round(100 * v, 1) for v in check["by_seed"]] == [22.7, 24.4, 22.0]
-    assert check["low"] is None
-    assert "judged by the old rule" in as_text(old_rows("08_prompt_tuning"))
+    assert "judged by the old rule" in as_text(list(found.values()))
 
 
-def test_lists_are_named_by_what_was_varied():
-    found = row("05_alignment", "regions", "untrained, cnn")
-    assert found["scores"] == {"which": 0.515, "hits": 0.233}
-    assert found["rule"] == "one run" and found["fit_s"] == 0
-    assert row("10_adapters", "DualCoOp", "0.1")["seeds"] == [0, 1, 2]
-    means = row("11_distil_a_student", "table", "StickerCLIP")["scores"]
-    assert means["top1"] == 0.9553
+def test_rows_of_the_dense_bench():
+    found = old_rows("segmentation")
+    rows = {(row["method"], row["row"]): row for row in found}
+    method = stored.load("segmentation")["methods"]["MaskCLIP+"]
+    (runs,) = (r["runs"] for r in method["rows"] if r["method"] == "MaskCLIP+")
+    row = rows["MaskCLIP+", "MaskCLIP+"]
+    assert row["by_seed"]["U"] == [run["U"] for run in runs]
+    assert row["table"] == "free" and row["rule"] == "old rule, 3 seeds"
+    told = [check["verdict"] for row in found for check in row["checks"]]
+    own = [check["verdict"] for check in method["checks"]]
+    assert told[: len(own)] == own and len(told) == 58
+    assert rows["chance", "chance"]["table"] == "reference"
+    assert as_json("segmentation", found)["rows"][0]["code_changed"] is None

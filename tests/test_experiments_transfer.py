@@ -19,7 +19,7 @@ from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.tasks import Split
 from vlmtutor.verdict import Check
 
-NAMES = ("prompts", "visual", "adapters")
+NAMES = {"prompts": "08", "visual": "09", "adapters": "10"}
 TINY = Study(
     methods={
         "zero-shot": Method("zero-shot", learns=False),
@@ -44,13 +44,13 @@ TINY = Study(
 @pytest.fixture
 def tiny(monkeypatch):
     """Experiments with the tiny CLIP; what they draw is noted."""
-    drawn, draw = [], tasks.Task._draw
+    drawn, draw = [], tasks.Task.draw
 
     def noted(task, split, seed):
         drawn.append((tuple(task.classes), split, seed))
         return draw(task, split, seed)
 
-    monkeypatch.setattr(tasks.Task, "_draw", noted)
+    monkeypatch.setattr(tasks.Task, "draw", noted)
     for module in (transfer, scenes, visual):
         monkeypatch.setattr(module, "open_backbone", lambda name: clip())
     caches = (transfer.prepared, transfer.stickers, scenes.scenes_of)
@@ -282,7 +282,7 @@ def test_distances(tiny, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_part_has_a_hash_and_a_grid_of_settings_it_takes(name):
-    experiment = get_experiment(name)
+    experiment = get_experiment(NAMES[name])
     hashes = {part: experiment.hash(part) for part in experiment.parts}
     assert all(len(value) == 16 for value in hashes.values())
     assert len(set(hashes.values())) > 3

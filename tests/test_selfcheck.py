@@ -11,12 +11,12 @@ from vlmtutor import check as check_function
 from vlmtutor.selfcheck import (
     Report,
     Result,
-    _package,
-    _stickers,
-    _whole,
     check,
     in_range,
+    package,
     requirements,
+    stickers,
+    whole,
 )
 
 
@@ -77,16 +77,16 @@ def test_ranges(version, clauses, inside):
 
 
 def test_packages_that_are_missing_old_or_broken(monkeypatch):
-    missing = _package("no-such-package-here>=1")
+    missing = package("no-such-package-here>=1")
     assert not missing.ok and "pip install" in missing.remedy
-    old = _package("numpy>=99,<100")
+    old = package("numpy>=99,<100")
     assert not old.ok and metadata.version("numpy") in old.found
 
     def broken(name):
         raise OSError("a library is missing")
 
     monkeypatch.setattr(importlib, "import_module", broken)
-    result = _package("numpy>=1")
+    result = package("numpy>=1")
     assert not result.ok and "a library is missing" in result.found
     assert "--force-reinstall numpy" in result.remedy
 
@@ -98,7 +98,7 @@ def test_stickers_in_black_and_white_are_noticed(monkeypatch):
 
     blank = Image.new("RGBA", (64, 64))
     monkeypatch.setattr(glyphs, "sticker", lambda char, size: blank)
-    assert not _stickers().ok
+    assert not stickers().ok
 
 
 def test_cut_off_weights_are_noticed(tmp_path):
@@ -107,12 +107,12 @@ def test_cut_off_weights_are_noticed(tmp_path):
 
     file = tmp_path / "model.safetensors"
     save_file({"a": np.zeros(100), "b": np.ones(3)}, file)
-    assert _whole(file)
-    whole = file.read_bytes()
-    for part in (whole[:-1], whole[:40], b"", b"version https://git-lfs"):
+    assert whole(file)
+    data = file.read_bytes()
+    for part in (data[:-1], data[:40], b"", b"version https://git-lfs"):
         file.write_bytes(part)
-        assert not _whole(file)
-    assert not _whole(tmp_path / "none")
+        assert not whole(file)
+    assert not whole(tmp_path / "none")
 
 
 def test_the_command_works_without_torch(tmp_path):

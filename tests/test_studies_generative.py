@@ -9,7 +9,7 @@ from vlmtutor.lessons import generative as study
 from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import TwoLeg
 from vlmtutor.models.words import to_ids
-from vlmtutor.objectives.masked import masked_image_loss, patchify
+from vlmtutor.objectives.generative import masked_image_loss, patchify
 
 
 @pytest.fixture(scope="module")

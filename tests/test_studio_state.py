@@ -10,8 +10,10 @@ from fake_clip import ColourClip, TinyClip, plain
 from PIL import Image
 
 from vlmtutor.memes import UnreadablePicture, render
+from vlmtutor.memes.explain import brightest
+from vlmtutor.memes.studio import state as state_module
 from vlmtutor.memes.studio.files import png_bytes, preview, save_meme, save_zip
-from vlmtutor.memes.studio.state import StudioState, place
+from vlmtutor.memes.studio.state import StudioState
 
 CAPTIONS = ["red lips", "green peas", "blue moon", "yellow fever"]
 NAMES = ("blue", "green", "red")  # in the order of their files
@@ -114,6 +116,7 @@ def test_settings_that_make_no_sense_change_nothing(state):
         lambda: state.set_captions("\n# nothing\n"),
         lambda: state.set_style("comic"),
         lambda: state.set_assign("worst"),
+        lambda: state.set_correction("all"),
         lambda: state.set_temperature(0),
         lambda: state.set_temperature(float("nan")),
     ):
@@ -180,6 +183,63 @@ def test_another_model_chooses_anew(state):
     assert "tiny-clip" in state.summary()
 
 
+class Diverged(TinyClip):
+    """Its texts are not numbers; its pictures are."""
+
+    def encode_texts(self, texts):
+        return super().encode_texts(texts) * float("nan")
+
+
+def test_a_model_that_gives_no_numbers_changes_nothing(state):
+    clip, temperature = state.clip, state.temperature
+    with pytest.raises(ValueError, match="diverged"):
+        state.set_clip(Diverged(seed=3))
+    assert state.clip is clip and state.temperature == temperature
+    assert chosen(state) == BEST
+    state.set_assign("one_to_one")
+    assert chosen(state) == BEST
+
+
+def test_a_correction_changes_choice_chart_and_shuffle_alike(state):
+    state.set_captions("blue red green yellow\n" + "\n".join(CAPTIONS))
+    for correction in ("csls", "dual_softmax", None):
+        state.set_correction(correction)
+        for i in range(3):
+            bars = state.chart(i, k=9)
+            assert bars[0].is_chosen
+            shares = [bar.probability for bar in bars]
+            assert shares == sorted(shares, reverse=True)
+            assert sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_auto_draws_where_the_placement_says(folder, monkeypatch):
+    state = StudioState(TinyClip(), CAPTIONS)
+    state.load_folder(folder)
+    assert state.placement(0) is None
+    calls = []
+    real = state_module.place_caption
+    monkeypatch.setattr(
+        state_module, "place_caption", lambda *a: calls.append(a[2]) or real(*a)
+    )
+    state.set_style("auto")
+    placement = state.placement(0)
+    expected = render(state.pictures[0].read(), state.caption(0), placement.style)
+    assert state.meme(0).tobytes() == expected.tobytes()
+    assert len(calls) == 1  # a map is drawn once
+    state.write(0, "other words")
+    state.meme(0)
+    assert calls[1:] == ["other words"]
+    state.write(0, "")
+    assert state.placement(0) is None
+
+
+def test_captions_are_counted_while_they_are_read(state):
+    told = []
+    lines = "\n".join(f"red line {n}" for n in range(70))
+    state.set_captions(lines, lambda *counts: told.append(counts))
+    assert told[-1] == (70, 70, "captions") and len(told) == 3
+
+
 def test_the_meme_is_what_render_draws(state):
     state.set_style("below")
     expected = render(state.pictures[0].read(), "blue moon", "below")
@@ -242,7 +302,7 @@ def test_why_shows_the_picture_with_heat(folder):
 def test_where_it_is_brightest_in_words(cell, words):
     heat = torch.zeros(12, 12)
     heat[cell] = 1
-    assert place(heat) == words
+    assert brightest(heat) == words
 
 
 def test_a_preview_fits_the_page_and_keeps_the_original():

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,17 +17,18 @@ from test_studio_state import BEST, CAPTIONS, as_png
 import vlmtutor as vt
 from vlmtutor.memes import caption_folder
 from vlmtutor.memes.studio import models as studio_models
+from vlmtutor.memes.studio import state as studio_state
 from vlmtutor.memes.studio import view as studio_view
 from vlmtutor.memes.studio.files import png_bytes, preview
 from vlmtutor.memes.studio.html import (
+    Bar,
     chart_html,
     duration,
     progress_html,
     shorten,
     skipped_html,
 )
-from vlmtutor.memes.studio.pictures import find_folder
-from vlmtutor.memes.studio.state import Bar
+from vlmtutor.memes.studio.pictures import embed_pictures, find_folder
 from vlmtutor.models import hub
 
 
@@ -109,7 +111,113 @@ def test_an_alternative_is_taken_with_a_click(studio):
     assert wanted in studio.ui.choices[1].description
     studio.ui.choices[1].click()
     assert studio.ui.words.value == wanted
-    assert wanted not in [b.description for b in studio.ui.choices]
+
+
+def test_a_double_click_takes_what_one_click_takes(studio):
+    wanted = studio.state.alternatives(0)[0].caption
+    labels = [button.description for button in studio.ui.choices]
+    for _ in range(2):
+        studio.ui.choices[0].click()
+        assert studio.ui.words.value == wanted
+    assert [button.description for button in studio.ui.choices] == labels
+    studio.ui.next.click()
+    studio.ui.previous.click()  # the next look offers others again
+    assert wanted not in studio.ui.choices[0].description
+
+
+def during(studio, action):
+    """What ``action`` gives when it runs while a folder is being loaded."""
+    given = []
+
+    def slow(*args, **kwargs):
+        given.append(action())
+        return embed_pictures(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio_state, "embed_pictures", slow)
+        studio.ui.load.click()
+    return given[0]
+
+
+def test_nothing_can_be_pressed_during_a_long_job(studio):
+    controls = studio.ui.controls()
+    assert {studio.ui.load, studio.ui.words, studio.ui.upload} < set(controls)
+    assert not any(control.disabled for control in controls)
+    assert during(studio, lambda: [control.disabled for control in controls]) == (
+        [True] * len(controls)
+    )
+    assert not any(control.disabled for control in controls)
+    studio.ui.folder.value = "/nowhere/at/all"
+    studio.ui.load.click()
+    assert not any(control.disabled for control in controls)
+
+
+@pytest.mark.parametrize("what", ["words", "keep", "pick", "save"])
+def test_what_was_meant_for_one_picture_is_not_done_to_another(studio, tmp_path, what):
+    """It was asked for while another folder loads, in another thread."""
+    other = tmp_path / "other"
+    other.mkdir()
+    plain("green").save(other / "other.png")
+    actions = {
+        "words": lambda: setattr(studio.ui.words, "value", "typed for the blue one"),
+        "keep": lambda: setattr(studio.ui.keep, "value", True),
+        "pick": studio.ui.choices[0].click,
+        "save": studio.ui.save.click,
+    }
+    threads = []
+
+    def ask():
+        threads.append(threading.Thread(target=actions[what]))
+        threads[0].start()
+        threads[0].join(0.2)  # it has to wait for the folder
+
+    studio.ui.folder.value = str(other)
+    during(studio, ask)
+    threads[0].join()
+    assert [p.name for p in studio.state.pictures] == ["other.png"]
+    assert not studio.state.is_kept(0)
+    assert studio.ui.words.value == studio.state.caption(0) == "green peas"
+    assert not studio.ui.keep.value and not (tmp_path / "memes").exists()
+    assert "Not done" in told(studio)
+
+
+def test_the_correction_can_be_chosen(studio):
+    before = studio.ui.chart.value
+    studio.ui.correction.value = ""
+    assert studio.state.correction is None
+    assert studio.ui.chart.value != before
+    studio.ui.correction.value = "csls"
+    assert studio.state.correction == "csls"
+
+
+def test_auto_says_where_and_why(folder):
+    studio = vt.MemeStudio(folder, clip=TinyClip())
+    assert studio.ui.place.value == ""
+    studio.ui.style.value = "auto"
+    reason = studio.state.placement(0).reason()
+    assert reason in studio.ui.place.value and reason in told(studio)
+    studio.ui.next.click()
+    assert studio.state.placement(1).reason() in studio.ui.place.value
+    studio.ui.style.value = "top"
+    assert studio.ui.place.value == ""
+
+
+def test_auto_with_a_model_that_cannot_tell_says_so(studio):
+    studio.ui.style.value = "auto"
+    assert "Problem" in told(studio) and "colour-clip" in told(studio)
+    assert studio.ui.style.value == studio.state.style == "classic"
+
+
+def test_the_limit_of_uploads_is_said_beside_the_button(studio):
+    said = "".join(getattr(w, "value", "") for w in texts_of(studio))
+    assert "10 MB" in said and "make lab" in said
+
+
+def texts_of(box):
+    """All HTML widgets on a page."""
+    inside = getattr(box, "children", ())
+    found = [box] if type(box).__name__ == "HTML" else []
+    return found + [widget for child in inside for widget in texts_of(child)]
 
 
 def test_style_assignment_and_temperature(studio):
@@ -183,6 +291,8 @@ def test_an_empty_folder_asks_for_pictures(tmp_path):
     assert studio.ui.image.layout.display == "none"
     for button in (studio.ui.next, studio.ui.shuffle, studio.ui.best):
         button.click()
+    studio.ui.style.value = "top"
+    assert "Problem" not in told(studio)
     studio.ui.upload.value = (sent("a.png", as_png(plain("red"))),)
     assert studio.ui.image.layout.display is None
     assert studio.ui.words.value == "a red one"
@@ -288,17 +398,8 @@ def test_a_download_that_fails_says_so(folder, monkeypatch):
 
 
 def test_every_control_has_a_name(studio):
-    for name, widget in vars(studio.ui).items():
-        for one in widget if isinstance(widget, list) else [widget]:
-            if hasattr(one, "description") and name not in (
-                "status",
-                "image",
-                "chart",
-                "heat",
-                "heat_note",
-                "skipped",
-            ):
-                assert one.description.strip(), name
+    for control in studio.ui.controls():
+        assert control.description.strip(), control
     assert 'alt="Meme. Picture 1 of 3' in studio.ui.image.value
 
 

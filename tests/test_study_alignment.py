@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vlmtutor.lessons import alignment as study
-from vlmtutor.objectives.grounding import pool_regions
+from vlmtutor.objectives.alignment import pool_regions
 from vlmtutor.training import evaluating
 
 

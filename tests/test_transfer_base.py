@@ -81,6 +81,6 @@ def test_predictions_do_not_depend_on_batches():
     close(learner.probabilities(images).sum(1), torch.ones(9))
     pictures = Pictures(clip(), images)
     close(learner(pictures), whole)
-    assert "image_embeds" in pictures.__dict__  # not to be computed again
+    assert "image_embeds" in vars(pictures)  # not to be computed again
     assert learner([]).shape == (0, 3)
     assert learner.parameters_trained == 0

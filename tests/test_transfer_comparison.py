@@ -34,12 +34,54 @@ def runs(base: dict[int, list[float]]) -> list[dict]:
 def test_race_is_won_by_the_largest_gain():
     first = {"zero-shot": {0: [0.5]}, "A": {1: [0.4, 0.5]}, "<B>": {1: [0.45]}}
     second = {"zero-shot": {0: [0.25]}, "A": {1: [0.45]}, "late": {4: [0.9]}}
-    studies = {
-        name: {"tables": {comparison.TITLE: {m: runs(r) for m, r in table.items()}}}
-        for name, table in (("first", first), ("second", second))
-    }
+    studies = [
+        {"tables": {comparison.TITLE: {m: runs(r) for m, r in table.items()}}}
+        for table in (first, second)
+    ]
     gains = comparison.race(studies, 1)
     assert [name for name, _ in gains] == ["A", "<B>"]
     assert [round(gain, 4) for _, gain in gains] == [20, -5]
     drawn = comparison.race_html(gains)
     assert drawn.count("█") == 20 and "&lt;B&gt;" in drawn
+
+
+def study(*methods: str) -> dict:
+    """Zero-shot and methods that gain 10 points with each doubling."""
+    costs = {"novel": 0.6, "kept": 0.9, "seconds": 2.0}
+    zero = [{"shots": 0, "base": 0.5, **costs}]
+    learned = [
+        {"shots": k, "base": base, **costs, "novel": 0.5}
+        for k, base in ((1, 0.6), (1, 0.7), (16, 0.8), (16, 0.9))
+    ]
+    table = {"zero-shot": zero, "hand prompt": zero}
+    table |= {method: learned for method in methods}
+    return {
+        "tables": {comparison.TITLE: table},
+        "parameters": {method: 7 for method in methods},
+    }
+
+
+def test_rows_of_three_studies():
+    adapters = study("linear probe", "TaskRes")
+    adapters["WiSE-FT"] = [
+        {"shots": k, "alpha": a, "base": 0.5 + a, "kept": 0.9, "seconds": 6.0}
+        | {"novel": 0.6, "trained": 9}
+        for k in (1, 16)
+        for a in (0, 0.25, 0.5)
+    ]
+    prompts = study(*comparison.PROMPTS, "linear probe", "TPT")
+    zero, *others = comparison.rows(prompts, study("CoOp", "VP"), adapters)
+    names = [row["method"] for row in others]
+    assert names == [*comparison.PROMPTS, "VP", "linear probe", "TaskRes", "WiSE-FT"]
+    assert zero == {**ZERO, "method": "zero-shot"}
+    assert others[0] == {
+        "method": "CoOp",
+        "parameters": 7,
+        "seconds": 2.0,
+        "one": 15.0,
+        "many": 35.0,
+        "novel": -10.0,
+        "kept": 0.0,
+    }
+    wise = {"parameters": 9, "seconds": 6.0, "one": 50.0, "many": 50.0}
+    assert others[-1] == {"method": "WiSE-FT", **wise, "novel": 0.0, "kept": 0.0}

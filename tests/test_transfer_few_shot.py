@@ -115,9 +115,9 @@ def test_calibrated_strength_hits_the_middle():
 
 def test_calibrate_looks_at_validation_pictures_only(monkeypatch):
     drawn = []
-    draw = Task._draw
+    draw = Task.draw
     monkeypatch.setattr(
-        Task, "_draw", lambda self, *what: drawn.append(what) or draw(self, *what)
+        Task, "draw", lambda self, *what: drawn.append(what) or draw(self, *what)
     )
     strength, reached = tasks.calibrate(clip(), "cats", "night", steps=2)
     assert 0 < strength < 1 and 0 <= reached <= 1

@@ -117,10 +117,10 @@ def grid(
     captions = list(captions or [])
     if captions and len(captions) != len(images):
         raise ValueError(f"{len(images)} pictures, {len(captions)} captions")
-    font = _font()
+    font = caption_font()
     wide = max(max(i.width for i in images), 120 if captions else 1)
     high = max(i.height for i in images)
-    texts = [_wrap(c, font, wide) for c in captions] or [""]
+    texts = [wrap(c, font, wide) for c in captions] or [""]
     line = TEXT + 4
     below = line * max(t.count("\n") + 1 for t in texts) if captions else 0
     columns = min(columns or max(1, 800 // (wide + GAP)), len(images))
@@ -207,7 +207,7 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
     return image.resize((wide * times, high * times), nearest)
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def caption_font() -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib ships: it has letters of many scripts."""
     import matplotlib
 
@@ -215,7 +215,7 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), TEXT)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """Lines that fit into ``width`` pixels; a word too long is broken."""
     lines = []
     for paragraph in text.split("\n"):

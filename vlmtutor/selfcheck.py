@@ -74,9 +74,9 @@ def check() -> Report:
 
     Never raises: what cannot be looked at counts as not met.
     """
-    results = [_python()]
-    results += [_package(line) for line in requirements()]
-    return Report([*results, _model(), _stickers(), _memory(), _writing()])
+    results = [python()]
+    results += [package(line) for line in requirements()]
+    return Report([*results, model(), stickers(), memory(), writing()])
 
 
 def requirements() -> list[str]:
@@ -115,7 +115,7 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _python() -> Result:
+def python() -> Result:
     return Result(
         "Python 3.11 or newer",
         sys.version_info >= (3, 11),
@@ -125,7 +125,7 @@ def _python() -> Result:
     )
 
 
-def _package(requirement: str) -> Result:
+def package(requirement: str) -> Result:
     name, clauses = re.match(r"([\w.-]+)\s*(.*)", requirement).groups()
     label = f"{name} {clauses.replace(',', ', ')}".strip()
     try:
@@ -142,12 +142,12 @@ def _package(requirement: str) -> Result:
     return Result(label, True, version, "")
 
 
-def _model() -> Result:
+def model() -> Result:
     folder = PACKAGE / "models" / "stickerclip"
     weights = folder / "model.safetensors"
     wanted = ("config.json", "tokenizer.json", "preprocessor_config.json")
     missing = [n for n in wanted if not (folder / n).is_file()]
-    if not _whole(weights):
+    if not whole(weights):
         missing.append(weights.name)
     return Result(
         "the model in the box (StickerCLIP)",
@@ -157,7 +157,7 @@ def _model() -> Result:
     )
 
 
-def _whole(weights: Path) -> bool:
+def whole(weights: Path) -> bool:
     """Whether a safetensors file is as long as its header says.
 
     The format: 8 bytes with the header's length, the header (JSON), data.
@@ -180,7 +180,7 @@ def _whole(weights: Path) -> bool:
         return False
 
 
-def _stickers() -> Result:
+def stickers() -> Result:
     try:
         from .world.glyphs import sticker
 
@@ -193,7 +193,7 @@ def _stickers() -> Result:
     return Result("stickers can be drawn", ok, found, again)
 
 
-def _memory() -> Result:
+def memory() -> Result:
     try:
         import psutil
 
@@ -205,7 +205,7 @@ def _memory() -> Result:
     return Result(f"{GIGABYTES} GB of free memory", ok, found, remedy)
 
 
-def _writing() -> Result:
+def writing() -> Result:
     here = Path.cwd()
     try:
         with tempfile.TemporaryFile(dir=here) as file:

@@ -45,8 +45,8 @@ from vlmtutor.models.blocks import count_parameters
 from vlmtutor.models.config import FrameworkConfig
 from vlmtutor.models.frameworks import TwoTower
 from vlmtutor.models.words import END, START, to_ids
+from vlmtutor.objectives.alignment import same_captions
 from vlmtutor.objectives.contrastive import clip_loss
-from vlmtutor.objectives.matching import same_captions
 from vlmtutor.pairs import Batch, Pairs, scene_pairs
 from vlmtutor.precision import full_precision, has_bf16
 from vlmtutor.seeding import epochs, seeded_weights

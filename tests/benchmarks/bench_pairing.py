@@ -74,7 +74,7 @@ def ours(clip, paths, captions, precision: str, cache=None):
     """Match; without a cache, as in a process that has just started."""
     if cache is None:
         cache = EmbeddingCache()
-        identity._known.clear()
+        identity.KNOWN.clear()
     return match(
         paths,
         captions,

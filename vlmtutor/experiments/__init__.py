@@ -9,16 +9,21 @@ import importlib
 
 # name → module, or module:attribute where it is not EXPERIMENT
 EXPERIMENTS: dict[str, str] = {
-    "prompts": "prompts",
-    "visual": "visual",
-    "adapters": "adapters",
+    "08_prompt_tuning": "prompts",
+    "09_visual_and_unified_prompts": "visual",
+    "10_adapters": "adapters",
 }
 
 
 def get_experiment(name: str):
-    """An experiment by name; raises KeyError that lists the names."""
-    if name not in EXPERIMENTS:
+    """An experiment by its name or how that begins, say "08".
+
+    Raises KeyError that lists the names where it is none's, or not one's only.
+    """
+    fits = [known for known in EXPERIMENTS if known.startswith(name)]
+    if name not in EXPERIMENTS and len(fits) != 1:
         raise KeyError(f"no experiment {name!r}: {', '.join(EXPERIMENTS)}")
+    name = name if name in EXPERIMENTS else fits[0]
     module, _, attribute = EXPERIMENTS[name].partition(":")
     return getattr(
         importlib.import_module(f"{__name__}.{module}"), attribute or "EXPERIMENT"

@@ -94,6 +94,8 @@ def measure_wise_ft(name: str, seed: int, backbone: str, chosen: dict) -> dict:
             rows.append(
                 {
                     "row": f"{title(*target, k)}, alpha {alpha}",
+                    "shots": k,
+                    "alpha": alpha,
                     "scores": scores_of(found[k, alpha]),
                     "step0": scores_of(found[k, ALPHAS[0]]),
                     "steps": WISE_FT.steps,
@@ -132,7 +134,7 @@ def code(name: str) -> list[str]:
 
 
 EXPERIMENT = Experiment(
-    name="adapters",
+    name="10_adapters",
     about="CLIP-Adapter, Tip-Adapter, TaskRes, CALIP, WiSE-FT; scenes of many things",
     parts={
         **dict.fromkeys(STUDY.methods, STUDY.measure),
@@ -141,5 +143,4 @@ EXPERIMENT = Experiment(
     choose=choose,
     compare=STUDY.compare,
     code=code,
-    old="10_adapters",
 )

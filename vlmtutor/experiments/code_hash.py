@@ -26,8 +26,8 @@ def code_hash(*modules: str) -> str:
         module = todo.pop()
         if module not in seen:
             seen.add(module)
-            todo += _read(module)[1]
-    parts = [f"{module} {_read(module)[0]}" for module in sorted(seen)]
+            todo += read(module)[1]
+    parts = [f"{module} {read(module)[0]}" for module in sorted(seen)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -44,7 +44,7 @@ def _path(module: str) -> Path | None:
 
 
 @functools.cache
-def _read(module: str) -> tuple[str, tuple[str, ...]]:
+def read(module: str) -> tuple[str, tuple[str, ...]]:
     """A module's own digest, and the modules of the rooms that it imports."""
     path = _path(module)
     if path is None:

@@ -13,6 +13,7 @@ from .. import stored
 from .code_hash import code_hash
 
 STICKERCLIP = "stickerclip"
+CARRIED = "carried over"  # marks records of an earlier program and its rule
 Key = tuple[str, str, int | None]  # part, backbone, seed; a choice has no seed
 
 
@@ -65,12 +66,17 @@ class Experiment:
         return min(self.seeds, *fewer)
 
 
+OPENED: dict[str, str] = {}  # backbones of this process, and their fingerprints
+
+
 @functools.cache
 def open_backbone(name: str):
     """A CLIP, once a process."""
     from ..models.hub import load_clip
 
-    return load_clip(None if name == STICKERCLIP else name)
+    clip = load_clip(None if name == STICKERCLIP else name)
+    OPENED[name] = stored.fingerprint(clip)
+    return clip
 
 
 class Seconds(dict):
@@ -106,7 +112,9 @@ def keep(experiment: Experiment, path: Path, *records: dict) -> dict:
     order = list(experiment.parts)
     for name in ("choices", "parts"):
         own = [r for r in records if ("seed" in r) == (name == "parts")]
-        known = {key_of(r): r for r in (*notes[name], *own)}
+        again = {key_of(r)[:2] for r in own}  # what was carried over goes
+        kept = [r for r in notes[name] if not (CARRIED in r and key_of(r)[:2] in again)]
+        known = {key_of(r): r for r in (*kept, *own)}
         found = sorted(known.items(), key=lambda pair: _place(order, pair[0]))
         notes[name] = [record for _, record in found]
     stored.write(notes, path)

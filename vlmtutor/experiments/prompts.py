@@ -40,11 +40,10 @@ STUDY = Study(
 )
 
 EXPERIMENT = Experiment(
-    name="prompts",
+    name="08_prompt_tuning",
     about="CoOp and its kin, TPT and a linear probe: few-shot tables",
     parts=dict.fromkeys(STUDY.methods, STUDY.measure),
     choose=STUDY.choose,
     compare=STUDY.compare,
     code=STUDY.code,
-    old="08_prompt_tuning",
 )

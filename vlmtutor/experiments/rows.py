@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 
 from .. import verdict
 from ..table import spread, table
-from .experiment import Experiment, key_of
+from .experiment import CARRIED, Experiment, key_of
 
 FIELDS = ("table", "supervision", "scores", "step0", "chosen", "grid", "steps")
 FIELDS += ("teacher_s", "shared_s", "fit_s", "ms", "trained", "gate")
@@ -32,7 +32,6 @@ SCHEMA = ("method", "row", "backbone", "table", "supervision", "scores", "by_see
 SCHEMA += ("step0", "seeds", "chosen", "grid", "steps", "teacher_s", "shared_s")
 SCHEMA += ("fit_s", "ms", "trained", "gate", "code_changed", "checks", "rule")
 CHECK_SCHEMA = ("name", "low", "high", "by_seed", "verdict")
-RULE = "two-level bootstrap"
 
 
 def rows(experiment: Experiment, notes: dict) -> list[dict]:
@@ -51,7 +50,7 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
         for record in records:
             for row in record.get("rows", [record]):
                 own.setdefault(row.get("row", part), []).append(
-                    {**row, "seed": record["seed"]}
+                    {**row, "seed": record["seed"], CARRIED: CARRIED in record}
                 )
         for name, runs in own.items():
             found.append(together(part, name, backbone, runs, choice))
@@ -60,17 +59,23 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
     return found
 
 
+def rule(seeds: int, carried: bool) -> str:
+    """By which rule a row may be judged, in words."""
+    if seeds == 1:
+        return verdict.ONE_RUN
+    kind = "two-level bootstrap" if seeds >= verdict.SEEDS else verdict.NO_VERDICT
+    return f"{'old rule' if carried else kind}, {seeds} seeds"
+
+
 def mark_changed(experiment: Experiment, notes: dict, found: list[dict]) -> None:
-    """Say of each row whether its code has changed; None where it is gone."""
+    """Say of each row whether its code has changed; None where none is known."""
     stale = {
-        key_of(record)[:2]
+        key_of(record)[:2]: record["code"] != experiment.hash(record["part"])
         for record in notes["parts"]
-        if record["part"] in experiment.parts
-        and record["code"] != experiment.hash(record["part"])
+        if record["part"] in experiment.parts and record["code"]
     }
     for row in found:
-        if row["method"] in experiment.parts:
-            row["code_changed"] = (row["method"], row["backbone"]) in stale
+        row["code_changed"] = stale.get((row["method"], row["backbone"]))
 
 
 def together(
@@ -78,9 +83,9 @@ def together(
 ) -> dict:
     """One row of the runs of several seeds."""
     first = runs[0]
-    row = dict.fromkeys(SCHEMA)
+    row: dict = dict.fromkeys(SCHEMA)
     row |= {"method": part, "row": name, "backbone": backbone, "checks": []}
-    row["rule"] = RULE
+    row["rule"] = rule(len(runs), any(run[CARRIED] for run in runs))
     row["seeds"] = [run["seed"] for run in runs]
     for key in FIELDS:
         row[key] = first.get(key)
@@ -109,7 +114,10 @@ def _mean(values: list) -> float:
 
 
 def checks(experiment: Experiment, notes: dict) -> list[dict]:
-    """Verdicts over seeds: of checks within parts, then of those between."""
+    """Verdicts over seeds: of checks within parts, then of those between.
+
+    Those of an earlier rule stand until the part has been run again.
+    """
     measured: dict[tuple, list[dict]] = {}
 
     def add(check: dict, method: str, backbone: str) -> None:
@@ -126,7 +134,12 @@ def checks(experiment: Experiment, notes: dict) -> list[dict]:
         for (_, backbone), found in of_seed.items():
             for check in experiment.compare(found):
                 add(check, next(iter(found)), backbone)
+    carried = {key_of(r)[:2] for r in notes["parts"] if CARRIED in r}
     return [
+        check
+        for check in notes.get("old checks", ())
+        if (check["method"], check["backbone"]) in carried
+    ] + [
         {
             "name": name,
             "method": method,
@@ -167,12 +180,11 @@ def as_text(found: Sequence[dict]) -> str:
             spread([v for v in own.get(n, ()) if v is not None]) or None for n in names
         ]
         changed = {True: "code has changed", False: "", None: "code unknown"}
-        seeds = len(row["seeds"])
         lines.append(
             [row["method"], row["row"], row["backbone"], *scores]
-            + [f"{seeds}", row["rule"], changed[row["code_changed"]]]
+            + [row["rule"], changed[row["code_changed"]]]
         )
-    head = ["method", "row", "backbone", *names, "seeds", "rule", ""]
+    head = ["method", "row", "backbone", *names, "rule", ""]
     judged = [check for row in found for check in row["checks"]]
     text = table(lines, head)
     return f"{text}\n\n{verdict.report(judged)}" if judged else text

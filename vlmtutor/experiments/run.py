@@ -25,6 +25,8 @@ from tqdm.auto import tqdm
 
 from .. import stored
 from .experiment import (
+    CARRIED,
+    OPENED,
     Experiment,
     Key,
     Seconds,
@@ -73,9 +75,13 @@ def run(
     path = path or experiment.path()
     notes = open_notes(experiment, path)
     keys = experiment.keys() if keys is None else keys
-    done = set() if again else {key_of(record) for record in notes["parts"]}
+    own = {
+        name: [r for r in notes[name] if CARRIED not in r and not again]
+        for name in ("choices", "parts")
+    }
+    done = {key_of(record) for record in own["parts"]}
     todo = [key for key in keys if key not in done]
-    choices = {key_of(r): r["chosen"] for r in notes["choices"] if not again}
+    choices = {key_of(record): record["chosen"] for record in own["choices"]}
     try:
         for record in results(experiment, todo, choices, workers):
             keep(experiment, path, record)
@@ -148,11 +154,11 @@ def _head(experiment: Experiment, key: Key) -> dict:
 def _submit(pool, experiment: Experiment, key: Key, choices: dict) -> Future:
     part, backbone, seed = key
     if seed is None:
-        return pool.submit(_work, 0, experiment.choose, part, backbone)
+        return pool.submit(_work, 0, backbone, experiment.choose, part, backbone)
     arguments = [part, seed, backbone]
     if experiment.choose:
         arguments.append(choices[part, backbone, None])
-    return pool.submit(_work, seed, experiment.parts[part], *arguments)
+    return pool.submit(_work, seed, backbone, experiment.parts[part], *arguments)
 
 
 @contextlib.contextmanager
@@ -184,7 +190,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(seed: int, function: Callable, *arguments) -> dict:
+def _work(seed: int, backbone: str, function: Callable, *arguments) -> dict:
     """A part's result, in a worker: the same whatever ran there before."""
     import numpy as np
     import torch
@@ -196,4 +202,5 @@ def _work(seed: int, function: Callable, *arguments) -> dict:
     found = function(*arguments)
     seconds = round(time.perf_counter() - begun, 1)
     json.dumps(found, allow_nan=False)  # or ValueError, TypeError
-    return {**stored.heading(), "seconds": seconds, **found}
+    model = {"model": OPENED[backbone]} if backbone in OPENED else {}
+    return {**stored.heading(), **model, "seconds": seconds, **found}

@@ -135,7 +135,7 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
     told = read_outs(test)
     if name == READ_OUTS:
         rows = [{"row": k, "scores": {m.name: m.score()}} for k, m in told.items()]
-        return {"rows": rows}
+        return {"classes": test.classes, "sizes": SIZES, "rows": rows}
     method, rows, first = METHODS[name], [], None
     train = scenes_of(backbone, "train", seed)
     for row, variant in (method.variants or {name: {}}).items():
@@ -149,6 +149,7 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
         rows.append(
             {
                 "row": row,
+                **variant,
                 "scores": {marks.name: marks.score()},
                 "step0": {marks.name: before.score()},
                 "steps": method.steps,

@@ -61,17 +61,17 @@ def distances(name: str, seed: int, backbone: str, chosen: dict) -> dict:
             "zero_shot": round(accuracy(before, test), 4),
             "VP": round(accuracy(predictor, test), 4),
         }
-        rows.append({"row": f"strength {strength}", "scores": scores, **STEPS})
+        name = f"strength {strength}"
+        rows.append({"row": name, "strength": strength, "scores": scores, **STEPS})
     return {"rows": rows}
 
 
 EXPERIMENT = Experiment(
-    name="visual",
+    name="09_visual_and_unified_prompts",
     about="VP, VPT, UPT and MaPLe: few-shot tables, and VP at three distances",
     parts={**dict.fromkeys(STUDY.methods, STUDY.measure), "distances": distances},
     fewer={"distances": 3},
     choose=choose,
     compare=STUDY.compare,
     code=lambda name: STUDY.code("VP" if name == "distances" else name),
-    old="09_visual_and_unified_prompts",
 )

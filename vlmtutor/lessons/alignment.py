@@ -22,10 +22,14 @@ from ..models.blocks import watch_attention
 from ..models.config import FrameworkConfig
 from ..models.frameworks import TwoLeg
 from ..models.words import to_ids
-from ..objectives.alignment import multi_positive_loss, phrase_scores
-from ..objectives.contrastive import clip_loss
-from ..objectives.grounding import grounding_loss, pool_regions, region_word_logits
-from ..objectives.matching import match_in_batch
+from ..objectives.alignment import (
+    grounding_loss,
+    match_in_batch,
+    phrase_scores,
+    pool_regions,
+    region_word_logits,
+)
+from ..objectives.contrastive import clip_loss, multi_positive_loss
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
 from ..world import find_category

@@ -26,10 +26,14 @@ from ..models.config import FrameworkConfig
 from ..models.frameworks import TwoTower
 from ..models.towers import last_word
 from ..models.words import MASK, to_ids
-from ..objectives.contrastive import clip_loss, siglip_loss
-from ..objectives.image_only import nt_xent
-from ..objectives.labels import unicl_loss
-from ..objectives.late_interaction import filip_loss, token_similarity
+from ..objectives.contrastive import (
+    clip_loss,
+    filip_loss,
+    nt_xent,
+    siglip_loss,
+    token_similarity,
+    unicl_loss,
+)
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
 from ..views import crops, recolor

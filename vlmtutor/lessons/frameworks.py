@@ -22,8 +22,8 @@ from ..models.blocks import count_parameters
 from ..models.config import FrameworkConfig
 from ..models.frameworks import Framework, OneTower, TwoLeg, TwoTower
 from ..models.words import to_ids, word_tokenizer
+from ..objectives.alignment import match_in_batch, same_captions
 from ..objectives.contrastive import clip_loss
-from ..objectives.matching import match_in_batch, same_captions
 from ..pairs import Batch, Pairs, layout_pairs
 from ..training import History, fit
 from ..world.backgrounds import VARIANTS

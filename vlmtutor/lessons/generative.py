@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..models.frameworks import TwoLeg
 from ..models.words import MASK
-from ..objectives.masked import patchify
+from ..objectives.generative import patchify
 from ..pairs import Pairs, scene_pairs
 from ..training import evaluating
 from ..world.backgrounds import COLORS, PHRASES

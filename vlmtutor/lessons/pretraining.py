@@ -24,11 +24,9 @@ from ..metrics import accuracy, recall_at_k
 from ..models.config import FrameworkConfig
 from ..models.frameworks import Framework, TwoLeg, TwoTower
 from ..models.words import to_ids
-from ..objectives.captioning import caption_loss
-from ..objectives.contrastive import clip_loss
-from ..objectives.image_only import nt_xent
-from ..objectives.masked import mask_words, masked_word_loss
-from ..objectives.matching import match_in_batch, same_captions
+from ..objectives.alignment import match_in_batch, same_captions
+from ..objectives.contrastive import clip_loss, nt_xent
+from ..objectives.generative import caption_loss, mask_words, masked_word_loss
 from ..pairs import Batch, Pairs, scene_pairs
 from ..training import History, evaluating, fit
 from ..views import crops, recolor

@@ -23,7 +23,7 @@ from .. import stored
 from ..metrics import accuracy
 from ..models import load_clip
 from ..models.towers import ConvNet
-from ..objectives.image_only import nt_xent
+from ..objectives.contrastive import nt_xent
 from ..pairs import normalize, to_images
 from ..seeding import seeded_weights
 from ..training import History, evaluating, fit

@@ -9,6 +9,7 @@ import importlib
 
 from ..models.pictures import UnreadablePicture, read_picture
 from .captions import read_captions
+from .hubs import CORRECTIONS
 from .match import Choice, Matches, assign_captions, match, match_embeddings
 from .render import STYLES, render
 
@@ -16,13 +17,16 @@ _LAZY = {
     "Embedder": "embed",
     "EmbeddingCache": "cache",
     "Report": "report",
+    "Placement": "placement",
     "caption_folder": "folder",
+    "place_caption": "placement",
 }
 
 __all__ = [
-    "STYLES", "Choice", "Embedder", "EmbeddingCache", "Matches", "Report",
-    "UnreadablePicture", "assign_captions", "caption_folder", "match",
-    "match_embeddings", "read_captions", "read_picture", "render",
+    "CORRECTIONS", "STYLES", "Choice", "Embedder", "EmbeddingCache", "Matches",
+    "Placement", "Report", "UnreadablePicture", "assign_captions", "caption_folder",
+    "match", "match_embeddings", "place_caption", "read_captions", "read_picture",
+    "render",
 ]  # fmt: skip
 
 

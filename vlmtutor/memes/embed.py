@@ -62,12 +62,12 @@ class Embedder:
         self.size = size or clip.encode_texts(["a"]).shape[-1]  # D
 
     def texts(
-        self, texts: Sequence[str], done: Callable[[int], None] | None = None
+        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
     ) -> torch.Tensor:
         """Embeddings of texts: [M, D], L2-normalised.
 
-        ``done`` is called with how many more are ready. Raises ValueError if
-        the model gives anything but numbers.
+        ``progress`` is called with how many are ready, and of how many.
+        Raises ValueError if the model gives anything but numbers.
         """
         salt = self._salt("text")
         texts = [_readable(text) for text in texts]
@@ -78,16 +78,18 @@ class Embedder:
             for key, text in dict(zip(keys, texts, strict=True)).items()
             if rows[key] is None
         ]
-        done = done or (lambda count: None)
-        done(len(texts) - len(missing))
+        ready = len(rows) - len(missing)
         # Short texts run with short ones, so that little is padding.
         missing.sort(key=lambda entry: len(entry[1]))
         for chunk in _chunks(missing, _TEXTS_AT_ONCE):
             with self._arithmetic():
                 embeds = self.clip.encode_texts([text for _, text in chunk])
             rows |= self._keep([key for key, _ in chunk], _unit(embeds))
-            done(len(chunk))
-        return torch.stack([rows[key] for key in keys])
+            ready += len(chunk)
+            if progress:
+                progress(ready, len(rows))
+        found = [rows[key] for key in keys]
+        return torch.stack(found) if found else torch.zeros(0, self.size)
 
     def images(
         self, images: Iterable[str | Path | Image.Image]

@@ -50,6 +50,16 @@ def explain(clip, image: Image.Image, text: str) -> Tensor:
     return heat.unflatten(0, (side, side))  # [h, w]
 
 
+def brightest(heat: Tensor) -> str:
+    """In words where a heat map [h, w] is brightest: "at the top left"."""
+    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    down = ("top", "middle", "bottom")[3 * row // heat.shape[0]]
+    across = ("left", "centre", "right")[3 * column // heat.shape[1]]
+    if (down, across) == ("middle", "centre"):
+        return "in the centre"
+    return f"at the {down} {across}"
+
+
 def seen_box(clip, image: Image.Image) -> tuple[int, int, int, int]:
     """The part of a picture that the model sees: (x0, y0, x1, y1), pixels.
 

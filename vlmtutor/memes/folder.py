@@ -95,7 +95,7 @@ def caption_folder(
     with tqdm(
         desc="reading", total=len(texts), unit="caption", disable=not progress
     ) as bar:
-        text_embeds = embedder.texts(texts, bar.update)
+        text_embeds = embedder.texts(texts, lambda done, _: bar.update(done - bar.n))
     readable, image_embeds, unreadable = _embed(files, stream, progress)
     skipped += unreadable
     if not readable:

@@ -8,7 +8,7 @@ import zlib
 
 import torch
 
-_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+KNOWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def model_identity(clip) -> str:
@@ -30,10 +30,10 @@ def model_identity(clip) -> str:
     state = None
     if not any(t.is_inference() for _, t in tensors):
         state = tuple((t.data_ptr(), t._version) for _, t in tensors)
-    known = _known.get(model)
+    known = KNOWN.get(model)
     if state is None or known is None or known[0] != state:
         known = (state, _digest(tensors))
-        _known[model] = known
+        KNOWN[model] = known
     settings = getattr(clip, "image_settings", None)
     text = f"{name} {settings!r} {known[1]}"
     return hashlib.sha256(text.encode()).hexdigest()

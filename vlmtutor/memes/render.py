@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from PIL import Image
 
 from ..models.pictures import as_seen
-from .fitting import MOST_CHARACTERS, Block, fit
-from .letters import Face, choose_face, clean_text, is_right_to_left
+from .layout import drawn_text, ink_of, outlined
+from .letters import choose_face, is_right_to_left
 
-STYLES = ("classic", "top", "bottom", "above", "below")
+STYLES = ("classic", "top", "bottom", "above", "below", "auto")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word
-
-_SUPERSAMPLE = 4  # small letters are drawn larger, then reduced
-_SMALL = 28  # pixels an em
 
 
 def render(
@@ -25,13 +21,16 @@ def render(
     *,
     upper: bool = False,
     font: str | Path | None = None,
+    clip=None,
 ) -> Image.Image:
     """A new RGB picture with the caption on it; ``image`` stays as it is.
 
     Styles: "classic" (white letters with a black outline; a long text is
     split between top and bottom), "top", "bottom" (the same, on one side),
     "above", "below" (black letters on a white bar that is added to the
-    picture). A line break or "|" in the text breaks the line, and divides
+    picture), "auto" (of top, bottom, both and below the one that hides least
+    of what the words are about in the eyes of ``clip``, by default the model
+    in the package). A line break or "|" in the text breaks the line, and divides
     top from bottom in the classic style. ``upper`` sets capitals; ``font``
     is a font file for scripts that the built-in ones lack.
 
@@ -42,8 +41,8 @@ def render(
         known = ", ".join(STYLES)
         raise ValueError(f"unknown style {style!r}: use one of {known}")
     picture = as_seen(image)
-    text = re.sub(r"\s*[|\n]\s*", "\n", clean_text(text)).strip()
-    if not text:
+    words = drawn_text(text, upper)
+    if not words:
         return picture
     if min(picture.size) < SMALLEST_SIDE:
         width, height = picture.size
@@ -51,41 +50,23 @@ def render(
             f"too small to write on: {width} x {height} pixels, "
             f"at least {SMALLEST_SIDE} a side are needed"
         )
-    text = text.upper() if upper else text
-    face = choose_face(text, font)
+    if style == "auto":
+        style = _auto(clip, picture, text, upper=upper, font=font)
     if style in ("above", "below"):
-        return _with_bar(picture, text, face, style)
-    return _with_outline(picture, text, face, style)
-
-
-def _with_outline(picture, text, face, style) -> Image.Image:
-    width, height = picture.size
-    largest = max(7, round(min(height / 8.5, width / 6.5)))
-    smallest = max(6, min(width, height) // 34)
-    margin = max(1, round(0.025 * min(width, height)))
-    room = width - 2 * margin
-    backward = is_right_to_left(text)
-
-    def write(words: str, on_top: bool, share: float) -> None:
-        # A third of the picture, unless the letters would become small.
-        box = (room, round(min(0.3, share) * height))
-        block = fit(words, face, *box, largest, smallest)
-        if block.is_cut or block.size < 0.6 * largest:
-            box = (room, round(share * height))
-        ink = _ink(words, face, box, largest, smallest, backward, True)
-        left = (width - ink.width) // 2
-        top = margin if on_top else height - margin - ink.height
-        picture.paste(ink, (left, top), ink)
-
-    if style == "classic":
-        box = (room, round(0.4 * height))
-        head, tail = split_in_two(text, face, box, largest, smallest)
-        if tail:
-            write(head, True, 0.4)
-            write(tail, False, 0.4)
-            return picture
-    write(text, style == "top", 0.5)
+        return _with_bar(picture, words, choose_face(words, font), style)
+    for ink, at in outlined(picture.size, words, style, font):
+        picture.paste(ink, at, ink)
     return picture
+
+
+def _auto(clip, picture, text, **options) -> str:
+    from .placement import place_caption  # with torch, which drawing needs not
+
+    if clip is None:
+        from ..models import load_clip
+
+        clip = load_clip()
+    return place_caption(clip, picture, text, **options).style
 
 
 def _with_bar(picture, text, face, style) -> Image.Image:
@@ -95,95 +76,10 @@ def _with_bar(picture, text, face, style) -> Image.Image:
     margin = max(2, largest // 3)
     box = (width - 2 * margin, max(round(0.5 * height), 2 * largest))
     backward = is_right_to_left(text)
-    ink = _ink(text, face, box, largest, smallest, backward, False)
+    ink = ink_of(text, face, box, largest, smallest, backward, False)
     bar = ink.height + 2 * margin
     meme = Image.new("RGB", (width, height + bar), "white")
     meme.paste(picture, (0, bar if style == "above" else 0))
     top = margin if style == "above" else height + margin
     meme.paste(ink, ((width - ink.width) // 2, top), ink)
     return meme
-
-
-def split_in_two(
-    text: str, face: Face, box: tuple[int, int], largest: int, smallest: int
-) -> tuple[str, str]:
-    """Divide a text between the top and the bottom of a picture.
-
-    At its first line break if it has one; else, if it fills more than about
-    one and a half lines, at the space nearest to its middle, where the end
-    of a sentence or a comma attracts the cut. A short text comes back whole,
-    with "" for the second half. A text too long for two boxes loses its
-    end first, so that what is left can be read on from top to bottom.
-    """
-    head, _, tail = text.partition("\n")
-    if tail:
-        return head, tail
-    if face.width(text[:400]) <= 1.5 * box[0] / largest:
-        return text, ""
-    text = text[:MOST_CHARACTERS]
-    while True:
-        at = _middle(text)
-        if at is None:
-            return text, ""
-        head, tail = text[:at], text[at + 1 :]
-        if not fit(head, face, *box, largest, smallest).is_cut:
-            return head, tail
-        shorter = text[: int(0.9 * len(text))].rsplit(" ", 1)[0]
-        text = shorter.rstrip(" .,…") + "…"
-
-
-def _middle(text: str) -> int | None:
-    """Where to divide a text; None if it has no space."""
-    spaces = [m.start() for m in re.finditer(" ", text)]
-
-    def badness(at: int) -> float:
-        bonus = 0.0
-        if text[at - 1] in ".?!…":
-            bonus = 0.25
-        elif text[at - 1] in ",;:—–":
-            bonus = 0.12
-        return abs(at / len(text) - 0.5) - bonus
-
-    return min(spaces, key=badness, default=None)
-
-
-def _ink(text, face, box, largest, smallest, backward, outlined) -> Image.Image:
-    """The fitted text as a tight RGBA picture that is not above ``box``.
-
-    Layout goes by the widths of the font; marks piled on a letter can reach
-    beyond them, so the ink itself has the last word.
-    """
-    size = largest
-    while True:
-        block = fit(text, face, *box, size, smallest, outlined)
-        ink = _draw(block, face, backward, outlined)
-        if ink.width <= box[0] and ink.height <= box[1]:
-            return ink
-        if block.size <= smallest:
-            ink.thumbnail(box)
-            return ink
-        size = max(smallest, min(block.size - 1, int(0.95 * block.size)))
-
-
-def _draw(block: Block, face: Face, backward, outlined) -> Image.Image:
-    scale = _SUPERSAMPLE if block.size < _SMALL else 1
-    size = block.size * scale
-    outline = round(block.outline * scale)
-    widest = max(face.width(line) for line in block.lines)
-    pad = size + outline
-    step = round(face.step * size)
-    canvas = (round(widest * size) + 2 * pad, len(block.lines) * step + 2 * pad)
-    layer = Image.new("RGBA", canvas)
-    # All outlines first, so that none covers a letter of the line above.
-    passes = [("white", 0)] if outlined else [("black", 0)]
-    if outlined:
-        passes.insert(0, ("black", outline))
-    for color, stroke in passes:
-        y = pad + face.ascent * size
-        for line in block.lines:
-            at = (canvas[0] / 2, y)
-            face.draw(layer, line, at, size, color, stroke, backward)
-            y += step
-    layer = layer.reduce(scale) if scale > 1 else layer
-    box = layer.getbbox()
-    return layer.crop(box) if box else Image.new("RGBA", (1, 1))

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..objectives.alignment import multi_positive_loss, naming_loss, phrase_scores
-from ..objectives.contrastive import clip_loss, siglip_loss
+from ..objectives.alignment import naming_loss, phrase_scores
+from ..objectives.contrastive import clip_loss, multi_positive_loss, siglip_loss
 from ..precision import full_precision
 from .config import PretrainConfig
 from .data import Batch, Mosaics, to_pixel_values

@@ -91,7 +91,7 @@ class Pretraining:
             k: v.detach().clone() for k, v in self.trainer.clip.state_dict().items()
         }
 
-    def _enlarge(self) -> None:
+    def enlarge(self) -> None:
         """Go over to the final canvas: positions interpolated, Adam reset."""
         old = self.trainer
         average = build_model(self.config, len(self.tokenizer), self.size)
@@ -158,7 +158,7 @@ class Pretraining:
         config = self.config
         size, batch, mosaics = item or self.steps[self.step]
         if size != self.size:
-            self._enlarge()
+            self.enlarge()
         batch = to_device(batch, self.device)
         mosaics = mosaics and to_device(mosaics, self.device)
         for group in self.optimizer.param_groups:

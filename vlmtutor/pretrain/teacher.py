@@ -92,7 +92,7 @@ class TextTargets:
         return dense.scatter_add_(1, self.top[rows], self.weight[rows])
 
 
-def _embed(texts: list[str]) -> Tensor:
+def embed(texts: list[str]) -> Tensor:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -130,7 +130,7 @@ def text_targets(
     if cache.exists():
         stored = load_file(cache)
     else:
-        embeds = _embed(texts)
+        embeds = embed(texts)
         classes = len(load_categories())
         labels = torch.tensor(labels)
         profiles = category_profiles(embeds[: len(own)], labels, classes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import statistics
+from collections.abc import Sequence
 
 from ..table import table
 
@@ -22,6 +23,55 @@ COLUMNS = {
     "novel": "novel",
     "kept": "kept",
 }
+
+
+GAINS = {
+    "one": ("base", 1),
+    "many": ("base", 16),
+    "novel": ("novel", 16),
+    "kept": ("kept", 16),
+}
+PROMPTS = ("CoOp", "KgCoOp", "ProGrad", "CoCoOp")  # what counts of notebook 08
+
+
+def rows(prompts: dict, visual: dict, adapters: dict) -> list[dict]:
+    """The table of three studies, as :func:`.report.study` gives them.
+
+    Of a method that is in several studies the first counts.
+    """
+    baseline = adapters["tables"][TITLE]["zero-shot"]
+    found = {"zero-shot": _row("zero-shot", baseline, None, 0, seconds=0.0)}
+    for study in (prompts, visual, adapters):
+        table = study["tables"][TITLE]
+        for method in PROMPTS if study is prompts else table:
+            if method not in (*found, "hand prompt"):
+                trained = study["parameters"][method]
+                zero = table["zero-shot"]
+                found[method] = _row(method, table[method], zero, trained)
+    line = adapters["WiSE-FT"]  # counted half-way between its ends
+    half, start = ([r for r in line if r["alpha"] == a] for a in (0.5, 0))
+    found["WiSE-FT"] = _row("WiSE-FT", half, start, half[0]["trained"])
+    return list(found.values())
+
+
+def _row(method, runs, zero, trained: int, seconds: float | None = None) -> dict:
+    """Costs, and points above the runs ``zero`` (in per cent without them)."""
+    gains = {}
+    for key, (what, shots) in GAINS.items():
+        value = _mean(runs, what, shots)
+        if value is not None:
+            start = _mean(zero, what, shots) if zero else 0
+            value = round(100 * (value - start), 1)
+        gains[key] = value
+    if seconds is None:
+        seconds = round(_mean(runs, "seconds", 16), 2)
+    return {"method": method, "parameters": trained, "seconds": seconds, **gains}
+
+
+def _mean(runs, what: str, shots: int) -> float | None:
+    """Over seeds; runs without shots count for any number of them."""
+    found = [run[what] for run in runs if run["shots"] in (shots, 0) and what in run]
+    return statistics.mean(found) if found else None
 
 
 def as_html(rows: list[dict], by: str = "many", marked: str = "") -> str:
@@ -69,15 +119,15 @@ def shown(row: dict, column: str) -> str | None:
     return f"{value:.0f}" if row["method"] == "zero-shot" else f"{value:+.0f}"
 
 
-def race(studies: dict[str, dict], shots: int) -> list[tuple[str, float]]:
+def race(studies: Sequence[dict], shots: int) -> list[tuple[str, float]]:
     """Points above zero-shot after ``shots`` pictures a class, best first.
 
     Of each method the study that comes last counts; those that were not run
     with so many pictures are left out.
     """
     gains = {}
-    for notes in studies.values():
-        runs = notes["tables"][TITLE]
+    for study in studies:
+        runs = study["tables"][TITLE]
         start = runs["zero-shot"][0]["base"]
         for name, rows in runs.items():
             own = [row["base"] for row in rows if row["shots"] == shots]

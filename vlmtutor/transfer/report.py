@@ -1,8 +1,4 @@
-"""What notebooks 08 to 10 show of a stored study: curves, halves, verdicts.
-
-``notes["tables"][task][method]`` is a list of runs {shots, seed, base, novel,
-…}; methods that learn nothing have 0 shots, and one run unless they draw.
-"""
+"""What notebooks 08 to 10 show of a stored study: curves, halves, verdicts."""
 
 from __future__ import annotations
 
@@ -12,9 +8,51 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .. import stored
 from ..metrics import harmonic_mean
 from ..table import table
 from ..verdict import Check, old_rule
+
+
+def study(name: str) -> dict:
+    """A stored experiment on transfer, by what notebooks ask of it.
+
+    "tables"[task][method] is a list of runs {shots, seed, base, novel, …,
+    seconds}; methods that learn nothing have 0 shots.  "tasks"[task] tells
+    strength and shots, "settings" and "parameters" go by method.  Of parts
+    beside the tables there is a list of runs, by the part's name, and what
+    "classes" and "sizes" their scenes have.
+    """
+    notes = stored.load(name)
+    records = notes["parts"]
+    found: dict = {
+        "date": records[0]["date"],
+        "seeds": sorted({record["seed"] for record in records}),
+        "settings": {c["part"]: c["chosen"] for c in notes["choices"]},
+        "tables": {},
+        "tasks": {},
+        "parameters": {},
+    }
+    for record in records:
+        part, seed = record["part"], record["seed"]
+        found |= {k: record[k] for k in ("classes", "sizes") if k in record}
+        for row in record["rows"]:
+            run = {**row, **row["scores"], "seed": seed, "seconds": row.get("fit_s")}
+            if "task" not in row:
+                found.setdefault(part, []).append(run)
+                continue
+            task, k = row["task"], row["shots"]
+            known = {"strength": row["strength"], "shots": []}
+            known = found["tasks"].setdefault(task, known)
+            if k and k not in known["shots"]:
+                known["shots"].append(k)
+            found["tables"].setdefault(task, {}).setdefault(part, []).append(run)
+            # some counts grow with the classes: those of the first task
+            found["parameters"].setdefault(part, row["trained"])
+    for methods in found["tables"].values():
+        for runs in methods.values():
+            runs.sort(key=lambda run: (run["shots"], run["seed"]))
+    return found
 
 
 def measure(row: dict, what: str) -> float:

@@ -87,7 +87,7 @@ class Task:
         self.clip, self.classes = clip, list(classes)
         self.domain, self.strength = domain, strength
         self.sizes = {"train": n_train, "val": n_val, "test": n_test}
-        self._pool = functools.cache(self._draw)
+        self._pool = functools.cache(self.draw)
 
     def names(self, half: str = "all") -> list[str]:
         """The classes of a half."""
@@ -100,7 +100,7 @@ class Task:
         start, every = step[half]
         return list(range(len(self.classes)))[start::every]
 
-    def _draw(self, split: str, seed: int) -> Pictures:
+    def draw(self, split: str, seed: int) -> Pictures:
         """Pictures of all classes, those of a class together."""
         world = StickerWorld(self.clip.image_size)
         n = self.sizes[split]

@@ -6,18 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...objectives.contrastive import clip_loss as info_nce
-from ...objectives.grounding import focal_loss
 from ..supervision import IGNORE
-
-__all__ = [
-    "bce_ignore",
-    "binary_targets",
-    "dice",
-    "info_nce",
-    "sigmoid_focal",
-    "softmax_ce_ignore",
-]
 
 
 def softmax_ce_ignore(logits: Tensor, labels: Tensor) -> Tensor:
@@ -43,17 +32,6 @@ def bce_ignore(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     )
     counts = counts.expand_as(losses)
     return (losses * counts).sum() / counts.sum().clamp(min=1)
-
-
-def sigmoid_focal(
-    logits: Tensor,
-    targets: Tensor,
-    counts: Tensor | None = None,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-) -> Tensor:
-    """The focal loss of :mod:`vlmtutor.objectives.grounding`: mean."""
-    return focal_loss(logits, targets, counts, alpha, gamma)
 
 
 def dice(logits: Tensor, targets: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ...objectives.alignment import focal_loss
 from ..supervision import IGNORE
-from .losses import dice, sigmoid_focal
+from .losses import dice
 
 NO_OBJECT = 0.1  # weight of queries without a name among the names
 # MaskFormer weighs focal 20 and dice 1; with so few steps dice has to lead,
@@ -78,7 +79,7 @@ def group_loss(
         return objects
     logits, masks = outputs.masks[rows, queries], truth[rows, regions]
     return (
-        MASK_WEIGHT * sigmoid_focal(logits, masks, alpha=ALPHA)
+        MASK_WEIGHT * focal_loss(logits, masks, alpha=ALPHA)
         + DICE_WEIGHT * dice(logits, masks)
         + objects
     )

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import grid_side, run_block, vision_blocks
-from ...objectives.labels import unicl_loss
+from ...objectives.contrastive import unicl_loss
 from ...training import minimize
 from ..methods import Check, Info
 from ..parts.proposals import propose

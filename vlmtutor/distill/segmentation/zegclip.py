@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.inside import as_map, read_out, run_block, vision_blocks
+from ...objectives.alignment import focal_loss
 from ...seeding import seeded_weights
 from ...training import minimize
 from ..methods import Check, Info
-from ..parts.losses import binary_targets, dice, sigmoid_focal, softmax_ce_ignore
+from ..parts.losses import binary_targets, dice, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier
 from ..pictures import DensePictures
@@ -289,7 +290,7 @@ def _loss(logits: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
     if exclusive:
         return softmax_ce_ignore(F.pad(logits, (0, 0, 0, 0, 0, 1)), labels)
     targets, counts = binary_targets(labels, logits.shape[1])
-    focal = sigmoid_focal(logits, targets, counts.expand_as(logits))
+    focal = focal_loss(logits, targets, counts.expand_as(logits))
     there = targets.flatten(2).any(-1)  # [N, C]
     overlap = dice(logits[there], targets[there], counts.expand_as(logits)[there])
     return FOCAL * focal + overlap

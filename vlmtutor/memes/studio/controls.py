@@ -12,11 +12,21 @@ STYLES = {
     "bottom": "bottom",
     "on a bar above": "above",
     "on a bar below": "below",
+    "auto: where it hides least": "auto",
 }
 ASSIGNMENTS = {
     "the best for each picture": "best",
     "one to one, none used twice": "one_to_one",
 }
+CORRECTIONS = {
+    "no caption for everyone (dual softmax)": "dual_softmax",
+    "no caption for everyone (CSLS)": "csls",
+    "none: plain cosines": "",
+}
+UPLOAD_LIMIT = (
+    "All together at most 10 MB at a time where Jupyter keeps its own limit: it "
+    "says nothing when more is lost. “make lab” sets 200 MB."
+)
 ALTERNATIVES = 3
 COLDEST, HOTTEST = 0.001, 1.0  # temperatures
 
@@ -40,6 +50,7 @@ class Controls:
         self.previous = widgets.Button(description="← Previous")
         self.next = widgets.Button(description="Next →")
         self.image = widgets.HTML()
+        self.place = widgets.HTML()
         self.words = widgets.Text(
             description="Caption",
             continuous_update=False,
@@ -68,6 +79,9 @@ class Controls:
     def _make_settings(self) -> None:
         self.style = widgets.Dropdown(description="Style", options=STYLES)
         self.assign = widgets.Dropdown(description="Assignment", options=ASSIGNMENTS)
+        self.correction = widgets.Dropdown(
+            description="Correction", options=CORRECTIONS
+        )
         # No slider: its handle would have no name for screen readers.
         self.temperature = widgets.BoundedFloatText(
             description="Temperature", min=COLDEST, max=HOTTEST, step=0.005
@@ -84,12 +98,18 @@ class Controls:
             description="All captions", rows=8, continuous_update=False
         )
 
+    def controls(self) -> list[widgets.Widget]:
+        """All that can be pressed, chosen or typed into."""
+        parts = [*vars(self).values(), *self.choices]
+        return [part for part in parts if hasattr(part, "disabled")]
+
     def rows(self) -> list[widgets.Widget]:
         """What the studio shows, from top to bottom."""
         meme = _column(
             self.picture,
             _row(self.previous, self.next),
             self.image,
+            self.place,
             self.words,
             self.keep,
             _row(self.save, self.save_all),
@@ -113,10 +133,11 @@ class Controls:
             _title("Settings"),
             self.style,
             self.assign,
+            self.correction,
             self.temperature,
             self.model,
             self.download,
-            _title("Pictures"),
+            _title("Pictures", UPLOAD_LIMIT),
             self.folder,
             _row(self.load, self.upload),
             self.skipped,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .state import Bar
+from typing import NamedTuple
 
 # Colours come from JupyterLab's theme, so that dark themes work too. Lengths
 # are relative, so that zooming wraps instead of cutting off. The line that
@@ -68,6 +65,15 @@ STYLE = """
 """
 
 
+class Bar(NamedTuple):
+    """One row of the score chart; ``score`` is the cosine."""
+
+    caption: str
+    score: float
+    probability: float
+    is_chosen: bool
+
+
 def style_html() -> str:
     """The studio's style sheet."""
     return f"<style>{STYLE}</style>"
@@ -75,8 +81,12 @@ def style_html() -> str:
 
 def heading_html(text: str, note: str = "") -> str:
     """A heading, and a line of explanation below it."""
-    html = f"<h3>{escape(text)}</h3>"
-    return html + (f'<p class="vt-note">{escape(note)}</p>' if note else "")
+    return f"<h3>{escape(text)}</h3>" + note_html(note)
+
+
+def note_html(text: str) -> str:
+    """A line of explanation; nothing for no text."""
+    return f'<p class="vt-note">{escape(text)}</p>' if text else ""
 
 
 def picture_html(png: bytes, alt: str) -> str:
@@ -97,12 +107,12 @@ def status_html(text: str, is_problem: bool = False) -> str:
     )
 
 
-def progress_html(done: int, total: int, seconds: float) -> str:
+def progress_html(done: int, total: int, seconds: float, what: str = "pictures") -> str:
     """A bar: how many of ``total`` are done after ``seconds``, what is left.
 
     What is left is told in the pace so far.
     """
-    text = f"{done:,} of {total:,} pictures"
+    text = f"{done:,} of {total:,} {what}"
     if 0 < done < total:
         text += f", {duration(seconds * (total - done) / done)} left"
     return (

@@ -16,8 +16,8 @@ from ..names import safe_stem, unused
 from ..render import SMALLEST_SIDE
 from ..report import Skipped, printable
 
-# Called with how many pictures are done, and of how many.
-Progress = Callable[[int, int], None]
+# Called with how many are done, of how many, and of what if not of pictures.
+Progress = Callable[..., None]
 
 
 @dataclass(frozen=True)

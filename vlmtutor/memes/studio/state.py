@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,27 +18,21 @@ from ..cache import EmbeddingCache
 from ..captions import unique_captions
 from ..embed import Embedder
 from ..explain import explain, overlay, seen_box
+from ..hubs import CORRECTION, CORRECTIONS
 from ..letters import clean_text
-from ..match import ASSIGNMENTS, assign_captions, match_embeddings
+from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
+from ..placement import Placement, check_model, place_caption
 from ..render import STYLES, render
 from ..report import Skipped
+from .html import Bar
 from .pictures import Picture, Progress, embed_pictures, list_folder, open_upload
-
-
-class Bar(NamedTuple):
-    """One row of the score chart; ``score`` is the cosine."""
-
-    caption: str
-    score: float
-    probability: float
-    is_chosen: bool
 
 
 class StudioState:
     """Pictures, captions, a CLIP, and which caption goes with which picture.
 
-    ``pictures``, ``captions``, ``style``, ``assign``, ``temperature``,
-    ``clip`` and ``skipped`` (files that are no pictures, each with the
+    ``pictures``, ``captions``, ``style``, ``assign``, ``correction``,
+    ``temperature``, ``clip`` and ``skipped`` (files that are no pictures, each with the
     reason) may be read freely; change them through the methods. ``out`` is
     the folder that memes are saved to, ``cache`` where embeddings are kept
     (by default in memory).
@@ -56,7 +49,7 @@ class StudioState:
         self.captions = unique_captions(captions)
         self.out, self._cache = Path(out), cache
         self.temperature = 1 / float(clip.logit_scale)
-        self.style, self.assign = "classic", "best"
+        self.style, self.assign, self.correction = "classic", "best", CORRECTION
         self.pictures: list[Picture] = []
         self.skipped: list[Skipped] = []
         self._image_embeds: list[torch.Tensor] = []  # one [D] a picture
@@ -64,6 +57,7 @@ class StudioState:
         self._noise: np.ndarray | None = None  # [N, M], after a shuffle
         self._chosen: list[str | None] = []
         self._shuffles = 0
+        self._places: dict[tuple[str, str], Placement] = {}  # of style "auto"
 
     # pictures
 
@@ -78,7 +72,9 @@ class StudioState:
         files = list_folder(folder, {p.name.casefold() for p in uploads})
         embedder = Embedder(self.clip, self._cache)
         found = embed_pictures(files + uploads, embedder, progress)
+        self._encode(self.captions, progress)
         self.pictures, self._image_embeds, self.skipped = found
+        self._places = {}
         names = {p.name for p in uploads}
         self._own = {k: v for k, v in self._own.items() if k in names}
         self.unshuffle()
@@ -102,16 +98,21 @@ class StudioState:
     # settings
 
     def set_clip(self, clip, progress: Progress | None = None) -> None:
-        """Choose the model; the temperature becomes the model's own."""
+        """Choose the model; the temperature becomes the model's own.
+
+        Raises ValueError for one that gives no numbers, and then nothing has
+        changed.
+        """
         embedder = Embedder(clip, self._cache)
         found = embed_pictures(self.pictures, embedder, progress)
-        self.clip = clip
+        embedder.texts(self.captions)
+        self.clip, self._places = clip, {}
         self.temperature = 1 / float(clip.logit_scale)
         self.pictures, self._image_embeds, gone = found
         self.skipped = self.skipped + gone
         self.unshuffle()
 
-    def set_captions(self, text: str) -> int:
+    def set_captions(self, text: str, progress: Progress | None = None) -> int:
         """Take one caption from each line: how many different ones.
 
         As in a captions file, a line that starts with ``#`` is a comment.
@@ -124,23 +125,25 @@ class StudioState:
         if not captions:
             raise ValueError("no captions: write at least one")
         if captions != self.captions:
+            self._encode(captions, progress)
             self.captions = captions
             self.unshuffle()
         return len(captions)
 
     def set_style(self, style: str) -> None:
         """Where the words stand: ValueError if not one of ``STYLES``."""
-        if style not in STYLES:
-            known = ", ".join(STYLES)
-            raise ValueError(f"unknown style {style!r}: use {known}")
+        if _one_of(STYLES, style, "style") == "auto":
+            check_model(self.clip)
         self.style = style
 
     def set_assign(self, assign: str) -> None:
         """Take "best" or "one_to_one"; ValueError for any other."""
-        if assign not in ASSIGNMENTS:
-            known = ", ".join(ASSIGNMENTS)
-            raise ValueError(f"unknown assignment {assign!r}: use {known}")
-        self.assign = assign
+        self.assign = _one_of(ASSIGNMENTS, assign, "assignment")
+        self._choose()
+
+    def set_correction(self, correction: str | None) -> None:
+        """How captions that fit all are held back: one of ``CORRECTIONS``."""
+        self.correction = _one_of(CORRECTIONS, correction, "correction")
         self._choose()
 
     def set_temperature(self, temperature: float) -> None:
@@ -195,7 +198,20 @@ class StudioState:
 
     def meme(self, i: int) -> Image.Image:
         """Picture ``i`` with its caption: RGB, at full size."""
-        return render(self.pictures[i].read(), self.caption(i), self.style)
+        placement = self.placement(i)
+        style = placement.style if placement else self.style
+        return render(self.pictures[i].read(), self.caption(i), style)
+
+    def placement(self, i: int) -> Placement | None:
+        """Where style "auto" puts the caption of picture ``i``; else None."""
+        caption = self.caption(i)
+        if self.style != "auto" or not caption:
+            return None
+        key = self.pictures[i].name, caption
+        if key not in self._places:
+            image = self.pictures[i].read()
+            self._places[key] = place_caption(self.clip, image, caption)
+        return self._places[key]
 
     def chart(self, i: int, k: int = 6) -> list[Bar]:
         """The ``k`` best captions of a picture, and the chosen one."""
@@ -217,11 +233,9 @@ class StudioState:
 
     def summary(self) -> str:
         """One line for a person: what there is."""
-        text = (
-            f"{_count(len(self.pictures), 'picture')}, "
-            f"{_count(len(self.captions), 'caption')}, "
-            f"{getattr(self.clip, 'name', type(self.clip).__name__)}"
-        )
+        name = getattr(self.clip, "name", type(self.clip).__name__)
+        counts = (len(self.pictures), "picture"), (len(self.captions), "caption")
+        text = ", ".join([*(_count(n, noun) for n, noun in counts), name])
         bare = sum(caption is None for caption in self._chosen)
         if bare and self.captions:
             text += f"; too few captions: {_count(bare, 'picture')} without"
@@ -236,19 +250,26 @@ class StudioState:
             texts.append(chosen)
         if not texts:
             return []
-        matches = match_embeddings(
-            self._image_embeds[i][None],
+        best = self._match(texts).best_of(i, len(texts))
+        return [
+            Bar(c.caption, c.score, c.probability, c.caption == chosen) for c in best
+        ]
+
+    def _match(self, texts: list[str]) -> Matches:
+        """All pictures and some texts."""
+        return match_embeddings(
+            torch.stack(self._image_embeds),
             self._encode(texts),
             texts,
             temperature=self.temperature,
+            correction=self.correction,
+            logit_scale=float(self.clip.logit_scale),
         )
-        scores = matches.scores[0].tolist()
-        shares = matches.probabilities[0].tolist()
-        order = sorted(range(len(texts)), key=lambda j: -round(scores[j], 6))
-        return [Bar(texts[j], scores[j], shares[j], texts[j] == chosen) for j in order]
 
-    def _encode(self, texts: list[str]) -> torch.Tensor:
-        return Embedder(self.clip, self._cache).texts(texts)
+    def _encode(self, texts: list[str], progress: Progress | None = None):
+        """[M, D]"""
+        told = progress and (lambda *counts: progress(*counts, "captions"))
+        return Embedder(self.clip, self._cache).texts(texts, told)
 
     def _choose(self) -> None:
         """A caption for every picture; those that are kept stay."""
@@ -260,9 +281,7 @@ class StudioState:
             columns = [j for j in columns if self.captions[j] not in used]
         if not rows or not columns:
             return
-        image_embeds = torch.stack([self._image_embeds[i] for i in rows])
-        text_embeds = self._encode([self.captions[j] for j in columns])
-        scores = image_embeds @ text_embeds.T  # [rows, columns]
+        scores = self._match(self.captions).corrected[rows][:, columns]
         if self._noise is not None:
             scores = scores + torch.from_numpy(self._noise[np.ix_(rows, columns)])
         chosen = assign_captions(scores, self.assign)
@@ -270,15 +289,11 @@ class StudioState:
             self._chosen[i] = None if j is None else self.captions[columns[j]]
 
 
+def _one_of(known: tuple, name: str | None, what: str) -> str | None:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}: use {', '.join(map(str, known))}")
+    return name
+
+
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def place(heat: torch.Tensor) -> str:
-    """In words where a heat map [h, w] is brightest: "at the top left"."""
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
-    down = ("top", "middle", "bottom")[3 * row // heat.shape[0]]
-    across = ("left", "centre", "right")[3 * column // heat.shape[1]]
-    if (down, across) == ("middle", "centre"):
-        return "in the centre"
-    return f"at the {down} {across}"

@@ -14,6 +14,7 @@ from .controls import COLDEST, HOTTEST, Controls, show
 from .files import preview
 from .html import (
     chart_html,
+    note_html,
     picture_html,
     progress_html,
     shorten,
@@ -43,6 +44,9 @@ class StudioView(widgets.VBox):
         self._is_filling = False
         self._working = threading.RLock()  # held while something changes
         self._started = self._said = 0.0  # seconds, of a progress bar
+        self._counted = ""  # what it counts
+        self._offered: list[str] = []  # the captions on the buttons
+        self._lists = 0  # of pictures that have been shown
         with self._filling():
             self.ui.folder.value = folder
             self.ui.captions.value = "\n".join(state.captions)
@@ -61,17 +65,35 @@ class StudioView(widgets.VBox):
         finally:
             self._is_filling = before
 
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """During a long job: nothing can be pressed or typed into."""
+        before = {c: c.disabled for c in self.ui.controls()}
+        for control in before:
+            control.disabled = True
+        self._counted = ""
+        try:
+            yield
+        finally:
+            for control, disabled in before.items():
+                control.disabled = disabled
+
+    def _on_show(self) -> tuple:
+        """Which picture of which list is on show."""
+        return self._lists, self.ui.picture.value
+
     def _say(self, text: str, is_problem: bool = False) -> None:
         self.ui.status.value = status_html(text, is_problem)
 
-    def _progress(self, done: int, total: int) -> None:
+    def _progress(self, done: int, total: int, what: str = "pictures") -> None:
         """A bar with the time left, in the place of the status."""
         now = time.monotonic()
-        if done <= 1:
-            self._started = self._said = now
+        if what != self._counted or done <= 1:
+            self._counted, self._started = what, now
         elif now - self._said >= EVERY:
             self._said = now
-            self.ui.status.value = progress_html(done, total, now - self._started)
+            bar = progress_html(done, total, now - self._started, what)
+            self.ui.status.value = bar
 
     def _about(self) -> str:
         """The picture on show in words."""
@@ -92,6 +114,7 @@ class StudioView(widgets.VBox):
 
     def _list_pictures(self, shown: int = 0) -> None:
         pictures = self.state.pictures
+        self._lists += 1
         with self._filling():
             self.ui.picture.options = [
                 (f"{i + 1} of {len(pictures)}: {shorten(p.name, 60)}", i)
@@ -112,7 +135,7 @@ class StudioView(widgets.VBox):
         self.ui.download.description = f"Download OpenAI's CLIP ({megabytes} MB)"
         show(self.ui.download, megabytes > 0)
 
-    def _draw(self) -> None:
+    def _draw(self, offer: bool = True) -> None:
         """Show the meme and all that belongs to it."""
         ui, i = self.ui, self.ui.picture.value
         with self._filling():
@@ -129,19 +152,26 @@ class StudioView(widgets.VBox):
         ):
             show(widget, i is not None)
         self._draw_meme()
-        self._draw_scores()
+        self._draw_scores(offer)
         self._draw_heat()
 
-    def _draw_scores(self) -> None:
-        """The alternatives to click on, and the chart."""
+    def _draw_scores(self, offer: bool = True) -> None:
+        """The alternatives to click on, and the chart.
+
+        Without ``offer`` the buttons keep their captions: a second click of
+        a double click takes the same again.
+        """
         i = self.ui.picture.value
-        bars = [] if i is None else self.state.alternatives(i)
+        if offer:
+            bars = [] if i is None else self.state.alternatives(i)
+            self._offered = [bar.caption for bar in bars]
+        every = [] if i is None else self.state.chart(i, k=len(self.state.captions))
+        shares = {bar.caption: bar.probability for bar in every}
         for k, button in enumerate(self.ui.choices):
-            show(button, k < len(bars))
-            if k < len(bars):
-                share = f"{100 * bars[k].probability:.0f} %"
-                caption = shorten(bars[k].caption, 120)
-                button.description = f"{caption} ({share})"
+            show(button, k < len(self._offered))
+            if k < len(self._offered):
+                share = f"{100 * shares[self._offered[k]]:.0f} %"
+                button.description = f"{shorten(self._offered[k], 120)} ({share})"
         bars = [] if i is None else self.state.chart(i)
         self.ui.chart.value = chart_html(bars)
 
@@ -149,8 +179,11 @@ class StudioView(widgets.VBox):
         i = self.ui.picture.value
         if i is None:
             return
+        self.ui.place.value = ""
         try:
             png = preview(self.state.meme(i))
+            placement = self.state.placement(i)
+            self.ui.place.value = note_html(placement.reason() if placement else "")
         except UnreadablePicture as reason:  # changed since it was loaded
             text = f"{self.state.pictures[i].name} cannot be shown: {reason}"
             self.ui.image.value = status_html(text, is_problem=True)

@@ -1,54 +1,22 @@
-"""The meme studio as a widget: a thin skin over ``state``.
-
-Callbacks change the value of HTML widgets and print nothing, since
-what a callback prints has no cell to appear under. JupyterLab may run them
-in threads beside that of the cells, so only one works at a time.
-"""
+"""The meme studio as a widget: a thin skin over ``state``."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...models.pictures import UnreadablePicture
 from ..cache import EmbeddingCache
 from ..captions import read_captions
+from ..explain import brightest
 from ..folder import stored_embeddings
+from .callbacks import by_person, job, of_picture, told
 from .files import save_meme, save_zip
 from .html import shorten
 from .models import download_openai, download_size
 from .pictures import find_folder
-from .state import StudioState, place
+from .state import StudioState
 from .view import StudioView
-
-
-def _told(action):
-    """One callback at a time; tell its error in the status line."""
-
-    @functools.wraps(action)
-    def wrapper(self, *args):
-        with self._working:
-            try:
-                action(self, *args)
-            except KeyboardInterrupt:  # Interrupt Kernel, in the menu
-                self._say("Stopped. Do it again to go on from there.")
-            except Exception as error:  # nobody else would see it
-                self._say(str(error) or type(error).__name__, is_problem=True)
-
-    return wrapper
-
-
-def _by_person(action):
-    """Heed a change only if a person made it, not this program."""
-
-    @functools.wraps(action)
-    def wrapper(self, *args):
-        with self._working:  # else it might be another thread that fills
-            if not self._is_filling:
-                _told(action)(self, *args)
-
-    return wrapper
 
 
 class MemeStudio(StudioView):
@@ -86,6 +54,7 @@ class MemeStudio(StudioView):
             captions = read_captions(captions)
         if out is None:
             out = folder.parent / "memes" if folder.is_dir() else "memes"
+        out = Path(out).expanduser()
         stored = stored_embeddings(out)
         cache = EmbeddingCache(stored) if stored.is_dir() else None
         state = StudioState(clip, captions, out, cache)
@@ -116,6 +85,7 @@ class MemeStudio(StudioView):
             (ui.keep, self._keep),
             (ui.style, self._set_style),
             (ui.assign, self._set_assign),
+            (ui.correction, self._set_correction),
             (ui.model, self._set_model),
             (ui.temperature, self._set_temperature),
             (ui.captions, self._set_captions),
@@ -124,31 +94,33 @@ class MemeStudio(StudioView):
         ):
             control.observe(lambda _, action=action: action(), "value")
 
-    @_by_person
+    @by_person
     def _show(self) -> None:
         self._draw()
         self._say(self._about())
 
-    @_told
+    @told
     def _turn(self, step: int) -> None:
         count = len(self.state.pictures)
         if count:
             self.ui.picture.value = (self.ui.picture.value + step) % count
 
-    @_by_person
+    @of_picture
+    @by_person
     def _write(self) -> None:
         self.state.write(self.ui.picture.value, self.ui.words.value)
         self._draw()
         self._say(f"Your caption. {self._about()}")
 
-    @_told
+    @of_picture
+    @told
     def _pick(self, k: int) -> None:
-        i = self.ui.picture.value
-        self.state.write(i, self.state.alternatives(i)[k].caption)
-        self._draw()
+        self.state.write(self.ui.picture.value, self._offered[k])
+        self._draw(offer=False)
         self._say(f"Taken. {self._about()}")
 
-    @_by_person
+    @of_picture
+    @by_person
     def _keep(self) -> None:
         i, on = self.ui.picture.value, self.ui.keep.value
         self.state.keep(i, on)
@@ -156,52 +128,68 @@ class MemeStudio(StudioView):
         done = "This caption stays." if on else "The model chooses again."
         self._say(f"{done} {self._about()}")
 
-    @_told
+    @told
     def _shuffle(self) -> None:
         self.state.shuffle()
         self._draw()
         self._say(f"Shuffled; kept captions stayed. {self._about()}")
 
-    @_told
+    @told
     def _unshuffle(self) -> None:
         self.state.unshuffle()
         self._draw()
         self._say(f"The best captions again. {self._about()}")
 
-    @_told
+    @of_picture
+    @told
     def _why(self) -> None:
         i = self.ui.picture.value
         words = self.ui.why_words.value.strip() or self.state.caption(i)
         image, heat = self.state.why(i, words)
-        text = f"“{shorten(words, 120)}”: brightest {place(heat)}."
+        text = f"“{shorten(words, 120)}”: brightest {brightest(heat)}."
         self._draw_heat(image, text)
 
-    @_by_person
+    @by_person
     def _set_style(self) -> None:
-        self.state.set_style(self.ui.style.value)
+        try:
+            self.state.set_style(self.ui.style.value)
+        finally:
+            with self._filling():
+                self.ui.style.value = self.state.style
         self._draw_meme()
-        self._say(f"Style: {self.ui.style.label}.")
+        i = self.ui.picture.value
+        placement = None if i is None else self.state.placement(i)
+        where = f" Here {placement.reason()}." if placement else ""
+        self._say(f"Style: {self.ui.style.label}.{where}")
 
-    @_by_person
+    @by_person
     def _set_assign(self) -> None:
         self.state.set_assign(self.ui.assign.value)
         self._draw()
         self._tell()
 
-    @_by_person
+    @by_person
+    def _set_correction(self) -> None:
+        self.state.set_correction(self.ui.correction.value or None)
+        self._draw()
+        self._tell()
+
+    @by_person
     def _set_temperature(self) -> None:
         value = self.ui.temperature.value
         self.state.set_temperature(value)
         self._draw_scores()
         self._say(f"Temperature {value:.3g}: see the scores.")
 
-    @_by_person
+    @by_person
+    @job
     def _set_captions(self) -> None:
-        self.state.set_captions(self.ui.captions.value)
+        self.state.set_captions(self.ui.captions.value, self._progress)
         self._draw()
         self._tell()
 
-    @_by_person
+    @by_person
+    @job
     def _set_model(self) -> None:
         from ...models import load_clip
 
@@ -218,7 +206,8 @@ class MemeStudio(StudioView):
             self._list_pictures(shown or 0)
         self._tell()
 
-    @_told
+    @told
+    @job
     def _download(self) -> None:
         self._say("Asking the hub …")
         size = download_size()
@@ -226,7 +215,8 @@ class MemeStudio(StudioView):
         self._list_models()
         self._say("OpenAI's CLIP is here: choose it under Model.")
 
-    @_told
+    @told
+    @job
     def _load(self) -> None:
         folder = find_folder(self.ui.folder.value)
         self._say(f"Looking at {folder} …")
@@ -234,7 +224,8 @@ class MemeStudio(StudioView):
         self._list_pictures()
         self._tell()
 
-    @_by_person
+    @by_person
+    @job
     def _add(self) -> None:
         files = self.ui.upload.value
         with self._filling():
@@ -252,12 +243,14 @@ class MemeStudio(StudioView):
         told = [f"Added {', '.join(added)}. {self._about()}"] if added else []
         self._say(" ".join(told + problems), is_problem=bool(problems))
 
-    @_told
+    @of_picture
+    @told
     def _save(self) -> None:
         path = save_meme(self.state, self.ui.picture.value)
         self._say(f"Saved: {path.resolve()}")
 
-    @_told
+    @told
+    @job
     def _save_all(self) -> None:
         path = save_zip(self.state, self._progress)
         self._say(f"Saved: {path.resolve()}")

@@ -1,8 +1,9 @@
-"""Hide a part, guess it from the rest: patches of pictures, words of texts.
+"""Generative objectives: guess what is hidden, or what comes next.
 
-Masked *cross-modal* modelling is the same loss; only the guess may also look
-at the other modality (``word_logits`` of the frameworks, the caption of a
-``MaskedAutoencoder``).
+Patches of pictures and words of texts are hidden and guessed from the rest; a
+caption is written word by word.  Masked *cross-modal* modelling is the same
+loss; only the guess may also look at the other modality (``word_logits`` of
+the frameworks, the caption of a ``MaskedAutoencoder``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = -100  # a label that does not count, as in transformers
+PAD, MASK, SPECIAL = 0, 4, 5  # as in models.words; words follow from 5 on
 
 
 def patchify(pixel_values: Tensor, patch_size: int) -> Tensor:
-    """Pictures [B, 3, S, S] → patches [B, T, patch_size² · 3], row by row."""
+    """Pictures [B, 3, S, S] → patches [B, T, patch_size² · 3], row by row.
+
+    Raises ValueError where they do not fill the picture.
+    """
     B, C, H, W = pixel_values.shape
     p = patch_size
     if H % p or W % p:
@@ -26,7 +31,10 @@ def patchify(pixel_values: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
-    """The way back: [B, T, patch_size² · 3] → [B, 3, S, S]."""
+    """The way back: [B, T, patch_size² · 3] → [B, 3, S, S].
+
+    Raises ValueError for patches that make no square.
+    """
     B, T, _ = patches.shape
     p, side = patch_size, round(T**0.5)
     if side * side != T:
@@ -38,7 +46,10 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
 def random_patch_mask(
     n: int, patches: int, share: float, generator: torch.Generator
 ) -> Tensor:
-    """[n, patches] bool: the same number of hidden patches in each picture."""
+    """[n, patches] bool: the same number of hidden patches in each picture.
+
+    Raises ValueError for a ``share`` beyond 0 and 1.
+    """
     if not 0 <= share <= 1:
         raise ValueError(f"a share is between 0 and 1, not {share}")
     hidden = round(patches * share)
@@ -75,28 +86,26 @@ def mask_words(
     vocabulary: int,
     generator: torch.Generator,
     share: float = 0.15,
-    mask_id: int = 4,
-    special: int = 5,
     choose: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """BERT's masking: new input_ids and labels, both [B, L].
 
     A word is chosen with probability ``share``, or where ``choose`` [B, L]
-    is True; ids below ``special`` never are.  Of the chosen, 80 % become
-    ``mask_id``, 10 % another word, 10 % stay (with ``choose`` all are
+    is True; special tokens never are.  Of the chosen, 80 % become
+    ``<mask>``, 10 % another word, 10 % stay (with ``choose`` all are
     masked).  Labels hold the chosen words, and -100 elsewhere.
     Source: Devlin et al. 2018, arXiv 1810.04805.
     """
     draw = torch.rand(input_ids.shape, generator=generator)
     fate = torch.rand(input_ids.shape, generator=generator)
     others = torch.randint(
-        special, max(vocabulary, special + 1), input_ids.shape, generator=generator
+        SPECIAL, max(vocabulary, SPECIAL + 1), input_ids.shape, generator=generator
     )
-    words = input_ids >= special
+    words = input_ids >= SPECIAL
     chosen = words & (draw < share if choose is None else choose)
     labels = input_ids.masked_fill(~chosen, IGNORE)
     masked = chosen if choose is not None else chosen & (fate < 0.8)
-    new = input_ids.masked_fill(masked, mask_id)
+    new = input_ids.masked_fill(masked, MASK)
     if choose is None:
         new = torch.where(chosen & (fate >= 0.9), others, new)
     return new, labels
@@ -112,3 +121,16 @@ def masked_word_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
     )
     return losses / (labels != IGNORE).sum().clamp(min=1)
+
+
+def caption_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
+    """Cross-entropy of each next word, mean over words that are no padding.
+
+    ``logits`` [B, L, V]: those at position t say what stands at t + 1, so the
+    last ones say nothing; ``input_ids`` [B, L] with their start and end
+    tokens.  Without a next word (L below 2) the loss is 0.  CoCa adds it to
+    CLIP's loss with weight 2.
+    Source: Yu et al. 2022, arXiv 2205.01917.
+    """
+    labels = input_ids[:, 1:].masked_fill(input_ids[:, 1:] == PAD, IGNORE)
+    return masked_word_loss(logits[:, :-1], labels)
