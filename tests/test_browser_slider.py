@@ -1,24 +1,32 @@
 """Sliders of notebooks in a real JupyterLab."""
 
+import contextlib
+
 import pytest
 
 pytest.importorskip("playwright")
 from browser.pages import clip_out, open_lab_page, run_all, scroll_to
 from playwright.sync_api import expect
 
-NOTEBOOK = "notebooks/00_start_here.ipynb"
 
-
-def test_arrow_keys_move_to_another_scene(tmp_path_factory):
-    with open_lab_page(tmp_path_factory, NOTEBOOK, "IntSlider(") as page:
+@contextlib.contextmanager
+def at_slider(tmp_path_factory, notebook, cell):
+    """A page whose slider has the keyboard, its picture and words, and what
+    they were: (page, picture, words, before)."""
+    with open_lab_page(tmp_path_factory, f"notebooks/{notebook}.ipynb", cell) as page:
         run_all(page)
         scroll_to(page, ".widget-slider")
-        handle = page.locator(".widget-slider .noUi-handle")
         picture = page.locator("img.widget-image").first
         words = page.locator(".widget-html-content b").first
         expect(words).not_to_be_empty()
         before = picture.get_attribute("src"), words.text_content()
-        handle.focus()
+        page.locator(".widget-slider .noUi-handle").focus()
+        yield page, picture, words, before
+
+
+def test_arrow_keys_move_to_another_scene(tmp_path_factory):
+    slider = at_slider(tmp_path_factory, "00_start_here", "IntSlider(")
+    with slider as (page, picture, words, before):
         page.keyboard.press("ArrowRight")
         expect(picture).not_to_have_attribute("src", before[0])
         expect(words).not_to_have_text(before[1])
@@ -29,16 +37,8 @@ def test_arrow_keys_move_to_another_scene(tmp_path_factory):
 
 def test_a_warmer_softmax_is_less_sure(tmp_path_factory):
     """The temperature of notebook 03."""
-    notebook = "notebooks/03_contrastive.ipynb"
-    with open_lab_page(tmp_path_factory, notebook, "FloatLogSlider(") as page:
-        run_all(page)
-        scroll_to(page, ".widget-slider")
-        handle = page.locator(".widget-slider .noUi-handle")
-        picture = page.locator("img.widget-image").first
-        words = page.locator(".widget-html-content b").first
-        expect(words).not_to_be_empty()
-        before = picture.get_attribute("src"), words.text_content()
-        handle.focus()
+    slider = at_slider(tmp_path_factory, "03_contrastive", "FloatLogSlider(")
+    with slider as (page, picture, words, before):
         for _ in range(6):
             page.keyboard.press("ArrowRight")
         expect(words).not_to_have_text(before[1])

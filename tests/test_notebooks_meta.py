@@ -121,6 +121,15 @@ def code(source="1 + 1", outputs=(), **metadata):
     return nbformat.v4.new_code_cell(source, outputs=list(outputs), metadata=metadata)
 
 
+def shown(*outputs, **metadata):
+    """A notebook of one cell that shows these."""
+    return notebook(code("x", outputs, **metadata))
+
+
+def prose(source):
+    return notebook(text(source))
+
+
 def notebook(*cells):
     """Cells numbered 1..n, as the refresh command leaves them."""
     nb = nbformat.v4.new_notebook(cells=list(cells))
@@ -215,45 +224,37 @@ BAD = [
     (rules.nothing_skipped, notebook(*(code(**ignored) for _ in "123")), "2 may be"),
     (
         rules.tolerances_bite,
-        notebook(code("x", [printed(".5 of 2\n")], tags=["trained-0.1"])),
+        shown(printed(".5 of 2\n"), tags=["trained-0.1"]),
         "without a reason",
     ),
     (
         rules.tolerances_bite,
-        notebook(code("x", [printed("3 of 4\n")], tags=["trained-0.1"], **because)),
+        shown(printed("3 of 4\n"), tags=["trained-0.1"], **because),
         "no decimal number",
     ),
     (
         rules.tolerances_bite,
-        notebook(code("x", [printed(".50: .25%\n")], tags=["trained-.1"], **because)),
+        shown(printed(".50: .25%\n"), tags=["trained-.1"], **because),
         "'.50', '.25'",
     ),
+    (rules.no_remote_image, prose("![a dog](https://example.org/a.png)"), "remote"),
     (
         rules.no_remote_image,
-        notebook(text("![a dog](https://example.org/a.png)")),
+        prose('<img width="3" src="http://example.org/a.png">'),
         "remote",
     ),
-    (
-        rules.no_remote_image,
-        notebook(text('<img width="3" src="http://example.org/a.png">')),
-        "remote",
-    ),
-    (
-        rules.no_remote_image,
-        notebook(code("x", [html("<img src='//example.org/a.png'>")])),
-        "remote",
-    ),
-    (rules.figures_speak, notebook(code("x", [picture()])), "no fact"),
-    (rules.figures_speak, notebook(code("x", [picture(""), printed("a")])), "vt.show"),
-    (rules.figures_speak, notebook(code("x", [picture(kind="image/svg+xml")])), "SVG"),
+    (rules.no_remote_image, shown(html("<img src='//example.org/a.png'>")), "remote"),
+    (rules.figures_speak, shown(picture()), "no fact"),
+    (rules.figures_speak, shown(picture(""), printed("a")), "vt.show"),
+    (rules.figures_speak, shown(picture(kind="image/svg+xml")), "SVG"),
     (rules.no_widget_state, with_state(), "state"),
-    (rules.no_widget_state, notebook(code("x", [widget()])), "cell 1"),
+    (rules.no_widget_state, shown(widget()), "cell 1"),
     (rules.plain_metadata, foreign_kernel(), "cv"),
     (rules.plain_metadata, notebook(code(collapsed=True)), "collapsed"),
     (rules.small_cells, notebook(code("1\n" * 26)), "27 lines"),
     (rules.small_cells, notebook(code("x" * 80)), "line of 80"),
     (rules.small_cells, notebook(code("1\n!pip install x")), "shell"),
-    (rules.errors_are_meant, notebook(code("x", [failure()])), "not tagged"),
+    (rules.errors_are_meant, shown(failure()), "not tagged"),
     (
         rules.errors_are_meant,
         notebook(code("x", tags=["raises-exception"])),
@@ -264,21 +265,9 @@ BAD = [
         notebook(code("def f():\n    raise NotImplementedError")),
         "stubs",
     ),
-    (
-        rules.same_everywhere,
-        notebook(code("x", [printed("<object at 0x7f3a2b1c>")])),
-        "0x7f3a2b1c",
-    ),
-    (
-        rules.same_everywhere,
-        notebook(code("x", [printed("in /home/ann/course")])),
-        "/home/a",
-    ),
-    (
-        rules.same_everywhere,
-        notebook(code("x", [printed("careful", "stderr")])),
-        "warnings",
-    ),
+    (rules.same_everywhere, shown(printed("<object at 0x7f3a2b1c>")), "0x7f3a2b1c"),
+    (rules.same_everywhere, shown(printed("in /home/ann/course")), "/home/a"),
+    (rules.same_everywhere, shown(printed("careful", "stderr")), "warnings"),
 ]
 
 

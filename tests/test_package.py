@@ -35,6 +35,13 @@ def test_importing_is_quick_and_loads_nothing_heavy():
     assert min(float(python(code)) for _ in range(3)) < 0.2
 
 
+@pytest.mark.parametrize("room", ("world", "memes", "figures", "models", "naming"))
+def test_torch_is_loaded_on_first_use(room):
+    code = f"import sys, vlmtutor.{room}; "
+    code += "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    assert python(code) == "[]"
+
+
 @pytest.mark.parametrize("name", vt.__all__)
 def test_every_name_is_there(name):
     value = getattr(vt, name)

@@ -1,8 +1,5 @@
 """Stickers and backgrounds alone, and what the world refuses."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,11 +76,3 @@ def test_backgrounds_have_variants_and_no_other_sizes(name):
         picture = backgrounds.background(name, size, 1)
         assert picture.shape == (size, size, 3)
         assert picture.dtype == np.uint8 and picture.std() > 0
-
-
-def test_the_world_needs_no_torch():
-    code = "import sys, vlmtutor.world; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
