@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 
 from vlmtutor.lessons import across_processes
 from vlmtutor.objectives.contrastive import clip_loss, siglip_loss
@@ -25,8 +26,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(processes: int, pairs: int) -> dict:
-    """What the study prints when torchrun starts it."""
+def random_batch(pairs: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, 20, (pairs, 6), generator=generator)
+    pixels = torch.randn(pairs, 3, 24, 24, generator=generator)
+    return {"pixel_values": pixels, "input_ids": ids}
+
+
+def start(processes: int, folder) -> dict:
+    """What the lesson prints when torchrun starts it with twelve pairs."""
+    save_file(random_batch(12), folder / "batch.safetensors")
     env = dict(os.environ, OMP_NUM_THREADS="1")
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         env.pop(name, None)
@@ -43,8 +52,7 @@ def start(processes: int, pairs: int) -> dict:
             str(free_port()),
             "-m",
             "vlmtutor.lessons.across_processes",
-            "--pairs",
-            str(pairs),
+            str(folder / "batch.safetensors"),
         ],
         env=env,
         capture_output=True,
@@ -56,14 +64,14 @@ def start(processes: int, pairs: int) -> dict:
 
 
 @pytest.fixture(scope="module")
-def two():
-    return start(2, 12)
+def two(tmp_path_factory):
+    return start(2, tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
-def three():
+def three(tmp_path_factory):
     # in a ring of two, forwards and backwards are the same neighbour
-    return start(3, 12)
+    return start(3, tmp_path_factory.mktemp("three"))
 
 
 def row(notes, way):
@@ -130,4 +138,4 @@ def test_own_rows_keep_their_gradient(alone, gradient):
 def test_a_batch_that_cannot_be_shared_alike_is_refused(alone, monkeypatch):
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="5 pairs do not fill 2"):
-        across_processes.compare(across_processes.random_batch(5))
+        across_processes.compare(random_batch(5))

@@ -23,7 +23,6 @@ KNOWN = (
     "vlmtutor/experiments/dense",
     "vlmtutor/experiments/recipe",
     "vlmtutor/experiments/student",
-    "vlmtutor/lessons/",
     "vlmtutor/metrics.py",
     "vlmtutor/models/c",  # cli, clip
     "vlmtutor/models/hub.py",

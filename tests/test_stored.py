@@ -22,11 +22,12 @@ def test_fingerprint_changes_with_a_weight():
 def test_what_is_saved_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "FOLDER", tmp_path)
     rows = [{"seed": 0, "top-1": 0.5}, {"seed": 1, "top-1": 0.25}]
-    results = {**stored.heading(), "rows": rows}
+    results = {**stored.heading(), "rows": rows, "curves": {"x": [[0, 1], [2, 0.5]]}}
     path = stored.save(results, "06_pretraining")
     assert path == tmp_path / "06_pretraining.json"
     assert stored.load("06_pretraining") == results
-    assert '{ "seed": 0, "top-1": 0.5 }' in path.read_text("utf-8")
+    text = path.read_text("utf-8")
+    assert '{ "seed": 0, "top-1": 0.5 }' in text and "[ [ 0, 1 ], [ 2, 0.5 ] ]" in text
 
 
 def test_heading_names_date_and_machine():
@@ -64,3 +65,23 @@ def test_what_was_there_stays_when_writing_fails(tmp_path):
         raise RuntimeError
     assert stored.read(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_runs_are_flat_rows_and_means_are_over_those_that_have_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    rows = [
+        {"row": "few", "labels": 1, "scores": {"x": 0.5}},
+        {"row": "more", "labels": 2, "scores": {"x": 1.0, "y": 0.0}},
+    ]
+    parts = [
+        {"part": "a", "seed": 0, "rows": rows},
+        {"part": "b", "seed": 0, "labels": 1, "scores": {"x": 0.25}},
+    ]
+    stored.save({"parts": parts}, "n")
+    found = stored.runs("n")
+    named = [(r["part"], r["row"], r["seed"], r["x"]) for r in found]
+    assert named == [("a", "few", 0, 0.5), ("a", "more", 0, 1), ("b", "b", 0, 0.25)]
+    assert stored.means(found, "x", by="labels") == {1: 0.375, 2: 1}
+    assert stored.means(found, "y", by="part") == {"a": 0}

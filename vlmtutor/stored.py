@@ -15,7 +15,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
@@ -74,7 +74,8 @@ def write(results, path: str | Path) -> Path:
     """Write JSON, whole or not at all; the path written."""
     text = json.dumps(results, indent=1, ensure_ascii=False)
     # innermost objects and lists of numbers on one line each: a run is a row
-    text = re.sub(r"\{[^{}]*\}", lambda m: re.sub(r"\s+", " ", m[0]), text)
+    plain = r"\{[^{}]*\}|\[[][\s\d.,e+-]*\]"
+    text = re.sub(plain, lambda m: re.sub(r"\s+", " ", m[0]), text)
     with replacing(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
     return Path(path)
@@ -97,6 +98,30 @@ def read(path: str | Path, way_on: str = "") -> dict:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object; {way_on}")
     return found
+
+
+def runs(name: str) -> list[dict]:
+    """What a stored experiment found: one flat dict a row and seed.
+
+    It holds what is stored of the run ("part", "seed", "date", …), the row's
+    name ("row", that of the part by default), its fields and its scores.
+    """
+    found = []
+    for run in load(name)["parts"]:
+        head = {key: value for key, value in run.items() if key != "rows"}
+        for row in run.get("rows", [run]):
+            scores = row.get("scores", {})
+            found.append({**head, "row": run["part"], **row, **scores})
+    return found
+
+
+def means(rows: Sequence[dict], score: str, by: str) -> dict:
+    """{value of ``by``: mean of a score over the rows that have it}."""
+    found: dict = {}
+    for row in rows:
+        if score in row:
+            found.setdefault(row[by], []).append(row[score])
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
 def save(results: dict, name: str, out: Path | None = None) -> Path:

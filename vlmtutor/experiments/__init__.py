@@ -9,6 +9,11 @@ import importlib
 
 # name → module, or module:attribute where it is not EXPERIMENT
 EXPERIMENTS: dict[str, str] = {
+    "01_why_vlms": "lessons.why_vlms",
+    "02_frameworks": "lessons.frameworks",
+    "03_contrastive": "lessons.contrastive",
+    "05_alignment": "lessons.alignment",
+    "06_pretraining": "lessons.pretraining",
     "08_prompt_tuning": "prompts",
     "09_visual_and_unified_prompts": "visual",
     "10_adapters": "adapters",

@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listing() -> str:
-    lines = [f"{n:14}{get_experiment(n).about}" for n in EXPERIMENTS]
+    wide = max(map(len, EXPERIMENTS), default=0) + 2
+    lines = [f"{n:{wide}}{get_experiment(n).about}" for n in EXPERIMENTS]
     return "\n".join(lines) or "there are no experiments"
 
 

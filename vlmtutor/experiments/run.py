@@ -200,7 +200,7 @@ def _work(seed: int, backbone: str, function: Callable, *arguments) -> dict:
     torch.manual_seed(seed)
     begun = time.perf_counter()
     found = function(*arguments)
-    seconds = round(time.perf_counter() - begun, 1)
+    seconds = round(time.perf_counter() - begun, 2)
     json.dumps(found, allow_nan=False)  # or ValueError, TypeError
     model = {"model": OPENED[backbone]} if backbone in OPENED else {}
     return {**stored.heading(), **model, "seconds": seconds, **found}

@@ -1,26 +1,24 @@
 """One batch in several processes: are loss and gradient those of one?
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 \\
-        -m vlmtutor.lessons.across_processes [--batch FILE] [--pairs N]
+        -m vlmtutor.lessons.across_processes FILE
 
 Every process holds the same untrained two-tower model and its own part of
 the batch, and talks to the others through gloo on this machine.
 DistributedDataParallel averages their gradients.  The first process also
 computes the whole batch alone, and prints one JSON object: for each way to
 share the loss its value, the value of one process, and how far the gradients
-lie apart.  ``--batch`` is a safetensors file with ``pixel_values``
-[B, 3, S, S] and ``input_ids`` [B, L]; without it the batch is random.
+lie apart.  FILE is the batch, in safetensors: ``pixel_values``
+[B, 3, S, S] and ``input_ids`` [B, L].
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import math
 import os
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -68,14 +66,6 @@ class Trained(nn.Module):
         images = self.model.encode_images(pixel_values)
         texts = self.model.encode_texts(input_ids)
         return self.loss(images, texts, self.model)
-
-
-def random_batch(pairs: int, seed: int = 0) -> dict[str, Tensor]:
-    """``pixel_values`` [B, 3, 24, 24] and ``input_ids`` [B, 6] of nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(5, 20, (pairs, 6), generator=generator)
-    pixels = torch.randn(pairs, 3, 24, 24, generator=generator)
-    return {"pixel_values": pixels, "input_ids": ids}
 
 
 def gradient(module: nn.Module, batch: dict[str, Tensor]) -> tuple:
@@ -128,32 +118,24 @@ def compare(batch: dict[str, Tensor], seed: int = 0) -> list[dict]:
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batch", type=Path, metavar="FILE")
-    parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+def main(file: str) -> None:
+    """What each process of the group does."""
     torch.set_num_threads(1)
     # this machine alone: no name of a host has to be looked up
     local = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if local:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", local)
-    batch = load_file(args.batch) if args.batch else random_batch(args.pairs, args.seed)
+    batch = load_file(file)
     dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
     try:
-        rows = compare(batch, args.seed)
+        rows = compare(batch)
         if dist.get_rank() == 0:
-            size = dist.get_world_size()
-            pairs = len(batch["input_ids"])
+            pairs, size = len(batch["input_ids"]), dist.get_world_size()
             notes = {"processes": size, "pairs": pairs, "rows": rows}
             print(json.dumps(notes), flush=True)
     finally:
         dist.destroy_process_group()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

@@ -1,26 +1,15 @@
-"""Five contrastive objectives on one budget: what does each buy?
-
-``python -m vlmtutor.lessons.contrastive`` trains the same model five times on
-the same scenes, about a minute of one core each, and writes
-``notebooks/results/03_contrastive.json``.  The notebook does the same with fewer
-steps.
-"""
+"""Five contrastive objectives on one budget: what does each buy?"""
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .. import stored
 from ..metrics import accuracy, recall_at_k
 from ..models.config import FrameworkConfig
 from ..models.frameworks import TwoTower
@@ -45,7 +34,6 @@ NAMES = DENSE_BASE[:12]
 # People say the same in many ways: a name, a synonym, how it looks.
 WORDS = CaptionMix(meme=0, description=0, synonym=0.6, size=0.3, place=0)
 BATCH = 64
-STEPS = 500
 
 
 class Model(TwoTower):
@@ -212,9 +200,13 @@ def caption_recall(model: Model, twos: Pairs, by_token: bool) -> float:
     Any picture with the same two stickers is right.
     """
     _, scores = similarities(model, twos.pixel_values, twos.input_ids, by_token)
-    sets = [{thing.name for thing in scene.objects} for scene in twos.scenes]
-    right = torch.tensor([[a == b for b in sets] for a in sets])
-    return recall_at_k(scores.T, right)
+    return recall_at_k(scores.T, same_stickers(twos))
+
+
+def same_stickers(pairs: Pairs) -> Tensor:
+    """Which scenes hold the same stickers: [N, N] bool."""
+    sets = [{thing.name for thing in scene.objects} for scene in pairs.scenes]
+    return torch.tensor([[a == b for b in sets] for a in sets])
 
 
 def features(model: Model, pairs: Pairs) -> Tensor:
@@ -270,86 +262,34 @@ def centers_in(boxes: Tensor, side: int) -> Tensor:
     return (down[..., :, None] & across[..., None, :]).flatten(-2)
 
 
+def sticker_labels(pairs: Pairs) -> Tensor:
+    """What each sticker is, as its place in ``pairs.names``: [N, R]."""
+    index = pairs.names.index
+    return torch.tensor([[index(t.name) for t in s.objects] for s in pairs.scenes])
+
+
 def pointing(heat: Tensor, pairs: Pairs) -> tuple[float, float]:
     """The pointing game (Zhang et al. 2016, arXiv 1608.00507): hits, chance.
 
-    A sticker is hit if the warmest patch of its name has its centre in the
-    sticker's box.  Stickers that hold no centre, or stand there twice, do not
-    count.  ``heat`` [N, C, T]; chance is the share of patches that are hits.
+    ``heat`` [N, R, T] has a map for each sticker, which is hit if the warmest
+    patch has its centre in the box.  Stickers that hold no centre do not
+    count; chance is the share of patches that are hits.
     """
-    side = round(heat.shape[-1] ** 0.5)
-    inside = centers_in(pairs.boxes, side)  # [N, R, T]
-    hits, chances = [], []
-    for i, scene in enumerate(pairs.scenes):
-        names = [thing.name for thing in scene.objects]
-        for k, name in enumerate(names):
-            if names.count(name) == 1 and inside[i, k].any():
-                warmest = heat[i, NAMES.index(name)].argmax()
-                hits.append(float(inside[i, k, warmest]))
-                chances.append(float(inside[i, k].float().mean()))
-    return sum(hits) / len(hits), sum(chances) / len(chances)
+    inside = centers_in(pairs.boxes, round(heat.shape[-1] ** 0.5))  # [N, R, T]
+    counted = inside.any(-1)  # [N, R]
+    hit = inside.gather(-1, heat.argmax(-1, keepdim=True))[..., 0]
+    return hit[counted].float().mean().item(), inside[counted].float().mean().item()
 
 
 def score(model: Model, data: Data, by_token: bool) -> dict[str, float]:
     """What a model can do: "names", "recall", "probe" and "pointing"."""
     with evaluating(model):
-        heat = noun_heat(model, data.twos, by_token)
+        heat = noun_heat(model, data.twos, by_token)  # [N, C, T]
+        rows = torch.arange(len(heat))[:, None]
+        own = heat[rows, sticker_labels(data.twos)]  # [N, 2, T]
         return {
             "names": name_accuracy(model, data.ones, by_token),
             "recall": caption_recall(model, data.twos, by_token),
             "probe": probe_accuracy(model, data),
-            "pointing": pointing(heat, data.twos)[0],
+            "pointing": pointing(own, data.twos)[0],
         }
-
-
-def run(
-    steps: int = STEPS, n: int = 8192, seed: int = 0, say=lambda text: None
-) -> dict:
-    """Train and score all five, and score what is untrained."""
-    data = make_data(n, seed=seed)
-    untrained = score(new_model("CLIP", data, seed), data, False)
-    rows = [{"objective": "untrained", "seconds": 0.0, **_short(untrained)}]
-    for name in OBJECTIVES:
-        model, history = train(name, data, steps, seed)
-        found = _short(score(model, data, name == "FILIP"))
-        seconds = round(history.seconds, 1)
-        rows.append({"objective": name, "seconds": seconds, **found})
-        say(str(rows[-1]))
-    return {
-        **stored.heading(),
-        "steps": steps,
-        "batch": BATCH,
-        "scenes": n,
-        "seed": seed,
-        "rows": rows,
-    }
-
-
-def _short(found: dict[str, float]) -> dict[str, float]:
-    return {key: round(value, 3) for key, value in found.items()}
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.lessons.contrastive",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="where to write the JSON")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    start = time.perf_counter()
-    notes = run(args.steps, seed=args.seed, say=print)
-    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    print(
-        f"{stored.save(notes, '03_contrastive', args.out)} written after "
-        f"{notes['minutes']} minutes"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,24 +1,13 @@
-"""Two towers, two legs, one tower: same pairs, same steps, about same size.
-
-``python -m vlmtutor.lessons.frameworks`` trains each three times and for
-longer than notebook 02 has time for, and writes
-``notebooks/results/02_frameworks.json`` with seeds, date and machine.
-"""
+"""Two towers, two legs, one tower: same pairs, same steps, about same size."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .. import stored
 from ..metrics import recall_at_k
-from ..models.blocks import count_parameters
 from ..models.config import FrameworkConfig
 from ..models.frameworks import Framework, OneTower, TwoLeg, TwoTower
 from ..models.words import to_ids, word_tokenizer
@@ -227,19 +216,6 @@ def measure(model: Framework, pairs: Pairs, grid: int = 100) -> dict:
     return found
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much a run may use; ``longer`` steps give two towers the time that
-    the others take."""
-
-    pairs: int = 6000
-    test: int = 400
-    steps: int = 240
-    batch_size: int = 64
-    longer: int = 500
-    grid: int = 100
-
-
 def train(
     model: Framework,
     pairs: Pairs,
@@ -252,67 +228,3 @@ def train(
     return fit(
         model, loss_for(model, seed), pairs, steps, batch_size, LR, seed=seed, **options
     )
-
-
-def run(seed: int, plan: Plan) -> list[dict]:
-    """Train and measure everything once: a row for each model."""
-    pairs = training_pairs(plan.pairs, seed)
-    asked = test_pairs(plan.test, pairs.tokenizer)
-    rows = []
-    for kind, steps in (
-        (TwoTower, plan.steps),
-        (TwoTower, plan.longer),
-        (TwoLeg, plan.steps),
-        (OneTower, plan.steps),
-    ):
-        model = make(kind, pairs.tokenizer, seed)
-        history = train(model, pairs, steps, plan.batch_size, seed, progress=False)
-        row = {
-            "framework": kind.__name__,
-            "steps": steps,
-            "seed": seed,
-            "parameters": count_parameters(model),
-            "seconds": round(history.seconds, 1),
-        }
-        for way, figures in measure(model, asked, plan.grid).items():
-            row |= {f"{way} {k}": round(v, 4) for k, v in figures.items()}
-        rows.append(row)
-        print(row, flush=True)
-    return rows
-
-
-def mean_of(rows: list[dict], figure: str, **which) -> float:
-    """The mean of a figure over the rows that ``which`` describes."""
-    values = [
-        row[figure]
-        for row in rows
-        if figure in row and all(row[k] == v for k, v in which.items())
-    ]
-    if not values:
-        raise ValueError(f"no row has {figure!r} with {which}")
-    return sum(values) / len(values)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, help="another file to write")
-    args = parser.parse_args(arguments)
-    begun, plan, rows = time.perf_counter(), Plan(), []
-    for seed in args.seeds:
-        rows += run(seed, plan)
-    minutes = (time.perf_counter() - begun) / 60
-    results = stored.heading() | {
-        "minutes": round(minutes, 1),
-        "plan": asdict(plan),
-        "seeds": args.seeds,
-        "rows": rows,
-    }
-    print(stored.save(results, "02_frameworks", args.out))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,25 +1,13 @@
-"""Pre-training from scratch: what do data, batches, dirt and company change?
-
-``python -m vlmtutor.lessons.pretraining`` trains the small two-tower of
-notebook 06 again and again, a few seconds each: on few and many scenes, with
-small and large batches, on captions of which some belong to other pictures,
-and with a second objective beside CLIP's.  It writes
-``notebooks/results/06_pretraining.json``; the notebook itself does a few of the runs.
-"""
+"""Pre-training from scratch: data, batches, wrong captions, a second objective."""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .. import stored
 from ..metrics import accuracy, recall_at_k
 from ..models.config import FrameworkConfig
 from ..models.frameworks import Framework, TwoLeg, TwoTower
@@ -33,13 +21,10 @@ from ..views import crops, recolor
 from ..world import find_category
 from ..world.captions import bare_caption
 from ..world.categories import DENSE_BASE
+from .contrastive import same_stickers
 
 NAMES = DENSE_BASE[:30]
 SCENES, STEPS, BATCH, RATE = 6000, 200, 64, 2e-3
-SIZES = (250, 1000, SCENES)
-BATCHES = (16, BATCH, 256)
-NOISE = (0.0, 0.4)
-DROPPED = 0.4  # of clean pairs, to see what filtering costs them
 
 
 # Pictures and texts
@@ -172,9 +157,6 @@ class WithSecond:
         return model.encode_images(recolor(moved, self.generator))
 
 
-SECONDS = (None, "views", "captions", "masked words", "matching")
-
-
 def train(
     data: Data,
     on: Pairs | Part | None = None,
@@ -213,9 +195,7 @@ def recall(model: Framework, data: Data) -> float:
     """
     images = model.encode_images(data.twos.pixel_values)
     texts = model.encode_texts(data.twos.input_ids)
-    sets = [{thing.name for thing in scene.objects} for scene in data.twos.scenes]
-    right = torch.tensor([[a == b for b in sets] for a in sets])
-    return recall_at_k(texts @ images.T, right)
+    return recall_at_k(texts @ images.T, same_stickers(data.twos))
 
 
 def score(model: Framework, data: Data) -> dict[str, float]:
@@ -239,162 +219,6 @@ def pair_scores(model: Framework, pairs: Pairs) -> Tensor:
     return torch.cat(scores)
 
 
-def auc(scores: Tensor, positive: Tensor) -> float:
-    """The chance that a positive row scores higher than a negative one.
-
-    ``scores`` [N], ``positive`` [N] bool; ties count half.  Raises
-    ValueError when one of the two kinds is missing.
-    """
-    high, low = scores[positive], scores[~positive]
-    if not len(high) or not len(low):
-        raise ValueError("an AUC compares two kinds, and one is missing")
-    low = low.sort().values
-    below = torch.searchsorted(low, high, right=False)
-    upto = torch.searchsorted(low, high, right=True)
-    return ((below + upto).double().mean() / (2 * len(low))).item()
-
-
 def best(scores: Tensor, share: float) -> Tensor:
     """Rows of the ``share`` of the highest scores: [K]."""
     return scores.topk(round(share * len(scores))).indices.sort().values
-
-
-# The four sweeps.  Each has one point in common: all scenes, as they are, in
-# batches of BATCH, with CLIP's loss alone.  ``common`` is that run.
-
-
-@dataclass
-class Common:
-    """The run that all sweeps share: its model, scores and seconds."""
-
-    model: Framework
-    scores: dict[str, float]
-    seconds: float
-
-
-def common_run(data: Data, seed: int) -> Common:
-    model, history = train(data, seed=seed)
-    return Common(model, score(model, data), history.seconds)
-
-
-def data_rows(data: Data, seed: int, common: Common) -> list[dict]:
-    """Few and many scenes, the same steps: some see a scene often."""
-    rows = []
-    for n in SIZES:
-        scores = common.scores
-        if n < len(data.train):
-            part = Part(data.train, torch.arange(n))
-            scores = score(train(data, part, seed=seed)[0], data)
-        rows.append({"scenes": n, "seed": seed, **scores})
-    return rows
-
-
-def batch_rows(data: Data, seed: int, common: Common) -> list[dict]:
-    """Small and large batches, the same number of pairs seen."""
-    rows = []
-    for size in BATCHES:
-        steps, scores = STEPS * BATCH // size, common.scores
-        if size != BATCH:
-            scores = score(train(data, None, steps, size, seed)[0], data)
-        rows.append({"batch": size, "steps": steps, "seed": seed, **scores})
-    return rows
-
-
-def noise_rows(data: Data, seed: int, common: Common) -> list[dict]:
-    """Wrong captions; as they are, and what a first model thinks best.
-
-    The filter knows how many captions are wrong, not which.
-    """
-    rows = []
-    for share in NOISE:
-        dirty, wrong = shuffled(data.train, share, seed)
-        model, scores = common.model, common.scores
-        if share:
-            model, _ = train(data, dirty, seed=seed)
-            scores = score(model, data)
-        rows.append({"noise": share, "kept": 1.0, "seed": seed, **scores})
-        judged = pair_scores(model, dirty)
-        keep = best(judged, 1 - (share or DROPPED))
-        again, _ = train(data, Part(dirty, keep), seed=seed)
-        found = {"auc": round(auc(judged, ~wrong), 3)} if share else {}
-        rows.append(
-            {
-                "noise": share,
-                "kept": round(len(keep) / len(dirty), 2),
-                "seed": seed,
-                **score(again, data),
-                **found,
-                "wrong kept": round(wrong[keep].float().mean().item(), 3),
-            }
-        )
-    return rows
-
-
-def objective_rows(data: Data, seed: int, common: Common) -> list[dict]:
-    """CLIP alone and with a second objective, the same steps."""
-    rows = []
-    for second in SECONDS:
-        scores, seconds = common.scores, common.seconds
-        if second:
-            model, history = train(data, seed=seed, second=second)
-            scores, seconds = score(model, data), history.seconds
-        rows.append(
-            {
-                "second": second or "none",
-                "seed": seed,
-                "seconds": round(seconds, 1),
-                **scores,
-            }
-        )
-    return rows
-
-
-SWEEPS = {
-    "data": data_rows,
-    "batch": batch_rows,
-    "noise": noise_rows,
-    "objectives": objective_rows,
-}
-
-
-def run(seeds: tuple[int, ...] = (0, 1, 2), say=lambda text: None) -> dict:
-    """All sweeps with each seed."""
-    found = {name: [] for name in SWEEPS}
-    for seed in seeds:
-        data = make_data(seed=seed)
-        common = common_run(data, seed)
-        for name, sweep in SWEEPS.items():
-            rows = sweep(data, seed, common)
-            found[name] += rows
-            say(f"{name}: {rows}")
-    return {
-        **stored.heading(),
-        "steps": STEPS,
-        "batch size": BATCH,
-        "scenes": SCENES,
-        "names": len(NAMES),
-        **found,
-    }
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.lessons.pretraining",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, help="where to write the JSON")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    start = time.perf_counter()
-    notes = run(tuple(args.seeds), say=print)
-    notes["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    path = stored.save(notes, "06_pretraining", args.out)
-    print(f"{path} written after {notes['minutes']} minutes")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

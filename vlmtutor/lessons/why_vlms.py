@@ -1,17 +1,8 @@
-"""One task, five roads to it, and what each needs: labels and steps.
-
-``python -m vlmtutor.lessons.why_vlms`` runs what notebook 01 has no time
-for: every number of labels, three seeds, a longer pre-training.  It writes
-``notebooks/results/01_why_vlms.json`` with seeds, date and machine.
-"""
+"""One task, and what each way to solve it needs: labels and steps."""
 
 from __future__ import annotations
 
-import argparse
-import copy
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,17 +10,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import stored
 from ..metrics import accuracy
-from ..models import load_clip
 from ..models.towers import ConvNet
 from ..objectives.contrastive import nt_xent
 from ..pairs import normalize, to_images
 from ..seeding import seeded_weights
 from ..training import History, evaluating, fit
-from ..transfer import linear_probe
-from ..transfer.base import fit_zero_shot
-from ..transfer.pictures import Pictures
 from ..views import crops, quarter_turns, recolor
 from ..world import StickerWorld, seeds_of
 
@@ -40,7 +26,6 @@ CLASSES = (
 DOMAIN, SIZE = "sketch", 48
 WIDTH = 64  # of the network
 PROBE_C = 1.0  # of 1, 10, 100, 1000 no worse on validation pictures
-LABELS = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -161,7 +146,7 @@ def supervised(
     lr: float = 3e-3,
     **options,
 ) -> History:
-    """Train on labels, in place; with ``test`` look at it on the way."""
+    """Train on labels, in place; with ``test`` its accuracy on the way."""
     generator = torch.Generator().manual_seed(seed)
 
     def loss(model, batch):
@@ -169,7 +154,7 @@ def supervised(
         pixel_values = crops(normalize(images), generator)
         return F.cross_entropy(model(pixel_values), labels)
 
-    def look(model):
+    def score(model):
         return accuracy(predict(model, test), test.labels)
 
     return fit(
@@ -180,13 +165,13 @@ def supervised(
         batch_size=64,
         lr=lr,
         seed=seed,
-        evaluate=look if test else None,
+        evaluate=score if test else None,
         every=every,
         **options,
     )
 
 
-def which_way_is_up(
+def predict_rotation(
     encoder: nn.Module,
     images: Tensor,
     steps: int = 400,
@@ -194,7 +179,7 @@ def which_way_is_up(
     lr: float = 3e-3,
     **options,
 ) -> History:
-    """Pre-train in place: guess how far a picture was turned.
+    """Pre-train in place: by how many right angles was a picture turned?
 
     ``images`` [N, 3, S, S] uint8 without labels; the answers come from the
     turning.  A linear layer for the four answers is thrown away afterwards.
@@ -223,7 +208,7 @@ def which_way_is_up(
     )
 
 
-def two_views(
+def simclr(
     encoder: nn.Module,
     images: Tensor,
     steps: int = 400,
@@ -231,10 +216,11 @@ def two_views(
     lr: float = 3e-3,
     **options,
 ) -> History:
-    """Pre-train in place: two views of a picture find each other.
+    """Pre-train in place: which two views are of one picture?
 
-    SimCLR (Chen et al. 2020, arXiv 2002.05709), with its small network on
-    top that is thrown away afterwards.
+    ``images`` [N, 3, S, S] uint8 without labels.  A small network on top
+    projects the features and is thrown away afterwards.
+    Chen et al. 2020, arXiv 2002.05709.
     """
     generator = torch.Generator().manual_seed(seed)
     with seeded_weights(seed):
@@ -263,123 +249,7 @@ def two_views(
     )
 
 
-def steps_to(history: History, goal: float) -> int | None:
-    """The first step at which an evaluation reached ``goal``."""
-    for step, value in history.evaluations:
-        if value >= goal:
-            return step
-    return None
-
-
 def labels_to(curve: dict[int, float], goal: float) -> int | None:
     """The fewest labels a class of a curve {labels: accuracy} for ``goal``."""
     good = [k for k, value in curve.items() if value >= goal]
     return min(good, default=None)
-
-
-def frozen_clip(clip, train: Sample, test: Sample, labels=LABELS) -> dict:
-    """StickerCLIP without training and with a linear probe.
-
-    {"zero-shot": accuracy, 1: …, 2: …}: the accuracies for each number of
-    labels a class.
-    """
-    seen, asked = (Pictures(clip, x.pictures) for x in (train, test))
-    names = list(CLASSES)
-    zero_shot = fit_zero_shot(clip, None, None, names)
-    found = {"zero-shot": accuracy(zero_shot(asked), test.labels)}
-    seen.image_embeds  # noqa: B018 (computed once, for all parts)
-    for k in labels:
-        rows = train.rows(k)
-        probe = linear_probe.fit(clip, seen[rows], train.labels[rows], names, C=PROBE_C)
-        found[k] = accuracy(probe(asked), test.labels)
-    return found
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much a run may use; the notebook's own runs are smaller."""
-
-    labels: tuple[int, ...] = LABELS
-    aside: tuple[int, ...] = (4, 16)
-    test: int = 40  # pictures a class
-    unlabeled: int = 6000
-    pretraining: int = 600  # steps
-    steps: int = 250
-    every: int = 25
-
-
-def run(seed: int, plan: Plan, clip) -> list[dict]:
-    """Every road once: rows of method, labels, seed, accuracy, seconds.
-
-    Rows of a network also hold its ``curve``, [step, accuracy] of the test.
-    """
-    train = sample("train", max(plan.labels), seed)
-    test, rows = sample("test", plan.test), []
-
-    def note(method: str, labels: int, value: float, **more) -> None:
-        row = {"method": method, "labels": labels, "seed": seed}
-        rows.append(row | {"accuracy": round(value, 4)} | more)
-
-    for k, value in frozen_clip(clip, train, test, plan.labels).items():
-        if k == "zero-shot":
-            note("zero-shot", 0, value)
-        else:
-            note("probe", k, value)
-    for k in plan.labels:
-        note("HOG", k, hog_svm(train.first(k), test))
-    pictures = unlabeled(plan.unlabeled, seed)
-    scratch, turned, paired = (Classifier(seed=seed) for _ in range(3))
-    quiet = {"seed": seed, "progress": False}
-    which_way_is_up(turned.encoder, pictures, plan.pretraining, **quiet)
-    two_views(paired.encoder, pictures, plan.pretraining // 2, **quiet)
-    starts = {"scratch": scratch, "turned": turned, "two views": paired}
-    for method, start in starts.items():
-        few = method == "two views"  # a look aside: two points are enough
-        for k in plan.aside if few else plan.labels:
-            model = copy.deepcopy(start)
-            history = supervised(
-                model, train.first(k), plan.steps, test=test, every=plan.every, **quiet
-            )
-            curve = [[s, round(v, 4)] for s, v in history.evaluations]
-            note(
-                method, k, curve[-1][1], seconds=round(history.seconds, 1), curve=curve
-            )
-    return rows
-
-
-def mean_accuracy(rows: list[dict], method: str) -> dict[int, float]:
-    """{labels: mean over the seeds} of a method."""
-    found: dict[int, list[float]] = {}
-    for row in rows:
-        if row["method"] == method:
-            found.setdefault(row["labels"], []).append(row["accuracy"])
-    return {k: sum(values) / len(values) for k, values in found.items()}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, help="another file to write")
-    args = parser.parse_args(arguments)
-    begun, plan, clip, rows = time.perf_counter(), Plan(), load_clip(), []
-    for seed in args.seeds:
-        rows += run(seed, plan, clip)
-        minutes = (time.perf_counter() - begun) / 60
-        print(f"seed {seed}: done after {minutes:.1f} min", flush=True)
-    results = stored.heading() | {
-        "minutes": round(minutes, 1),
-        "model": stored.fingerprint(clip),
-        "domain": DOMAIN,
-        "size": SIZE,
-        "plan": asdict(plan),
-        "seeds": args.seeds,
-        "rows": rows,
-    }
-    print(stored.save(results, "01_why_vlms", args.out))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

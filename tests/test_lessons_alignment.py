@@ -1,37 +1,36 @@
-"""The study of alignment: matching, re-ranking and pointing, by hand."""
-
-import json
+"""The lessons on alignment: matching, re-ranking and pointing, by hand."""
 
 import pytest
 import torch
 
-from vlmtutor.lessons import alignment as study
+from vlmtutor.lessons import grounding, matching
+from vlmtutor.lessons.contrastive import centers_in
 from vlmtutor.objectives.alignment import pool_regions
 from vlmtutor.training import evaluating
 
 
 @pytest.fixture(scope="module")
 def data():
-    return study.make_data(80, n_test=24)
+    return matching.make_data(80, n_test=24)
 
 
 @pytest.fixture(scope="module")
 def model(data):
-    return study.new_model(data)
+    return matching.new_model(data)
 
 
 def test_what_a_scene_holds(data):
     for scene, row in zip(data.train.scenes, data.has, strict=True):
-        held = {study.NAMES[i] for i in row.nonzero()[:, 0]}
+        held = {matching.NAMES[i] for i in row.nonzero()[:, 0]}
         assert held == {thing.name for thing in scene.objects}
     assert data.has.sum(1).unique().tolist() == [1, 2]
-    assert study.holds(data.test).sum(1).unique().tolist() == [2]
+    assert matching.holds(data.test).sum(1).unique().tolist() == [2]
     train, test = ({s.seed for s in p.scenes} for p in (data.train, data.test))
     assert not train & test
 
 
 def test_one_word_is_wrong_and_only_one(data):
-    texts = study.one_word_wrong(data.test)
+    texts = matching.one_word_wrong(data.test)
     for caption, text, scene in zip(
         data.test.captions, texts, data.test.scenes, strict=True
     ):
@@ -40,18 +39,15 @@ def test_one_word_is_wrong_and_only_one(data):
         assert sorted(kept) == [False, True]
         present = {t.category.one for t in scene.objects}
         assert false[kept.index(False)] not in present
-    assert texts == study.one_word_wrong(data.test)
-    assert texts != study.one_word_wrong(data.test, seed=1)
+    assert texts == matching.one_word_wrong(data.test)
+    assert texts != matching.one_word_wrong(data.test, seed=1)
 
 
 @pytest.mark.parametrize("hard", [None, False, True])
 def test_matching_reaches_the_fusion_only_when_asked(data, hard):
-    model = study.new_model(data)
+    model = matching.new_model(data)
     batch = data.train.batch(range(12))
-    if hard is None:
-        terms = study.contrast(model, batch, data.has)
-    else:
-        terms = study.match(model, batch, data.has, hard)
+    terms = matching.loss_terms(model, batch, data.has, hard)
     sum(terms.values()).backward()
     touched = model.fusion.blocks[0].cross.query.weight.grad is not None
     assert touched == (hard is not None) == ("match" in terms)
@@ -60,10 +56,10 @@ def test_matching_reaches_the_fusion_only_when_asked(data, hard):
 
 def test_the_same_stickers_are_no_negative(data):
     """All scenes alike: nothing to tell apart, nothing to match wrongly."""
-    model = study.new_model(data)
+    model = matching.new_model(data)
     batch = data.train.batch(range(6))
     alike = torch.ones_like(data.has)
-    terms = study.match(model, batch, alike, True)
+    terms = matching.loss_terms(model, batch, alike, True)
     assert terms["contrast"] == 0  # no row has a wrong answer left
     with torch.no_grad():
         answers = model.match_logits(
@@ -89,7 +85,7 @@ class Oracle:
 def seen_of(cosines):
     N, M = cosines.shape
     ids = torch.arange(M)[:, None]
-    return study.Seen(
+    return matching.Encoded(
         torch.arange(N).float().view(N, 1, 1),
         torch.arange(M).float().view(M, 1, 1),
         ids,
@@ -102,7 +98,7 @@ def test_reranking_asks_the_fusion_about_the_best_alone():
     cosines = torch.rand(30, 40, generator=generator) * 2 - 1
     table = torch.randn(30, 40, generator=generator) * 9
     oracle = Oracle(table)
-    scores = study.rerank(oracle, seen_of(cosines), top=5)
+    scores = matching.rerank(oracle, seen_of(cosines), top=5)
     assert scores.shape == (40, 30) and oracle.asked == 40 * 5
     for text in range(40):
         best = cosines[:, text].topk(5).indices.tolist()
@@ -121,8 +117,8 @@ def test_match_scores_are_the_models_own(data, model):
     test = data.test
     rows = torch.tensor([[0, 3], [2, 1], [5, 5]])
     with evaluating(model):
-        seen = study.look(model, test.pixel_values, test.input_ids[:3])
-        scores = study.match_scores(model, seen, rows)
+        seen = matching.encode(model, test.pixel_values, test.input_ids[:3])
+        scores = matching.match_scores(model, seen, rows)
         for text in range(3):
             for k, image in enumerate(rows[text]):
                 ids = test.input_ids[text : text + 1]
@@ -134,7 +130,7 @@ def test_match_scores_are_the_models_own(data, model):
 
 def test_noun_tokens_are_the_nouns(data):
     test = data.test
-    places = study.noun_tokens(test)
+    places = grounding.noun_tokens(test)
     for i, scene in enumerate(test.scenes):
         for k, thing in enumerate(scene.objects):
             token = test.input_ids[i, places[i, k]].item()
@@ -143,7 +139,7 @@ def test_noun_tokens_are_the_nouns(data):
 
 
 def perfect_heat(pairs, side=4):
-    heat = study.centers_in(pairs.boxes, side).float()
+    heat = centers_in(pairs.boxes, side).float()
     return heat + 1e-3 * torch.rand(
         heat.shape, generator=torch.Generator().manual_seed(0)
     )
@@ -151,11 +147,11 @@ def perfect_heat(pairs, side=4):
 
 def test_scores_of_maps_that_are_right_wrong_and_blind(data):
     heat = perfect_heat(data.test, 12)
-    good = study.score_grounding(heat, data.test)
-    bad = study.score_grounding(heat.flip(1), data.test)
+    good = grounding.score_grounding(heat, data.test)
+    bad = grounding.score_grounding(heat.flip(1), data.test)
     assert good["hits"] == 1 and good["which"] > 0.9
     assert bad["hits"] < 0.1 and bad["which"] < 0.1
-    blind = study.score_grounding(torch.zeros_like(heat), data.test)
+    blind = grounding.score_grounding(torch.zeros_like(heat), data.test)
     assert blind["which"] == 0  # a tie is no answer
 
 
@@ -163,7 +159,7 @@ def test_box_means_are_those_of_pooled_regions():
     generator = torch.Generator().manual_seed(0)
     patches = torch.randn(2, 16, 5, generator=generator)
     boxes = torch.tensor([[[0, 0, 0.5, 0.6], [0.1, 0.3, 0.9, 1]]]).repeat(2, 1, 1)
-    means = study.box_means(patches.transpose(1, 2), boxes).transpose(1, 2)
+    means = grounding.box_means(patches.transpose(1, 2), boxes).transpose(1, 2)
     pooled = pool_regions(patches, boxes)
     assert torch.allclose(
         torch.nn.functional.normalize(means, dim=-1), pooled, atol=1e-5
@@ -171,7 +167,7 @@ def test_box_means_are_those_of_pooled_regions():
 
 
 def test_maps_have_a_row_for_each_sticker(data, model):
-    for make in (study.word_heat, study.name_heat, study.attention_heat):
+    for make in (grounding.word_heat, grounding.name_heat, grounding.attention_heat):
         with evaluating(model):
             heat = make(model, data.test)
         assert heat.shape == (24, 2, 16) and heat.isfinite().all()
@@ -181,31 +177,6 @@ def test_maps_have_a_row_for_each_sticker(data, model):
 
 @pytest.mark.parametrize("boxes", [True, False])
 def test_grounding_learns(data, boxes):
-    model = study.new_model(data)
-    history = study.train_grounding(model, data, 6, boxes)
+    model = matching.new_model(data)
+    history = grounding.train_grounding(model, data, 6, boxes)
     assert history.loss[-1] < history.loss[0]
-
-
-def test_the_command_writes_both_tables(tmp_path, monkeypatch, capsys):
-    real = study.make_data
-    monkeypatch.setattr(study, "make_data", lambda n, seed: real(70, 16, seed))
-    monkeypatch.setattr(study, "BATCH", 8)
-    out = tmp_path / "x.json"
-    threads = torch.get_num_threads()
-    try:
-        code = study.main(["--steps", "1", "--out", str(out)])
-    finally:
-        torch.set_num_threads(threads)
-    assert code == 0 and str(out) in capsys.readouterr().out
-    notes = json.loads(out.read_text("utf-8"))
-    names = [row["name"] for row in notes["matching"]]
-    assert names == ["contrast", "random", "hard"]
-    assert "reranked" not in notes["matching"][0]
-    assert "reranked" in notes["matching"][2]
-    regions = {(row["encoder"], row["name"]) for row in notes["regions"]}
-    ways = {"untrained", "contrast", "captions", "boxes"}
-    looks = {"attention, random", "attention, hard"}
-    assert regions == {
-        *(("cnn", way) for way in ways | looks),
-        *(("vit", way) for way in ways),
-    }

@@ -1,8 +1,6 @@
-"""The study of notebook 02: its pairs, its traps, its losses."""
+"""The lesson of notebook 02: its pairs, its traps, its losses."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 import torch
@@ -97,7 +95,7 @@ def test_every_weight_of_a_framework_learns(kind, train):
     assert set(terms) == ({"contrast"} if kind is TwoTower else {"contrast", "match"})
     sum(terms.values()).backward()
     still = {n for n, p in model.named_parameters() if p.grad is None}
-    assert still <= {"heads.word_bias"}  # no word is hidden in this study
+    assert still <= {"heads.word_bias"}  # no word is hidden in this lesson
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -109,22 +107,3 @@ def test_an_untrained_model_knows_no_binding(kind, asked):
     for figures in found.values():
         assert tuple(figures) == study.FIGURES
         assert all(0 <= value <= 1 for value in figures.values())
-
-
-def test_a_command_stores_every_framework(tmp_path, monkeypatch):
-    tiny = study.Plan(pairs=40, test=4, steps=2, batch_size=8, longer=3, grid=3)
-    monkeypatch.setattr(study, "Plan", lambda: tiny)
-    out = tmp_path / "02.json"
-    assert study.main(["--seeds", "3", "--out", str(out)]) == 0
-    kept = json.loads(out.read_text("utf-8"))
-    names = [(r["framework"], r["steps"]) for r in kept["rows"]]
-    assert names == [("TwoTower", 2), ("TwoTower", 3), ("TwoLeg", 2), ("OneTower", 2)]
-    assert all(r["seed"] == 3 and r["seconds"] >= 0 for r in kept["rows"])
-    assert "matching R@1" in kept["rows"][-1]
-
-
-def test_means_take_the_rows_that_have_the_figure():
-    rows = [{"a": 1, "x": 0.2}, {"a": 1, "x": 0.4}, {"a": 2, "x": 0.9}]
-    assert study.mean_of([*rows, {"a": 1}], "x", a=1) == pytest.approx(0.3)
-    with pytest.raises(ValueError, match="no row"):
-        study.mean_of(rows, "x", a=3)

@@ -1,23 +1,16 @@
-"""The study of notebook 01: its task, its roads, what it stores."""
+"""The lesson of notebook 01: its task, and what is pre-trained how."""
 
 from __future__ import annotations
 
 import copy
-import json
 
 import numpy as np
 import pytest
 import torch
-from transfer_tiny import clip
 
-from vlmtutor import stored
 from vlmtutor.lessons import why_vlms as study
-from vlmtutor.training import History
 
 C = len(study.CLASSES)
-TINY = study.Plan(
-    labels=(1, 2), aside=(1,), test=1, unlabeled=8, pretraining=2, steps=2, every=1
-)
 
 
 def test_a_sample_is_balanced_and_fewer_are_among_the_more():
@@ -71,11 +64,11 @@ def test_training_uses_labels_and_its_seed_alone():
     assert torch.equal(study.predict(same[0], train), study.predict(same[1], train))
 
 
-@pytest.mark.parametrize("road", [study.which_way_is_up, study.two_views])
-def test_pre_training_changes_the_encoder_only(road):
+@pytest.mark.parametrize("pretrain", [study.predict_rotation, study.simclr])
+def test_pre_training_changes_the_encoder_only(pretrain):
     model = study.Classifier(seed=1)
     before = copy.deepcopy(model.state_dict())
-    history = road(model.encoder, study.unlabeled(16), 3, progress=False)
+    history = pretrain(model.encoder, study.unlabeled(16), 3, progress=False)
     assert history.steps == 3 and np.isfinite(history.loss).all()
     changed = {
         name.split(".")[0]
@@ -89,40 +82,12 @@ def test_turns_can_be_learned():
     """Pictures that are bright at the top tell how they were turned."""
     slope = torch.linspace(255, 0, 48).to(torch.uint8)
     images = slope[:, None].expand(64, 3, 48, 48).contiguous()
-    history = study.which_way_is_up(
+    history = study.predict_rotation(
         study.Classifier().encoder, images, 25, progress=False
     )
     assert history.loss[0] > 1 and history.loss[-1] < 0.5
 
 
 def test_reading_curves():
-    history = History(evaluations=[(0, 0.1), (5, 0.4), (10, 0.3)])
-    assert study.steps_to(history, 0.4) == 5
-    assert study.steps_to(history, 0.5) is None
     assert study.labels_to({1: 0.2, 4: 0.5, 8: 0.7}, 0.5) == 4
     assert study.labels_to({1: 0.2}, 0.5) is None
-
-
-def test_a_command_stores_every_road(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(study, "Plan", lambda: TINY)
-    monkeypatch.setattr(study, "load_clip", clip)
-    out = tmp_path / "01.json"
-    assert study.main(["--seeds", "4", "--out", str(out)]) == 0
-    kept = json.loads(out.read_text("utf-8"))
-    assert kept["seeds"] == [4] and kept["machine"] and kept["date"]
-    assert kept["model"] == stored.fingerprint(clip())
-    methods = {(r["method"], r["labels"]) for r in kept["rows"]}
-    two = {(m, k) for m in ("probe", "HOG", "scratch", "turned") for k in (1, 2)}
-    assert methods == two | {("zero-shot", 0), ("two views", 1)}
-    curves = [r["curve"] for r in kept["rows"] if "curve" in r]
-    assert all([s for s, _ in c] == [0, 1, 2] for c in curves)
-    assert str(out) in capsys.readouterr().out
-
-
-def test_means_are_over_seeds():
-    rows = [
-        {"method": "a", "labels": k, "seed": s, "accuracy": value}
-        for k, s, value in [(1, 0, 0.2), (1, 1, 0.4), (2, 0, 0.5)]
-    ]
-    assert study.mean_accuracy(rows, "a") == pytest.approx({1: 0.3, 2: 0.5})
-    assert study.mean_accuracy(rows, "b") == {}

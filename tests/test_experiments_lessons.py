@@ -1,0 +1,102 @@
+"""The longer runs of notebooks 01 to 06: in small, and as they are stored."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import transfer_tiny
+
+from vlmtutor import stored
+from vlmtutor.__main__ import main
+from vlmtutor.experiments import EXPERIMENTS, get_experiment
+from vlmtutor.experiments.lessons import (
+    alignment,
+    contrastive,
+    frameworks,
+    pretraining,
+    why_vlms,
+)
+from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
+
+NAMES = [name for name, module in EXPERIMENTS.items() if module.startswith("lessons.")]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """A few scenes, two steps."""
+
+    def of(module, **values):
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
+
+    pretrain = {"rotation": (why_vlms.lesson.predict_rotation, 2)}
+    pretrain["SimCLR"] = (why_vlms.lesson.simclr, 1)
+    of(why_vlms, LABELS=(1, 2), FEW=(1,), TEST=1, PICTURES=8, PRETRAIN=pretrain)
+    of(why_vlms, STEPS=2, EVERY=1, open_backbone=lambda name: transfer_tiny.clip())
+    runs = {"two towers": (TwoTower, 2), "one tower": (OneTower, 1)}
+    runs |= {"two legs": (TwoLeg, 1), "two towers, longer": (TwoTower, 2)}
+    of(frameworks, PAIRS=40, TEST=4, RUNS=runs)
+    of(contrastive, SCENES=70, STEPS=1)
+    of(alignment, SCENES=70, STEPS=1)
+    of(pretraining, SCENES=(16, 64), BATCHES=(32, 64))
+    of(pretraining.lesson, STEPS=2)
+    make = pretraining.lesson.make_data
+    of(pretraining.lesson, make_data=lambda seed: make(64, 40, seed))
+    fit = pretraining.lesson.fit
+    few = lambda *a, **k: fit(*a[:3], 2, 8, **k)  # noqa: E731
+    of(pretraining.lesson, fit=few)
+    for module, kept in (
+        (why_vlms, "samples"),
+        (frameworks, "pairs"),
+        (contrastive, "data"),
+        (alignment, "data"),
+        (alignment, "warm_start"),
+        (pretraining, "data"),
+        (pretraining, "common"),
+    ):
+        getattr(module, kept).cache_clear()
+
+
+def shape(run: dict) -> set:
+    """What fields and figures the rows of a part have."""
+    head = {"part", "backbone", "seed", "code", "date", "machine", "seconds"}
+    head |= {"model", "carried over"}
+    rows = run.get("rows", [run])
+    assert len({(r.get("row"), r.get("encoder")) for r in rows}) == len(rows)
+    return {(frozenset(r) - head, frozenset(r["scores"])) for r in rows}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_finds_what_is_stored_of_it(name):
+    experiment = get_experiment(name)
+    kept = {run["part"]: run for run in stored.load(name)["parts"]}
+    assert experiment.name == name
+    for part, function in experiment.parts.items():
+        found = function(part, 1, "stickerclip")
+        json.dumps(found, allow_nan=False)
+        assert shape(found) == shape(kept[part]), part
+        for row in found.get("rows", [found]):
+            shares = [v for k, v in row["scores"].items() if k != "match loss"]
+            assert all(0 <= share <= 1 for share in shares)
+
+
+def test_the_run_that_parts_share_is_the_same_in_each():
+    parts = get_experiment("06_pretraining").parts
+    rows = {part: run(part, 3, "stickerclip")["rows"] for part, run in parts.items()}
+    common = rows["data"][-1], rows["batch"][-1], rows["noise"][0]
+    common = [row["scores"] for row in (*common, rows["objectives"][0])]
+    assert common[1:] == common[:-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_shows_what_is_stored(name, capsys):
+    assert main(["experiment", name, "--stored", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    runs = stored.runs(name)
+    for row in found["rows"]:
+        name = row["method"], row["row"]
+        own = [run for run in runs if (run["part"], run["row"]) == name]
+        for score, values in row["by_seed"].items():
+            assert values == [run[score] for run in own]
+    assert len(runs) == sum(len(row["seeds"]) for row in found["rows"])
