@@ -20,7 +20,7 @@ FLOORS = (
     "seeding stored table verdict views",
     "world",
     "selfcheck models objectives",
-    "diagrams naming pairs readout training",
+    "diagrams naming pairs training",
     "transfer",
     "lessons",
     "distill.methods distill.pictures distill.supervision",

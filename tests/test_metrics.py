@@ -16,7 +16,6 @@ from vlmtutor.metrics import (
     harmonic_mean,
     iou_per_class,
     mean_iou,
-    paired_bootstrap,
     recall_at_k,
 )
 
@@ -215,29 +214,3 @@ def test_harmonic_mean():
     assert harmonic_mean(0.9, 0) == 0 == harmonic_mean(0, 0)
     with pytest.raises(ValueError, match="-1"):
         harmonic_mean(-1, 1)
-
-
-def test_bootstrap_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    inside = 0
-    for trial in range(200):
-        gain, b = rng.normal(0.3, 1, size=60), rng.normal(size=60)
-        _, low, high = paired_bootstrap(
-            b + gain, b, seed=trial, resamples=400, level=0.9
-        )
-        inside += low <= 0.3 <= high
-    assert 0.83 < inside / 200 < 0.96
-
-
-def test_bootstrap_repeats_and_is_paired():
-    rng = np.random.default_rng(1)
-    picture = rng.normal(size=500)  # some pictures are hard for everyone
-    better = picture + 0.1 + rng.normal(scale=0.05, size=500)
-    first = paired_bootstrap(better, picture, resamples=500)
-    assert first == paired_bootstrap(better, picture, resamples=500)
-    mean, low, high = first
-    assert 0.09 < low < mean < high < 0.11
-    mean, low, high = paired_bootstrap(torch.ones(3), torch.ones(3))
-    assert mean == low == high == 0
-    with pytest.raises(ValueError, match="shapes differ"):
-        paired_bootstrap([1, 2], [1])

@@ -261,28 +261,3 @@ def harmonic_mean(a: float, b: float) -> float:
     if a < 0 or b < 0:
         raise ValueError(f"no harmonic mean of {a} and {b}")
     return 2 * a * b / (a + b) if a and b else 0.0
-
-
-def paired_bootstrap(
-    a, b, seed: int = 0, resamples: int = 10_000, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Is ``a`` better than ``b``?  (mean difference, low, high).
-
-    ``a`` and ``b`` [N] are the scores of two methods on the same N pictures.
-    The pictures are drawn again with replacement, both scores together, and
-    ``level`` of the mean differences lie between low and high: where that
-    leaves out 0, luck with the pictures is no good explanation.
-    Percentile interval: Efron 1979, doi 10.1214/aos/1176344552.
-    """
-    a, b = _pair(a, b)
-    difference = (a.astype(float) - b.astype(float)).reshape(-1)
-    n = len(difference)
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    step = max(1, 2_000_000 // n)  # picks that are in memory at once
-    for start in range(0, resamples, step):
-        picks = rng.integers(n, size=(min(step, resamples - start), n))
-        means[start : start + step] = difference[picks].mean(axis=1)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(difference.mean()), float(low), float(high)

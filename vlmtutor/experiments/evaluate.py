@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import readout
+from .. import naming
 from ..distill.bench.protocol import label_maps
 from ..distill.parts.regions import square_boxes
 from ..distill.supervision import IGNORE
@@ -256,8 +256,8 @@ def dense(clip, e: Evaluation) -> dict[str, float]:
     places = clip.encode_texts(list(PHRASES.values()))
     features = _patch_features(clip, scenes)
     truth = label_maps(scenes, names)
-    named, _ = readout.label_maps(features, weights, e.size)
-    answers, _ = readout.label_maps(features, torch.cat([weights, places]), e.size)
+    named, _ = naming.label_maps(features, weights, e.size)
+    answers, _ = naming.label_maps(features, torch.cat([weights, places]), e.size)
     stickers = truth.masked_fill(truth == C, IGNORE)
     return {
         "miou_stickers": mean_iou(named, stickers, C, IGNORE),

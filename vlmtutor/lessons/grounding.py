@@ -10,6 +10,7 @@ from ..models.frameworks import TwoLeg
 from ..models.words import to_ids
 from ..objectives.alignment import (
     grounding_loss,
+    patch_cover,
     phrase_scores,
     pool_regions,
     region_word_logits,
@@ -107,12 +108,7 @@ def which_region(heat: Tensor, pairs: Pairs) -> float:
 
 def box_means(heat: Tensor, boxes: Tensor) -> Tensor:
     """Mean of maps [N, Q, T] over boxes [N, R, 4]: [N, Q, R]."""
-    side = round(heat.shape[-1] ** 0.5)
-    edges = torch.arange(side + 1) / side
-    low, high = boxes[..., :2, None], boxes[..., 2:, None]  # [N, R, 2, 1]
-    cover = torch.minimum(high, edges[1:]) - torch.maximum(low, edges[:-1])
-    across, down = cover.clamp(min=0).unbind(2)  # [N, R, side]
-    weights = (down[..., :, None] * across[..., None, :]).flatten(2)
+    weights = patch_cover(boxes, round(heat.shape[-1] ** 0.5))  # [N, R, T]
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-9)
     return heat @ weights.transpose(1, 2)
 

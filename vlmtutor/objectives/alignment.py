@@ -148,26 +148,26 @@ def match_in_batch(
 # Which region does a phrase speak of?
 
 
+def patch_cover(boxes: Tensor, side: int) -> Tensor:
+    """How much of each patch a box covers: [..., 4] → [..., side²].
+
+    Boxes are (x0, y0, x1, y1) as shares of the picture's side.
+    """
+    edges = torch.arange(side + 1, device=boxes.device) / side
+    low, high = boxes[..., :2, None], boxes[..., 2:, None]  # [..., 2, 1]
+    covered = torch.minimum(high, edges[1:]) - torch.maximum(low, edges[:-1])
+    across, down = covered.clamp(min=0).unbind(-2)  # [..., side]
+    return (down[..., :, None] * across[..., None, :]).flatten(-2)
+
+
 def pool_regions(patch_embeds: Tensor, boxes: Tensor) -> Tensor:
     """Mean patch of each box: [B, T, D] and [B, R, 4] → [B, R, D].
 
-    Boxes are (x0, y0, x1, y1) as shares of the picture's side; a patch counts
-    as much as the box covers of it.  A box without area gives zeros.  The
-    result is L2-normalised.
+    A patch counts as much as the box covers of it (:func:`patch_cover`).  A
+    box without area gives zeros.  The result is L2-normalised.
     """
-    B, T, D = patch_embeds.shape
-    side = round(T**0.5)
-    edges = torch.arange(side + 1, device=boxes.device) / side
-
-    def covered(low: Tensor, high: Tensor) -> Tensor:  # [B, R] → [B, R, side]
-        left = torch.maximum(low[..., None], edges[:-1])
-        right = torch.minimum(high[..., None], edges[1:])
-        return (right - left).clamp(min=0)
-
-    across = covered(boxes[..., 0], boxes[..., 2])
-    down = covered(boxes[..., 1], boxes[..., 3])
-    weights = down[..., :, None] * across[..., None, :]  # [B, R, side, side]
-    pooled = weights.flatten(2) @ patch_embeds  # [B, R, D]
+    side = round(patch_embeds.shape[1] ** 0.5)
+    pooled = patch_cover(boxes, side) @ patch_embeds  # [B, R, D]
     return F.normalize(pooled, dim=-1)
 
 
