@@ -44,7 +44,7 @@ OUTSIDE = {  # other libraries' names
 }
 DOCUMENTED = ("models", "objectives", "transfer", "distill", "metrics")
 # what these take and return is said once: torch's way, and distill.methods
-CONTRACT = {"forward", "scores", "detect", "trained"}
+CONTRACT = {"forward", "scores", "detect", "trained", "checks"}
 # modules of methods and named losses: transfer's tools are none
 SOURCED = re.compile(
     r"vlmtutor/(objectives|distill/(segmentation|detection)|transfer)/(?!_)"
@@ -202,7 +202,7 @@ def undocumented(files):
         for node in public(tree):
             inherited = CONTRACT | told_by_bases(node, classes)
             methods = public(node) if isinstance(node, ast.ClassDef) else []
-            things = [node, *(m for m in methods if m.name not in inherited)]
+            things = [x for x in (node, *methods) if x.name not in inherited]
             wrong += [f"{path}:{x.lineno}: {w}" for x in things for w in owed(x)]
     return wrong
 

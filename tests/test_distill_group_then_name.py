@@ -244,7 +244,7 @@ def test_the_map_for_names_starts_as_clips_patches():
 
 def test_without_masks_every_cell_is_a_region():
     z = torch.randn(2, 5, 8, 8)
-    cells, there = openseg._regions(z, None, torch.arange(2), "patches")
+    cells, there = openseg.pooled_regions(z, None, torch.arange(2), "patches")
     assert cells.shape == (2, 16, 5) and there.all()
     pictures = bench().test_pictures
     a = fitted("OpenSeg").scores(pictures, NAMES)

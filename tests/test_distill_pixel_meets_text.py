@@ -85,10 +85,10 @@ def test_lseg_reads_pixels_and_no_picture_tower():
 
 def test_lsegs_words_are_the_frozen_text_embeddings():
     model = fitted("LSeg")
-    W, places = model._vectors(NAMES)
+    W, places = model.vectors(NAMES)
     assert torch.equal(W, texts.text_classifier(clip(), NAMES))
     assert torch.equal(places, texts.background_classifier(clip()))
-    shuffled = fitted("LSeg", shuffled=True)._vectors(NAMES)[0]
+    shuffled = fitted("LSeg", shuffled=True).vectors(NAMES)[0]
     n = len(BASE)
     moved = torch.cat([W[:n], W[n + 1 :], W[n : n + 1]])
     assert torch.equal(shuffled, moved)
@@ -103,7 +103,7 @@ def test_lseg_can_be_kept_to_base_names():
 
 def test_learned_labels_replace_words():
     model = fitted("LSeg", classifier="learned")
-    W, places = model._vectors(NAMES)
+    W, places = model.vectors(NAMES)
     assert len(places) == 1
     assert not torch.equal(W[: len(BASE)], texts.text_classifier(clip(), BASE))
     assert model.trained > fitted("LSeg").trained
@@ -286,9 +286,9 @@ def test_the_offset_counts_against_seen_names_only():
 def test_focal_and_dice_leave_unlabelled_pixels_out():
     logits = torch.randn(1, 2, 2, 2)
     labels = torch.tensor([[[0, 1], [2, IGNORE]]])
-    before = zegclip._loss(logits, labels, exclusive=False)
+    before = zegclip.mask_loss(logits, labels, exclusive=False)
     logits[..., 1, 1] += 5.0
-    close(zegclip._loss(logits, labels, exclusive=False), before)
+    close(zegclip.mask_loss(logits, labels, exclusive=False), before)
 
 
 def test_self_training_needs_novel_names_and_changes_the_net():

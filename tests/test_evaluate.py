@@ -229,13 +229,13 @@ def test_binding_is_lost_by_a_model_that_swaps(figure, swap):
             return torch.stack(rows)
 
     def only(part):  # the other figure's scenes may not change by this swap
-        original = ev._choice
+        original = ev.choice
 
         def choice(clip, scenes, wrong):
             return original(clip, scenes, wrong) if wrong is swap else 1.0
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ev, "_choice", choice)
+            patch.setattr(ev, "choice", choice)
             return part(Swapper(), SMALL)
 
     assert only(ev.binding)[figure] == 0
@@ -336,7 +336,7 @@ def test_local_naming_of_coarse_patches(grid):
 
     figures = ev.local_naming(Namer(grid), few)
     hit = pixels = 0
-    scenes = few.scenes(300, offset=800_000, n_stickers=2, keep=ev._two_kinds)
+    scenes = few.scenes(300, offset=800_000, n_stickers=2, keep=ev.two_kinds)
     for scene in scenes:
         y, x = np.nonzero(scene.owners >= 0)
         middle = (np.arange(grid) * 2 + 1) * 24 // (2 * grid)
@@ -363,7 +363,7 @@ def test_scenes_that_are_not_there_end_the_search(monkeypatch):
     monkeypatch.setattr(ev, "PART_STRIDE", 50)
     one = ev.Evaluation(size=24, names=("cat",))
     with pytest.raises(ValueError, match="0 of 5 scenes found among 50"):
-        one.scenes(5, n_stickers=2, keep=ev._two_kinds)
+        one.scenes(5, n_stickers=2, keep=ev.two_kinds)
     assert len(one.scenes(50, n_stickers=2)) == 50
 
 

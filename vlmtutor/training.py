@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -189,14 +189,14 @@ def _access(data) -> tuple[int, Callable[[Tensor], object]]:
 
 def minimize(
     clip,
-    parameters: Sequence[nn.Parameter],
+    parameters: Iterable[nn.Parameter],
     loss: Callable[[Tensor], Tensor],
     n: int,
-    *,
     steps: int,
     lr: float,
     batch_size: int = 32,
     seed: int = 0,
+    *,
     gradients: Callable = torch.autograd.grad,
 ) -> None:
     """Minimise ``loss(rows)`` over batches of ``n`` rows, CLIP being frozen.

@@ -60,7 +60,8 @@ class DensePictures:
     and the hidden states of :func:`taps`; the others are made when asked for.
     ``pictures[rows]`` keeps what is made.  ``tags`` bool [N, C] is for the
     rows that are told what is in a test picture, and None otherwise: no
-    scene, caption or label is in reach.
+    scene, caption or label is in reach.  Raises ValueError for images of
+    another shape.
     """
 
     def __init__(self, clip, images: np.ndarray | Tensor, tags: Tensor | None = None):
@@ -83,7 +84,7 @@ class DensePictures:
         return part
 
     def with_tags(self, tags: Tensor) -> DensePictures:
-        """The same pictures and features, with ``tags``."""
+        """The same pictures and features, with ``tags`` [N, C]."""
         told = self[:]
         told.tags = tags
         return told

@@ -26,24 +26,21 @@ class Unlabeled:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def unlabeled(self) -> Unlabeled:
+        """The pictures alone."""
+        return Unlabeled(self.pictures)
+
 
 @dataclass(frozen=True)
-class Captioned:
+class Captioned(Unlabeled):
     """Pictures with a sentence each.
 
     ``spans[i]`` has the (start, end) of each phrase that names stickers, in
     the order of the sentence; the sentence is all they were found by.
     """
 
-    pictures: DensePictures
     captions: list[str]
     spans: list[tuple[tuple[int, int], ...]]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def unlabeled(self) -> Unlabeled:
-        return Unlabeled(self.pictures)
 
     def phrases(self) -> list[list[str]]:
         """The phrases that name stickers, per picture."""
@@ -54,60 +51,41 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class Tagged:
+class Tagged(Unlabeled):
     """Pictures and which of ``names`` are in them: ``tags`` bool [N, C]."""
 
-    pictures: DensePictures
     tags: Tensor
     names: list[str]
 
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def unlabeled(self) -> Unlabeled:
-        return Unlabeled(self.pictures)
-
 
 @dataclass(frozen=True)
-class Regions:
+class Regions(Unlabeled):
     """Class-agnostic masks: ``regions`` [N, S, S], -1 where there is none.
 
     Numbers tell the regions of one picture apart and mean nothing else.
     """
 
-    pictures: DensePictures
     regions: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def unlabeled(self) -> Unlabeled:
-        return Unlabeled(self.pictures)
 
 
 @dataclass(frozen=True)
-class Masked:
+class Masked(Unlabeled):
     """Pictures with named masks.
 
     ``labels`` [N, S, S] index ``names``; len(names) is background, 255 does
     not count.  ``regions`` as in :class:`Regions`.
     """
 
-    pictures: DensePictures
     labels: Tensor
     regions: Tensor
     names: list[str]
 
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def unlabeled(self) -> Unlabeled:
-        return Unlabeled(self.pictures)
-
     def regions_only(self) -> Regions:
+        """The masks without their names."""
         return Regions(self.pictures, self.regions)
 
     def tagged(self) -> Tagged:
+        """The names without their masks."""
         return Tagged(self.pictures, tags_of(self.labels, len(self.names)), self.names)
 
 

@@ -117,7 +117,7 @@ def top1(clip, e: Evaluation, domain: str = "sticker") -> float:
     return float((predicted == truth).float().mean())
 
 
-def _two_kinds(layout: Layout) -> bool:
+def two_kinds(layout: Layout) -> bool:
     a, b = layout.placements
     return a.category != b.category
 
@@ -149,7 +149,7 @@ def _share(hits: Tensor) -> float:
     return float(hits.float().mean())
 
 
-def _choice(clip, scenes: list[Scene], wrong: Callable[[Layout], Layout]):
+def choice(clip, scenes: list[Scene], wrong: Callable[[Layout], Layout]):
     """How often a scene prefers its caption to that of a changed layout."""
     right = [complete_caption(s.layout).text for s in scenes]
     other = [complete_caption(wrong(s.layout)).text for s in scenes]
@@ -164,17 +164,17 @@ def binding(clip, e: Evaluation) -> dict[str, float]:
 
     def colored(layout: Layout) -> bool:
         a, b = layout.placements
-        return _two_kinds(layout) and a.color != b.color
+        return two_kinds(layout) and a.color != b.color
 
     def side_by_side(layout: Layout) -> bool:
         a, b = layout.placements
-        return _two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
+        return two_kinds(layout) and abs(a.x - b.x) > abs(a.y - b.y)
 
     discs = e.scenes(n=500, offset=300_000, n_stickers=2, keep=colored, discs=1.0)
     sides = e.scenes(n=500, offset=400_000, n_stickers=2, keep=side_by_side)
     return {
-        "binding_colours": _choice(clip, discs, Layout.swap_colors),
-        "binding_sides": _choice(clip, sides, Layout.swap_stickers),
+        "binding_colours": choice(clip, discs, Layout.swap_colors),
+        "binding_sides": choice(clip, sides, Layout.swap_stickers),
     }
 
 
@@ -267,7 +267,7 @@ def dense(clip, e: Evaluation) -> dict[str, float]:
 
 def local_naming(clip, e: Evaluation) -> dict[str, float]:
     """Share of sticker pixels whose patch gives them the right name."""
-    scenes = e.scenes(n=300, offset=800_000, n_stickers=2, keep=_two_kinds)
+    scenes = e.scenes(n=300, offset=800_000, n_stickers=2, keep=two_kinds)
     names = e.labels()
     weights = _classifier(clip, names)
     features = _patch_features(clip, scenes)  # [N, h, w, D]

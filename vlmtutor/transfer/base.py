@@ -120,15 +120,19 @@ def tune(
     learner: Learner,
     pictures,
     labels,
+    steps: int,
+    lr: float,
+    batch_size: int = 32,
+    seed: int = 0,
     *,
     loss: Callable[[Pictures, Tensor], Tensor] | None = None,
-    **settings,
+    gradients: Callable = torch.autograd.grad,
 ) -> Learner:
     """Tune a learner's parameters, and only those, on labelled pictures.
 
     ``pictures`` is anything :class:`Pictures` takes, ``labels`` [N] or
     [N, …].  ``loss(pictures, labels)`` of a batch is the cross-entropy of the
-    learner's logits unless given; ``settings`` go to
+    learner's logits unless given; the rest goes to
     :func:`vlmtutor.training.minimize`.  Raises ValueError where pictures and
     labels are not equally many.
     """
@@ -141,9 +145,13 @@ def tune(
         getattr(pictures, kind)  # once for all, so that batches share it
     minimize(
         learner.clip,
-        list(learner.parameters()),
+        learner.parameters(),
         lambda rows: loss(pictures[rows], labels[rows]),
         len(pictures),
-        **settings,
+        steps,
+        lr,
+        batch_size,
+        seed,
+        gradients=gradients,
     )
     return learner

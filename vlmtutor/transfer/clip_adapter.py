@@ -54,6 +54,4 @@ def fit(
 ) -> ClipAdapter:
     """Tune the adapter on ``pictures`` with ``labels`` [N]."""
     learner = ClipAdapter(clip, classes, ratio, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

@@ -66,6 +66,4 @@ def fit(
 ) -> CoCoOp:
     """Tune context and network on ``pictures`` with ``labels`` [N]."""
     learner = CoCoOp(clip, classes, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

@@ -66,6 +66,4 @@ def fit(
 ) -> CoOp:
     """Tune a context on ``pictures`` with ``labels`` [N]."""
     learner = CoOp(clip, classes, context, per_class, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

@@ -99,13 +99,4 @@ def fit(
         auxiliary = pixel_loss(score / TEMPERATURE, y)
         return pixel_loss(learner.logits(batch, score), y) + auxiliary
 
-    return tune(
-        learner,
-        pictures,
-        labels,
-        loss=loss,
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed, loss=loss)

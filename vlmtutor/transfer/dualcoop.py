@@ -92,9 +92,9 @@ def fit(
         learner,
         pictures,
         labels,
+        steps,
+        lr,
+        batch_size,
+        seed,
         loss=lambda x, y: asymmetric_loss(learner.logits(x), y),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
     )

@@ -45,13 +45,4 @@ def fit(
         penalty = knowledge_penalty(texts, reference)
         return F.cross_entropy(logits, y) + weight * penalty
 
-    return tune(
-        learner,
-        pictures,
-        labels,
-        loss=loss,
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed, loss=loss)

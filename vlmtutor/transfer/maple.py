@@ -88,6 +88,4 @@ def fit(
 ) -> MaPLe:
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = MaPLe(clip, classes, depth, coupled, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

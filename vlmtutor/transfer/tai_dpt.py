@@ -150,13 +150,6 @@ def fit(
         return sum(ranking_loss(scores, labels[rows]) for scores in pair)
 
     minimize(
-        clip,
-        list(learner.parameters()),
-        loss,
-        len(captions),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
+        clip, learner.parameters(), loss, len(captions), steps, lr, batch_size, seed
     )
     return learner

@@ -49,11 +49,5 @@ def fit(
 ) -> TaskRes:
     """Tune the residual on ``pictures`` with ``labels`` [N]."""
     return tune(
-        TaskRes(clip, classes, alpha),
-        pictures,
-        labels,
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
+        TaskRes(clip, classes, alpha), pictures, labels, steps, lr, batch_size, seed
     )

@@ -64,9 +64,7 @@ def fit(
     learner = TipAdapter(clip, classes, keys, labels, alpha, beta, steps > 0)
     if steps == 0:
         return learner
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)
 
 
 def fit_tuned(

@@ -82,6 +82,4 @@ def fit(
 ) -> UPT:
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = UPT(clip, classes, n_visual, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

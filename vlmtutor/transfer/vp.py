@@ -65,6 +65,4 @@ def fit(
 ) -> VP:
     """Tune a frame on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = VP(clip, classes, width)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)

@@ -59,9 +59,7 @@ def fit(
 ) -> VPT:
     """Tune tokens on ``pictures`` (pixels) with ``labels`` [N]."""
     learner = VPT(clip, classes, n_tokens, deep, seed)
-    return tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed)
 
 
 def fit_deep(clip, pictures, labels, classes, seed: int = 0, **settings) -> VPT:

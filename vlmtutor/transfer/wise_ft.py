@@ -98,8 +98,6 @@ def fit(
     """Fine-tune on ``pictures`` with ``labels`` [N] and mix at ``alpha``."""
     learner = WiseFT(clip, classes, blocks)
     start = [p.detach().clone() for p in learner.parameters()]
-    tune(
-        learner, pictures, labels, steps=steps, lr=lr, batch_size=batch_size, seed=seed
-    )
+    tune(learner, pictures, labels, steps, lr, batch_size, seed)
     learner.remember(start)
     return learner.at(alpha)

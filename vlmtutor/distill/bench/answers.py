@@ -21,7 +21,8 @@ def predict_both(
 ) -> tuple[Tensor, Tensor]:
     """Labels [N, S, S] with background, and without: the best of the names.
 
-    Both int16; the background is len(names).
+    Both int16; the background is len(names).  Raises ValueError for scores
+    of another shape, or with NaN in them.
     """
     pictures.prepare()
     size = pictures.images.shape[1]
@@ -56,7 +57,10 @@ def detect(
     names: list[str],
     seen: Tensor | None = None,
 ) -> list[dict]:
-    """The scored boxes of each picture: :meth:`Detector.detect`."""
+    """The scored boxes of each picture: see :meth:`Detector.detect`.
+
+    ``seen`` bool [len(names)].  Raises ValueError where pictures are missing.
+    """
     pictures.prepare()
     found = []
     for part in pictures.batches(AT_ONCE):

@@ -120,7 +120,10 @@ def check_gates(figures: dict[str, float]) -> None:
 
 
 def check_types(bench: Bench) -> None:
-    """No novel name, and no pixel of one, in what inductive methods get."""
+    """No novel name, and no pixel of one, in what inductive methods get.
+
+    Raises GateClosed where there is one.
+    """
     data = bench.data(Masked)
     if set(data.names) & set(bench.novel):
         raise GateClosed("a novel name is among those of the masks")

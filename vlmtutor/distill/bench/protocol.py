@@ -170,21 +170,22 @@ class Bench:
 
     @property
     def test_pictures(self) -> DensePictures:
+        """What all models are judged on."""
         return self.pictures("test")
 
     @property
     def truth(self) -> Tensor:
-        """Label maps of the test pictures: see :func:`label_maps`."""
+        """Label maps of the test pictures, [N, S, S]: see :func:`label_maps`."""
         return self.label_maps(self.names)
 
     def label_maps(self, names: list[str]) -> Tensor:
-        """The test pictures' labels in ``names``; other stickers are 255."""
+        """The test pictures' labels [N, S, S]; 255: stickers not in ``names``."""
         key = "truth", tuple(names)
         return once(self, key, lambda: label_maps(self.scenes("test"), names))
 
     @property
     def oracle_tags(self) -> Tensor:
-        """Which names are in each test picture: for rows marked "oracle"."""
+        """bool [N, C], the names in a test picture: for rows marked "oracle"."""
         return once(self, "tags", lambda: tags_of(self.truth, len(self.names)))
 
     def data(self, kind):
@@ -239,6 +240,7 @@ class Bench:
         ``scores`` (:mod:`vlmtutor.distill.methods`).  ``pictures`` are the
         test pictures, with tags if the model may see them.  ``names``, all by
         default, is what competes; stickers with other names are not judged.
+        ``seen`` bool [len(names)].
         """
         pictures = self.test_pictures if pictures is None else pictures
         names = self.names if names is None else names

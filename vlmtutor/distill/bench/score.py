@@ -118,7 +118,10 @@ def plain(scores: dict[str, np.ndarray]) -> dict:
 
 
 def pool(results: Sequence[Result]) -> Result:
-    """The pictures of several results as one, say of several seeds."""
+    """The pictures of several results as one, say of several seeds.
+
+    Raises ValueError where their names differ.
+    """
     first = results[0]
     if any(r.names != first.names for r in results):
         raise ValueError("results of different names do not mix")
@@ -154,7 +157,7 @@ def bootstrap_difference(
 
     Results, compared by ``score``; or one value a picture [n] each, compared
     by their means.  The pictures are drawn again with replacement, the same
-    for both.
+    for both.  Raises ValueError where they are not equally many.
     """
     n = len(a)
     if len(b) != n or n == 0:

@@ -22,6 +22,7 @@ def fuse(
     "zegformer": the same, but for seen names c is CLIP's mean over the seen
     names: CLIP only says seen or novel.
     "ovseg": ``q^(1-lam) · c^lam`` for all names.
+    Raises ValueError for another rule.
     Xu et al. 2021, arXiv 2112.14757; Ding et al. 2021, arXiv 2112.07910;
     Liang et al. 2022, arXiv 2210.04150.
     """

@@ -26,7 +26,7 @@ def binary_targets(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def bce_ignore(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """Yes-or-no cross-entropy, mean over what ``counts``."""
+    """Yes-or-no cross-entropy of [N, C, h, w], mean over what ``counts``."""
     losses = F.binary_cross_entropy_with_logits(
         logits, targets.to(logits.dtype), reduction="none"
     )

@@ -70,7 +70,10 @@ def matching_costs(outputs: Outputs, truth: Tensor) -> Tensor:
 def group_loss(
     outputs: Outputs, truth: Tensor, pairs: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """Masks of matched queries, and object or not of all of them."""
+    """Masks of matched queries, and object or not of all of them.
+
+    ``truth`` [N, R, h, w]; ``pairs`` as :func:`match` makes them.
+    """
     rows, queries, regions = flatten_pairs(pairs)
     target = torch.zeros_like(outputs.objects)
     target[rows, queries] = 1.0

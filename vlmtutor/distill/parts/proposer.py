@@ -38,7 +38,11 @@ BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
 
 
 class Decoder(nn.Module):
-    """One round: queries look at the map, at each other, and think."""
+    """One round: queries look at the map, at each other, and think.
+
+    [N, Q, d] → [N, Q, d]; ``places`` [Q, d] are theirs, ``memory``
+    [N, h · w, d] is the map.
+    """
 
     def __init__(self, width: int, heads: int = 4):
         super().__init__()
@@ -104,6 +108,7 @@ class Proposer(nn.Module):
 
     @property
     def queries(self) -> int:
+        """How many regions it can propose."""
         return self.side**2
 
     @property
@@ -116,7 +121,7 @@ class Proposer(nn.Module):
         return self.trunk(pictures) + self.where
 
     def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
-        """Features on twice the grid, with edges that pixels show."""
+        """[N, d, 2 h, 2 w]: twice the grid, with edges that pixels show."""
         size = (self.fine, self.fine)
         edges = self.edges(pictures.pixel_values)
         smooth, edges = (

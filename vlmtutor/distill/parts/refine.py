@@ -21,7 +21,10 @@ def upsample(scores: Tensor, size: int) -> Tensor:
 
 
 def shrink_labels(labels: Tensor, size: int) -> Tensor:
-    """Label maps [N, S, S] → [N, size, size]: the middle pixel of a cell."""
+    """Label maps [N, S, S] → [N, size, size]: the middle pixel of a cell.
+
+    Raises ValueError where cells are not whole pixels.
+    """
     step = labels.shape[-1] // size
     if step * size != labels.shape[-1]:
         raise ValueError(f"{labels.shape[-1]} px do not make {size} cells")

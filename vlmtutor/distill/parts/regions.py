@@ -82,7 +82,8 @@ def region_pixels(
     ``pixel_values`` [R, 3, S, S], one picture a region, ``masks`` bool
     [R, S, S].  ``mode`` "mask" hides what is outside the mask, "crop"
     enlarges the region's square, "cropmask" does both; hidden pixels get
-    ``fill``: CLIP's "mean" pixel or "zero" (black).
+    ``fill``: CLIP's "mean" pixel or "zero" (black).  Raises ValueError for
+    another mode or fill.
     """
     if mode not in MODES or fill not in FILLS:
         raise ValueError(f"mode in {MODES}, fill in {FILLS}")

@@ -60,16 +60,16 @@ class Curve:
     middle: float
 
     def log(self, cosine: Tensor) -> Tensor:
-        """Logarithm of the probability of a match."""
+        """Logarithm of the probability of a match: [...] → [...]."""
         return F.logsigmoid(self.slope * (cosine - self.middle))
 
     def log_not(self, cosine: Tensor) -> Tensor:
-        """Logarithm of the probability that there is none."""
+        """Logarithm of the probability that there is none: [...] → [...]."""
         return F.logsigmoid(-self.slope * (cosine - self.middle))
 
 
 def fit_curve(cosines: Tensor, truth: Tensor) -> Curve:
-    """Logistic regression of labels (bool) on cosines, both sides equal."""
+    """Logistic regression of bools [...] on cosines [...], both sides equal."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1e4, class_weight="balanced")
@@ -90,6 +90,7 @@ class MaskLayer(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def inputs(self, pictures: DensePictures) -> Tensor:
+        """CLIP's hidden states of the patches, normalised: [N, T, W]."""
         states = pictures.hidden(self.state)[:, 1:]
         return F.layer_norm(states, states.shape[-1:])
 
@@ -192,16 +193,7 @@ def fit(
             total = total + WEIGHTS["area"] * P.mean((1, 2))
         return total.mean()
 
-    minimize(
-        clip,
-        list(layer.parameters()),
-        loss,
-        len(data),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    minimize(clip, layer.parameters(), loss, len(data), steps, lr, batch_size, seed)
     layer.requires_grad_(False)
     masks = Masks(clip, layer, tuple(data.names))
     if not student:

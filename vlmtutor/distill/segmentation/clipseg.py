@@ -72,7 +72,10 @@ def highlight(image: np.ndarray, mask: np.ndarray) -> Image.Image:
 
 @torch.no_grad()
 def base_supports(clip, data: Masked) -> Tensor:
-    """Visual prompts of every class, from the training masks: [C, K, D]."""
+    """Visual prompts of every class, from the training masks: [C, K, D].
+
+    Raises ValueError where a class has no mask.
+    """
     images, found = data.pictures.images.numpy(), []
     labels = data.labels.numpy()
     for c in range(len(data.names)):
@@ -156,6 +159,7 @@ class CLIPSeg:
         return sum(p.numel() for p in self.decoder.parameters())
 
     def states(self, pictures: DensePictures) -> list[Tensor]:
+        """The hidden states that the decoder reads: [N, 1 + T, W] each."""
         if self.random is not None:
             pictures = DensePictures(self.random, pictures.images)
         return [pictures.hidden(k) for k in self.layers]
@@ -244,16 +248,7 @@ def fit(
         truth = data.labels[rows][:, None] == asked[:, :, None, None]
         return F.binary_cross_entropy_with_logits(logits, truth.float())
 
-    minimize(
-        clip,
-        list(decoder.parameters()),
-        loss,
-        len(data),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    minimize(clip, decoder.parameters(), loss, len(data), steps, lr, batch_size, seed)
     decoder.requires_grad_(False)
     return model
 

@@ -214,7 +214,7 @@ class FreeSeg:
         return torch.cat([maps, self.background * ground], 1)
 
     def tuned_context(self, pictures, names, novel, lr=2e-3) -> Tensor:
-        """The names' context after a few steps towards surer novel names.
+        """The names' context [M, W] after some steps to surer novel names.
 
         Queries whose entropy over the novel names is below the middle one
         count; nothing but the pictures is looked at.

@@ -167,6 +167,7 @@ class Fusioner:
         return sum(p.numel() for p in self.net.parameters())
 
     def vectors(self, names: list[str]) -> Tensor:
+        """What the pixels are compared with: [C, D]."""
         if self.pair == "words":
             return word_vectors(names, self.clip.embed_dim)
         return text_classifier(self.clip, names)
@@ -212,16 +213,7 @@ def fit(
         truth = y[:, None] == asked[:, :, None, None]
         return bce_ignore(logits, truth, (y != 255)[:, None])
 
-    minimize(
-        clip,
-        list(net.parameters()),
-        loss,
-        len(data),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    minimize(clip, net.parameters(), loss, len(data), steps, lr, batch_size, seed)
     net.requires_grad_(False)
     return model
 

@@ -78,7 +78,8 @@ class Residual(nn.Module):
 class DenseEncoder(nn.Module):
     """Pictures → a vector a cell, [N, D, 2 g, 2 g], L2-normalised.
 
-    ``encoder`` is what it sees: "pixels" or CLIP's hidden "states".
+    ``encoder`` is what it sees: "pixels" or CLIP's hidden "states"; raises
+    ValueError for another.
     """
 
     def __init__(self, clip, encoder: str, width: int = 64):
@@ -175,7 +176,8 @@ class LSeg:
         tensors = [*self.net.parameters(), *extra]
         return sum(t.numel() for t in tensors)
 
-    def _vectors(self, names: list[str]) -> tuple[Tensor, Tensor]:
+    def vectors(self, names: list[str]) -> tuple[Tensor, Tensor]:
+        """What cells are compared with: of names [C, D], of places [P, D]."""
         W = text_classifier(self.clip, names).clone()
         places = background_classifier(self.clip)
         new = [k for k, name in enumerate(names) if name not in self.base]
@@ -188,7 +190,7 @@ class LSeg:
         return W, places
 
     def scores(self, pictures, names, seen=None) -> Tensor:
-        W, places = self._vectors(names)
+        W, places = self.vectors(names)
         scores = self.net(pictures, W, places)
         scores = upsample(scores, pictures.images.shape[1])
         if self.answers == "base":
@@ -236,16 +238,7 @@ def fit(
         scores = net(data.pictures[rows], *vectors)
         return softmax_ce_ignore(scores, labels[rows])
 
-    minimize(
-        clip,
-        parameters,
-        loss,
-        len(data),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    minimize(clip, parameters, loss, len(data), steps, lr, batch_size, seed)
     net.requires_grad_(False)
     if learned is not None:
         learned = tuple(F.normalize(v.detach(), dim=-1) for v in learned)

@@ -68,7 +68,7 @@ def caption_scores(
 
 
 class NameMap(Student):
-    """The second map: CLIP's patches, and what training adds to them.
+    """The second map [N, D, h, w]: CLIP's patches, and what training adds.
 
     The paper's network starts from one that was trained with texts, too; a
     few hundred captions are no match for that.
@@ -175,7 +175,7 @@ def fit(
         z = network(pictures[rows])
         said = spoken[rows] & (torch.rand(spoken[rows].shape, generator=rng) < keep)
         said = torch.where(said.any(1, keepdim=True), said, spoken[rows])
-        vectors, there = _regions(z, found, rows, regions)
+        vectors, there = pooled_regions(z, found, rows, regions)
         if grounding == "global":
             mean = (vectors * there[..., None]).sum(1, keepdim=True)
             vectors = F.normalize(mean, dim=-1)
@@ -185,20 +185,13 @@ def fit(
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
     minimize(
-        clip,
-        list(network.parameters()),
-        loss,
-        len(captioned),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
+        clip, network.parameters(), loss, len(captioned), steps, lr, batch_size, seed
     )
     network.requires_grad_(False)
     return OpenSeg(clip, proposer, network, regions, background)
 
 
-def _regions(z: Tensor, found: Proposals, rows: Tensor, regions: str):
+def pooled_regions(z: Tensor, found: Proposals, rows: Tensor, regions: str):
     """Vectors [B, Q, D] of what may be named, and which there are [B, Q]."""
     if regions == "masks":
         there = found.objectness[rows] > UNLIKELY

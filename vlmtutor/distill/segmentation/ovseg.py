@@ -121,7 +121,7 @@ class MaskedTower(nn.Module):
     """CLIP's picture tower for masked crops: (shown, inside) → [R, D].
 
     ``mode`` says what of it may move; the rest is CLIP's own, and not part
-    of this module.
+    of this module.  Raises ValueError for another mode.
     """
 
     def __init__(self, clip, mode: str):
@@ -164,7 +164,7 @@ class MaskedTower(nn.Module):
         return self.replaced(len(blocks), hidden, empty)
 
     def replaced(self, k: int, hidden: Tensor, empty: Tensor) -> Tensor:
-        """Tokens before block ``k``: learned ones where there is nothing."""
+        """Tokens [R, 1 + T, W] before block ``k``: learned where it is empty."""
         if self.tokens is None or k >= DEPTH:
             return hidden
         patches = torch.where(empty, self.tokens[k], hidden[:, 1:])
@@ -253,10 +253,10 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
             parameters,
             lambda rows: contrast(embed(rows), rows),
             len(pairs),
-            steps=turns,
-            lr=lr,
-            batch_size=batch_size,
-            seed=seed,
+            turns,
+            lr,
+            batch_size,
+            seed,
         )
 
     if tower.tokens is not None:

@@ -100,7 +100,7 @@ class ReCo:
     trained: int = 0
 
     def features(self, pictures: DensePictures) -> Tensor:
-        """Visual features of the patches: [N, T, d], unit vectors."""
+        """Visual features of the patches: [N, T, d], L2-normalised."""
         return features(pictures, self.layer, self.mean)
 
     def scores(self, pictures, names, seen=None) -> Tensor:
@@ -123,11 +123,12 @@ class ReCo:
 
 
 def likely(cosine: Tensor, middle: float) -> Tensor:
-    """How likely a patch is to fit a text, from 0 to 1."""
+    """How likely a patch is to fit a text, from 0 to 1: [...] → [...]."""
     return (SHARP * (cosine - middle)).sigmoid()
 
 
 def features(pictures: DensePictures, layer: int, mean: Tensor) -> Tensor:
+    """Hidden states of the patches without their mean: [N, T, d], normalised."""
     return F.normalize(pictures.hidden(layer)[:, 1:] - mean, dim=-1)
 
 

@@ -105,6 +105,7 @@ class ZegNet(nn.Module):
     ``start`` "agreement" or "chance": see :meth:`_agree`.
     ``tune`` says what of the tower moves: "prompts", "blocks" (copies of
     them) or "nothing".  ``descriptor`` False leaves the query the text alone.
+    Raises ValueError for another ``tune``.
     """
 
     def __init__(
@@ -269,23 +270,14 @@ def fit(
             y = torch.where(free, best, y)
         else:  # names are the base ones alone
             y = y.masked_fill(y == len(names), len(base))
-        return sum(_loss(m, y, exclusive) for m in masks)
+        return sum(mask_loss(m, y, exclusive) for m in masks)
 
-    minimize(
-        clip,
-        list(net.parameters()),
-        loss,
-        len(data),
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    minimize(clip, net.parameters(), loss, len(data), steps, lr, batch_size, seed)
     net.requires_grad_(False)
     return ZegCLIP(clip, net, offset, background, exclusive)
 
 
-def _loss(logits: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
+def mask_loss(logits: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
     """Of masks [N, C, h, w] against labels; C is the background."""
     if exclusive:
         return softmax_ce_ignore(F.pad(logits, (0, 0, 0, 0, 0, 1)), labels)

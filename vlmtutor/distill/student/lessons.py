@@ -63,7 +63,7 @@ class Lessons:
     StickerCLIP says nearly the same of a mirrored scene (cosine 0.995), so
     one answer serves both, and N scenes make 2 N lessons.
     ``images`` [N, 3, S, S] uint8; ``image_embeds`` [N, D]; ``captions``, N
-    of them.
+    of them.  Raises ValueError where scenes and embeddings differ in number.
     """
 
     def __init__(self, teacher: Clip, scenes: Iterable[Scene], image_embeds: Tensor):
@@ -117,7 +117,7 @@ class Lessons:
         return 2 * len(self.images)
 
     def batch(self, index: Tensor) -> Batch:
-        """Some rows, as :func:`vlmtutor.training.fit` asks for them.
+        """Some rows [B], as :func:`vlmtutor.training.fit` asks for them.
 
         From N on they are the scenes mirrored.
         """
@@ -193,7 +193,10 @@ def train(
     bf16: bool = False,
     **options,
 ) -> History:
-    """Train the student's picture tower in place; options go to ``fit``."""
+    """Train the student's picture tower in place; options go to ``fit``.
+
+    ``names`` [C, D] and ``weights`` as in :func:`lesson_loss`.
+    """
     loss = lesson_loss(student, lessons.clip, names, weights, bf16)
     options = {"warmup": 10, "weight_decay": 0.05} | options
     history = fit(

@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean squared distance of two vectors: 2 - 2 cos, at least 0."""
+    """The mean squared distance of two vectors [B, D]: 2 - 2 cos."""
     return (student - teacher).square().sum(dim=1).mean()
 
 
 def logit_loss(student: Tensor, teacher: Tensor, texts: Tensor, scale: float) -> Tensor:
-    """KL from the teacher's shares over ``texts`` to the student's.
+    """KL from the teacher's shares over ``texts`` [M, D] to the student's.
 
     With the captions of the batch as texts it is TinyCLIP's affinity
     mimicking (arXiv 2309.12314), with the names of classes it is Hinton's
@@ -30,7 +30,7 @@ def logit_loss(student: Tensor, teacher: Tensor, texts: Tensor, scale: float) ->
 
 
 def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """How far the cosines between pictures of the batch differ, squared.
+    """How far the cosines between pictures [B, B] differ, squared.
 
     Relational distillation (Park et al. 2019, arXiv 1904.05068): not where
     a picture lies counts, but how it lies to the others, so that any rotation
