@@ -329,22 +329,53 @@ def short_exam(monkeypatch):
     monkeypatch.setattr(exams.Exam, "draw", lambda *args, **kwargs: short)
 
 
-def test_every_way_of_teaching_is_compared(teacher, scenes, short_exam):
-    lessons, said = school.Lessons.ask(teacher, scenes), []
-    rows = run.compare(lessons, unit(416, 16), 1, [0, 1], said.append)
-    assert [row["arm"] for row in rows[::2]] == list(run.ARMS)
-    assert [row["seed"] for row in rows[:2]] == [0, 1]
-    assert all(0 <= row["top1"] <= 1 for row in rows)
-    assert len(said) == len(rows)
+@pytest.fixture
+def tiny_school(teacher, scenes, short_exam, monkeypatch, tmp_path):
+    """The experiment with a tiny teacher and six scenes, one step each."""
+    lessons = school.Lessons.ask(teacher, scenes)
+    monkeypatch.setattr(run, "open_backbone", lambda name: teacher)
+    monkeypatch.setattr(run, "answers", lambda name: lessons)
+    monkeypatch.setattr(run, "names_of", lambda clip: unit(416, 16))
+    monkeypatch.setattr(run, "ARM_STEPS", 1)
+    monkeypatch.setattr(run, "LONG_STEPS", 1)
+    monkeypatch.setattr(run, "FOLDER", tmp_path / "student")
+    return tmp_path / "student"
 
 
-def test_the_table_tells_what_is_kept_and_what_it_costs(teacher, short_exam):
-    student = small_clip(teacher, (0,))
-    clips = {"large": teacher, "small": student}
-    lines = unit(6, 16, seed=1)
-    large, small = run.table(clips, unit(416, 16), lines)
-    assert (large["name"], small["name"]) == ("large", "small")
-    assert small["tower_parameters"] < large["tower_parameters"]
-    mean, least, most = small["meme_r5"]
-    assert least <= mean <= most
-    assert small["ms_alone"] > 0 and small["ms_of_16"] > 0
+def test_ways_of_teaching_are_compared_picture_by_picture(tiny_school):
+    found = {name: run.teach(name, 1, "tiny") for name in run.ARMS}
+    for part in found.values():
+        assert len(part["right"]) == 3 and part["steps"] == 1
+        assert set(part["step0"]) == set(part["scores"]) == {"top1", "meme_r5"}
+        assert part["scores"]["top1"] == pytest.approx(sum(part["right"]) / 3, abs=1e-4)
+    found[run.BOTH]["right"], found[run.CHECKS[1].worse]["right"] = [1, 1, 0], [0, 1, 0]
+    checks = run.compare(found)
+    assert len(checks) == 3
+    assert checks[1]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert run.compare({run.BOTH: found[run.BOTH]}) == []
+
+
+def test_the_long_school_leaves_a_student_that_opens(tiny_school, teacher):
+    large, small = run.reference("", 0, "tiny"), run.ship("", 0, "tiny")
+    assert large["tower_parameters"] == image_parameters(teacher)
+    mean, least, most = small["exams"]["meme_r5"]
+    assert least <= mean == small["scores"]["meme_r5"] <= most
+    assert small["ms"] > 0 and small["ms_of_16"] > 0
+    assert vt.load_clip(tiny_school).embed_dim == teacher.embed_dim
+    before = tiny_school.stat().st_mtime_ns
+    run.ship("", 1, "tiny")  # seed 0 is the one that is kept
+    assert tiny_school.stat().st_mtime_ns == before
+
+
+def test_answers_are_asked_for_where_none_are_kept(teacher, tmp_path, monkeypatch):
+    cache = tmp_path / "answers.safetensors"
+    monkeypatch.setattr(run, "open_backbone", lambda name: teacher)
+    monkeypatch.setattr(run, "SCENES", 4)
+    monkeypatch.setattr(run, "CACHE", cache)
+    run.answers.cache_clear()
+    asked = run.answers("tiny")
+    run.answers.cache_clear()
+    monkeypatch.setattr(school.Lessons, "ask", None)  # not a second time
+    again = run.answers("tiny")
+    run.answers.cache_clear()
+    assert len(asked) == len(again) == 8 and cache.is_file()

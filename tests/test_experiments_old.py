@@ -23,9 +23,8 @@ def rows_of(name: str) -> dict[tuple[str, str], dict]:
 def test_what_was_carried_over_says_so(name):
     experiment = get_experiment(name)
     notes = stored.read(experiment.path())
-    parts = {record["part"] for record in notes["parts"]}
-    assert parts <= set(experiment.parts)
     carried = {r["part"] for r in notes["parts"] if CARRIED in r}
+    assert {r["part"] for r in notes["parts"]} <= {*experiment.parts, *carried}
     for row in rows_of(name).values():
         assert set(row) == set(SCHEMA)
         if row["method"] in carried:
@@ -64,3 +63,11 @@ def test_rows_of_the_dense_bench():
     assert told[: len(own)] == own and len(told) == 58
     assert rows["chance", "chance"]["table"] == "reference"
     assert as_json("segmentation", found)["rows"][0]["code_changed"] is None
+
+
+def test_single_runs_by_which_the_student_was_shaped_are_one_run():
+    found = rows_of("11_distil_a_student")
+    for part in ("tries", "shapes", "schools"):
+        own = [row for (method, _), row in found.items() if method == part]
+        assert len(own) > 2 and {row["rule"] for row in own} == {"one run"}
+    assert found["inherited, logit", "inherited, logit"]["seeds"] == [0, 1, 2]

@@ -17,6 +17,7 @@ EXPERIMENTS: dict[str, str] = {
     "08_prompt_tuning": "prompts",
     "09_visual_and_unified_prompts": "visual",
     "10_adapters": "adapters",
+    "11_distil_a_student": "student",
 }
 
 

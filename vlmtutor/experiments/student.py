@@ -1,24 +1,17 @@
-"""Distil StickerCLIP's picture tower, and measure what the student keeps.
+"""A smaller picture tower, distilled from StickerCLIP's: notebook 11.
 
-``python -m vlmtutor.experiments.student`` makes everything again: the cached
-answers of the teacher that notebook 11 learns from, a student that learned
-for longer, which the studio finds in ``runs``, and the comparison of losses
-in ``notebooks/results/11_distil_a_student.json``.  The tries, shapes and schools in
-that file, by which the settings were found, are single runs; the command
-keeps them as they are.
+Ways of teaching it for a few steps each, and a longer school, whose student
+(of seed 0) the studio finds in ``runs``.  The teacher's answers are asked for
+once and kept beside the results.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
+import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .. import stored
 from ..distill.student.exam import Exam, milliseconds
@@ -26,24 +19,46 @@ from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
 from ..distill.student.prune import fewer_neurons
 from ..distill.student.small_clip import image_parameters, save_clip, small_clip
 from ..models.clip import Clip
-from ..models.hub import load_clip
 from ..naming import text_classifier
+from ..verdict import Check, resample_mean
 from ..world import load_categories
+from .experiment import Experiment, Seconds, open_backbone
 
 FOLDER = stored.FOLDER.parents[1] / "runs" / "stickerclip_student"
+SCENES, LR = 16_000, 4e-4
+NEURONS = 11 / 24  # of each MLP: six layers then cost less than four whole
 
-# The arms of the comparison: (inherit, weights of the losses).
+# The ways of teaching: (inherit, weights of the losses).
+SHIPPED = {"feature": 1.0, "logit": 1.0}
 ARMS = {
     "from scratch, captions": (False, {"contrast": 1.0}),
-    "from scratch, feature + logit": (False, {"feature": 1.0, "logit": 1.0}),
+    "from scratch, feature + logit": (False, SHIPPED),
     "inherited, captions": (True, {"contrast": 1.0}),
     "inherited, relation": (True, {"relation": 100.0}),
     "inherited, feature": (True, {"feature": 1.0}),
     "inherited, logit": (True, {"logit": 1.0}),
-    "inherited, feature + logit": (True, {"feature": 1.0, "logit": 1.0}),
+    "inherited, feature + logit": (True, SHIPPED),
 }
-SHIPPED = {"feature": 1.0, "logit": 1.0}  # the losses of the long run
-NEURONS = 11 / 24  # of each MLP: six layers then cost less than four whole
+ARM_STEPS, LONG_STEPS = 80, 1600
+TEACHER, STUDENT = "StickerCLIP", "student"
+BOTH = "inherited, feature + logit"
+CHECKS = (
+    Check("inherited weights beat a start from chance", BOTH, [*ARMS][1], "top1"),
+    Check("the teacher's answers beat captions", BOTH, [*ARMS][2], "top1"),
+    Check("both losses beat vectors alone", BOTH, "inherited, feature", "top1"),
+)
+
+
+@functools.cache
+def answers(backbone: str) -> Lessons:
+    """The teacher's answers: those that are kept, or asked for and kept."""
+    teacher = open_backbone(backbone)
+    try:
+        return Lessons.cached(teacher, SCENES, CACHE)
+    except (FileNotFoundError, ValueError):  # none yet, or another teacher's
+        lessons = Lessons.ask(teacher, lesson_scenes(SCENES))
+        lessons.save(SCENES, CACHE)
+        return lessons
 
 
 def new_student(lessons: Lessons, inherit: bool = True, seed: int = 0) -> Clip:
@@ -56,180 +71,110 @@ def new_student(lessons: Lessons, inherit: bool = True, seed: int = 0) -> Clip:
     )
 
 
-def mean_and_range(marks: Sequence[dict]) -> dict:
-    """Several exams' marks: {figure: [mean, least, most]}."""
-    return {
+def names_of(teacher: Clip) -> torch.Tensor:
+    """The teacher's classifier of all categories: [C, D]."""
+    return text_classifier(teacher, [c.name for c in load_categories()])
+
+
+def marked(clip: Clip, teacher: Clip, exams: Sequence[Exam]) -> dict:
+    """Means of exams' marks, and each as [mean, least, most]."""
+    names = names_of(teacher)
+    marks = [e.mark(clip, names, teacher.encode_texts(e.lines)) for e in exams]
+    spread = {
         key: [round(float(f([m[key] for m in marks])), 4) for f in (np.mean, min, max)]
         for key in marks[0]
     }
+    return {"scores": {key: own[0] for key, own in spread.items()}, "exams": spread}
 
 
-def table(clips: dict[str, Clip], names: Tensor, lines: Tensor) -> list[dict]:
-    """What each keeps, on three test exams, and what it costs."""
-    exams = [Exam.draw("test", 500, seed) for seed in range(3)]
-    alone = milliseconds(list(clips.values()))
-    many = milliseconds(list(clips.values()), batch=16, n=32)
-    rows = []
-    for k, (name, clip) in enumerate(clips.items()):
-        marks = [exam.mark(clip, names, lines) for exam in exams]
-        rows.append(
-            {
-                "name": name,
-                **mean_and_range(marks),
-                "tower_parameters": image_parameters(clip),
-                "ms_alone": round(alone[k], 2),
-                "ms_of_16": round(many[k], 2),
-            }
-        )
-    return rows
-
-
-def compare(
-    lessons: Lessons,
-    names: Tensor,
-    steps: int,
-    seeds: Sequence[int],
-    say,
-    lr: float = 4e-4,
-) -> list[dict]:
-    """Every arm for the same number of steps, marked on validation scenes."""
-    exam = Exam.draw("val", 400)
-    lines = lessons.clip.encode_texts(exam.lines)
-    rows = []
-    for name, (inherit, weights) in ARMS.items():
-        for seed in seeds:
-            student = new_student(lessons, inherit, seed)
-            history = train(
-                student,
-                lessons,
-                names,
-                weights,
-                steps,
-                lr=lr,
-                seed=seed,
-                bf16=True,
-                progress=False,
-            )
-            marks = exam.mark(student, names, lines)
-            marks = {key: round(value, 3) for key, value in marks.items()}
-            rows.append(
-                {
-                    "arm": name,
-                    "seed": seed,
-                    **marks,
-                    "ms_a_picture": round(1000 / history.items_per_second, 1),
-                }
-            )
-            say(str(rows[-1]))
-    return rows
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m vlmtutor.experiments.student",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        default=[],
-        metavar="PART",
-        help="lessons, student, figures, losses (all by default)",
-    )
-    parser.add_argument("--scenes", type=int, default=16_000)
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--arm-steps", type=int, default=80)
-    parser.add_argument("--arm-seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--lr", type=float, default=4e-4)
-    parser.add_argument("--optimizer", default="adamw")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--out", type=Path, default=FOLDER, help="folder for the student"
-    )
-    args = parser.parse_args(argv)
-    parts = args.parts or ["lessons", "student", "figures", "losses"]
-    torch.set_num_threads(args.threads)
-    start = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - start:5.0f} s] {text}", flush=True)
-
-    teacher = load_clip()
-    names = text_classifier(teacher, [c.name for c in load_categories()])
-    if "lessons" in parts:
-        lessons = Lessons.ask(teacher, lesson_scenes(args.scenes))
-        say(f"{lessons.save(args.scenes)} written")
-    try:
-        notes = stored.load(CACHE.stem)
-    except FileNotFoundError:
-        notes = {}
-    notes |= stored.heading() | {"teacher": stored.fingerprint(teacher)}
-
-    def keep(part: str, found) -> None:
-        notes[part] = found
-        say(f"{stored.save(notes, CACHE.stem)} written")
-
-    if {"student", "losses"} & set(parts):
-        lessons = Lessons.cached(teacher, args.scenes)
-        say(f"{len(lessons)} lessons of {args.scenes} scenes")
-    if "student" in parts:
-        student = new_student(lessons)
-        exam = Exam.draw("val", 400)
-        lines = teacher.encode_texts(exam.lines)
-
-        def look(model) -> None:
-            say(str(exam.mark(student, names, lines)))
-
-        begun = time.perf_counter()
+def school(seed, backbone, inherit, weights, steps, exams) -> tuple[Clip, dict]:
+    """A student after school, and its part."""
+    seconds, teacher = Seconds(), open_backbone(backbone)
+    with seconds("teacher_s"):
+        lessons = answers(backbone)
+    student = new_student(lessons, inherit, seed)
+    before = marked(student, teacher, exams)["scores"]
+    with seconds("fit_s"):
         train(
             student,
             lessons,
-            names,
-            SHIPPED,
-            args.steps,
-            lr=args.lr,
-            optimizer=args.optimizer,
+            names_of(teacher),
+            weights,
+            steps,
+            lr=LR,
+            seed=seed,
             bf16=True,
-            evaluate=look,
-            every=400,
             progress=False,
         )
-        minutes = (time.perf_counter() - begun) / 60
-        say(f"{save_clip(student, args.out)} written")
-        keep(
-            "student",
-            {
-                "steps": args.steps,
-                "scenes": len(lessons.images),
-                "batch": 32,
-                "lr": args.lr,
-                "optimizer": args.optimizer,
-                "minutes": round(minutes, 1),
-                **SHIPPED,
-            },
-        )
-    if "figures" in parts:
-        lines = [line for c in load_categories() for line in c.held_out_memes]
-        clips = {"StickerCLIP": teacher, "student": load_clip(args.out)}
-        rows = table(clips, names, teacher.encode_texts(lines))
-        for row in rows:
-            say(str(row))
-        keep("table", rows)
-    if "losses" in parts:
-        notes["arms_setup"] = {
-            "scenes": args.scenes,
-            "mirrored": True,
-            "optimizer": "AdamW",
-            "lr": args.lr,
-            "batch": 32,
-            "steps": args.arm_steps,
-            "exam": "400 validation scenes",
-        }
-        arms = compare(lessons, names, args.arm_steps, args.arm_seeds, say, args.lr)
-        keep("arms", arms)
-    return 0
+    return student, {
+        **marked(student, teacher, exams),
+        "step0": before,
+        "steps": steps,
+        "trained": image_parameters(student),
+        "supervision": " + ".join(weights),
+        **seconds,
+    }
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def teach(name: str, seed: int, backbone: str) -> dict:
+    """One way of teaching, marked on validation scenes."""
+    exam = Exam.draw("val", 400, seed)
+    student, found = school(seed, backbone, *ARMS[name], ARM_STEPS, [exam])
+    names = names_of(open_backbone(backbone))
+    right = (student.encode_images(exam.pictures, 16) @ names.T).argmax(1)
+    right = (right == exam.labels).int().tolist()
+    return {**found, "table": "ways", "right": right}
+
+
+def final_exams() -> list[Exam]:
+    return [Exam.draw("test", 500, seed) for seed in range(3)]
+
+
+def ship(name: str, seed: int, backbone: str) -> dict:
+    """The longer school, marked on test scenes."""
+    student, found = school(seed, backbone, True, SHIPPED, LONG_STEPS, final_exams())
+    if seed == 0:
+        save_clip(student, FOLDER)
+    return {**found, **costs(student)}
+
+
+def reference(name: str, seed: int, backbone: str) -> dict:
+    """The teacher itself."""
+    teacher = open_backbone(backbone)
+    return {**marked(teacher, teacher, final_exams()), **costs(teacher)}
+
+
+def costs(clip: Clip) -> dict:
+    """Milliseconds a picture, alone and in a batch; the tower's parameters."""
+    (alone,), (many,) = milliseconds([clip]), milliseconds([clip], batch=16, n=32)
+    return {
+        "ms": round(alone, 2),
+        "ms_of_16": round(many, 2),
+        "tower_parameters": image_parameters(clip),
+    }
+
+
+def compare(found: dict[str, dict]) -> list[dict]:
+    """The checks of one seed, on the same validation scenes."""
+    measured = []
+    for check in CHECKS:
+        arms = [
+            found.get(name, {}).get("right") for name in (check.better, check.worse)
+        ]
+        if None not in arms:
+            difference = resample_mean(np.subtract(*arms))
+            measured.append({**check.measured(difference), "method": check.better})
+    return measured
+
+
+EXPERIMENT = Experiment(
+    name="11_distil_a_student",
+    about="ways to teach a smaller picture tower, and a longer school",
+    parts={**dict.fromkeys(ARMS, teach), TEACHER: reference, STUDENT: ship},
+    fewer={STUDENT: 3, TEACHER: 1},
+    compare=compare,
+    code=lambda name: [
+        f"vlmtutor.distill.student.{part}"
+        for part in ("exam", "lessons", "prune", "small_clip")
+    ],
+)

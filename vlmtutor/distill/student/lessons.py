@@ -110,7 +110,8 @@ class Lessons:
         rows = 127 * rows / rows.abs().amax(dim=1, keepdim=True)
         rows = {"image_embeds": rows.round().to(torch.int8).contiguous()}
         notes = {"teacher": stored.fingerprint(self.clip)}
-        safetensors.torch.save_file(rows, path, notes)
+        with stored.replacing(path) as part:
+            safetensors.torch.save_file(rows, part, notes)
         return path
 
     def __len__(self) -> int:
