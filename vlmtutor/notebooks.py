@@ -12,9 +12,10 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from . import stored
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -150,11 +151,8 @@ def refresh(path: Path) -> bool:
     after = nbformat.writes(notebook) + "\n"
     if after == before:
         return False
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(after)
-    os.chmod(name, path.stat().st_mode)
-    os.replace(name, path)
+    with stored.replacing(path) as part:
+        part.write_text(after, encoding="utf-8", newline="\n")
     return True
 
 

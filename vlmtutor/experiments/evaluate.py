@@ -6,7 +6,6 @@ All figures are measured on unseen scenes, over three evaluation seeds.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -17,11 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import naming
+from .. import naming, stored
 from ..distill.bench.protocol import label_maps
 from ..distill.parts.regions import square_boxes
 from ..distill.supervision import IGNORE
 from ..metrics import IOU_NOTE, mean_iou
+from ..table import table
 from ..world import (
     DOMAINS,
     Layout,
@@ -323,16 +323,6 @@ def evaluate_seeds(clip, n: int = 1000, split: str = "test") -> dict[str, dict]:
     }
 
 
-def markdown_table(figures: dict[str, dict]) -> str:
-    rows = ["| figure | mean | min | max |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| {name} | {100 * f['mean']:.1f} % | {100 * f['min']:.1f} % "
-        f"| {100 * f['max']:.1f} % |"
-        for name, f in figures.items()
-    ]
-    return "\n".join([*rows, "", f"{IOU_NOTE}."])
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="folder or hub id")
     parser.add_argument("--n", type=int, default=1000, help="single scenes")
@@ -354,8 +344,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"[FAIL] {error}", file=sys.stderr)
         return 1
     figures = evaluate_seeds(clip, args.n, args.split)
-    print(markdown_table(figures))
+    rows = [
+        [name, *(f"{100 * value:.1f} %" for value in own.values())]
+        for name, own in figures.items()
+    ]
+    print(table(rows, ["figure", "mean", "min", "max"], "markdown"))
+    print(f"\n{IOU_NOTE}.")
     if args.json:
-        text = json.dumps(figures, indent=1) + "\n"
-        Path(args.json).write_text(text, encoding="utf-8")
+        stored.write(figures, args.json)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from .. import stored
 from ..optimizers import learning_rate, parameter_groups
 from ..precision import bf16_products
 from ..seeding import generator, seeded_weights
@@ -132,11 +132,12 @@ class Pretraining:
             "seconds": self.seconds,
             "log": self.log,
         }
+        # always the same name: a killed run leaves one such file, not many
         temporary = self.folder / (CHECKPOINT + ".new")
         torch.save(state, temporary)
         os.replace(temporary, self.folder / CHECKPOINT)
-        text = json.dumps({"config": asdict(self.config), "log": self.log})
-        (self.folder / "log.json").write_text(text, encoding="utf-8")
+        log = {"config": asdict(self.config), "log": self.log}
+        stored.write(log, self.folder / "log.json")
 
     def _rows(self) -> Tensor | None:
         """Which free texts this step learns: half from the table."""

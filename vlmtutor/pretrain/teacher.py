@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .. import stored
 from ..world import load_categories
 
 TEMPERATURE = 0.05  # of the teacher's opinion; cosines lie within 0 to 0.7
@@ -128,7 +129,7 @@ def text_targets(
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     cache = Path(folder) / f"teacher-{digest}.safetensors"
     if cache.exists():
-        stored = load_file(cache)
+        kept = load_file(cache)
     else:
         embeds = embed(texts)
         classes = len(load_categories())
@@ -140,9 +141,9 @@ def text_targets(
         opinion[: len(own)] = 0.2 * opinion[: len(own)] + 0.8 * sure
         weight, top = opinion.topk(KEEP, dim=-1)
         weight = weight / weight.sum(-1, keepdim=True)
-        stored = {"embeds": embeds.half(), "top": top, "weight": weight}
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file(stored, cache)
+        kept = {"embeds": embeds.half(), "top": top, "weight": weight}
+        with stored.replacing(cache) as part:
+            save_file(kept, part)
     return TextTargets(
-        texts, stored["embeds"].float(), stored["top"], stored["weight"], len(own)
+        texts, kept["embeds"].float(), kept["top"], kept["weight"], len(own)
     )
