@@ -1,4 +1,4 @@
-"""What notebooks 08 to 10 print of stored studies, without fitting anything."""
+"""What notebooks 08 to 11 print of stored studies, without fitting anything."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ CELLS = {
         'told.append(f"{what} {found}")',
         'start_novel = faces["zero-shot"]',
     ),
+    "11_distil_a_student": (
+        'study["shapes"]',
+        'study["tries"]',
+        'study["schools"]',
+        'rows[0].get("table") != "ways"',
+        'for name in ("StickerCLIP", "student")',
+    ),
     "10_adapters": (
         "found, gains = report.judge(study, said)",
         "half-way beats both ends",
@@ -50,7 +57,12 @@ CELLS = {
 
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_print_what_is_stored_in_the_notebook(name):
-    study = report.study(name)
+    if name.startswith("11"):
+        study = {}
+        for row in stored.runs(name):
+            study.setdefault(row["part"], []).append(row)
+    else:
+        study = report.study(name)
     methods = ["linear probe", "CLIP-Adapter", "Tip-Adapter-F", "TaskRes"]
     space = {"study": study, "notes": study, "methods": methods}
     space |= {"claim": claim, "claims": claims, "report": report}

@@ -23,32 +23,29 @@ def study(name: str) -> dict:
     beside the tables there is a list of runs, by the part's name, and what
     "classes" and "sizes" their scenes have.
     """
-    notes = stored.load(name)
-    records = notes["parts"]
+    rows = stored.runs(name)
     found: dict = {
-        "date": records[0]["date"],
-        "seeds": sorted({record["seed"] for record in records}),
-        "settings": {c["part"]: c["chosen"] for c in notes["choices"]},
+        "date": rows[0]["date"],
+        "seeds": sorted({row["seed"] for row in rows}),
+        "settings": {c["part"]: c["chosen"] for c in stored.load(name)["choices"]},
         "tables": {},
         "tasks": {},
         "parameters": {},
     }
-    for record in records:
-        part, seed = record["part"], record["seed"]
-        found |= {k: record[k] for k in ("classes", "sizes") if k in record}
-        for row in record["rows"]:
-            run = {**row, **row["scores"], "seed": seed, "seconds": row.get("fit_s")}
-            if "task" not in row:
-                found.setdefault(part, []).append(run)
-                continue
-            task, k = row["task"], row["shots"]
-            known = {"strength": row["strength"], "shots": []}
-            known = found["tasks"].setdefault(task, known)
-            if k and k not in known["shots"]:
-                known["shots"].append(k)
-            found["tables"].setdefault(task, {}).setdefault(part, []).append(run)
-            # some counts grow with the classes: those of the first task
-            found["parameters"].setdefault(part, row["trained"])
+    for row in rows:
+        part, run = row["part"], {**row, "seconds": row.get("fit_s")}
+        found |= {key: row[key] for key in ("classes", "sizes") if key in row}
+        if "task" not in row:
+            found.setdefault(part, []).append(run)
+            continue
+        task, k = row["task"], row["shots"]
+        known = {"strength": row["strength"], "shots": []}
+        known = found["tasks"].setdefault(task, known)
+        if k and k not in known["shots"]:
+            known["shots"].append(k)
+        found["tables"].setdefault(task, {}).setdefault(part, []).append(run)
+        # some counts grow with the classes: those of the first task
+        found["parameters"].setdefault(part, row["trained"])
     for methods in found["tables"].values():
         for runs in methods.values():
             runs.sort(key=lambda run: (run["shots"], run["seed"]))
