@@ -260,28 +260,14 @@ def test_unicl_spreads_over_what_is_alike():
     assert torch.allclose(everything, even, atol=1e-6)
 
 
-def test_unicl_classifies_with_texts_of_classes():
-    """N pictures and M class texts: one direction is cross-entropy."""
-    image, text = unit(5, 8), unit(3, 8, seed=1)
-    labels = torch.tensor([0, 1, 2, 1, 0])
-    logits = 4 * image @ text.T
-    right = labels[:, None] == torch.arange(3)
-    back = logits.T.log_softmax(1) * right.T / right.T.sum(1, keepdim=True)
-    hand = (F.cross_entropy(logits, labels) - back.sum(1).mean()) / 2
-    ours = unicl_loss(image, text, 4, labels, torch.arange(3))
-    assert torch.allclose(ours, hand, atol=1e-6)
-
-
 def test_unicl_at_the_edges():
     image = unit(3, 8).requires_grad_()
     labels = torch.tensor([0, 1, 1])
     assert unicl_loss(image[:1], image[:1], 9, labels[:1]).item() == 0
     for scale in (0.0, 1e4):
         finite(unicl_loss(image, unit(3, 8, seed=1), scale, labels), image)
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="at least one pair"):
         unicl_loss(image[:0], image[:0], 1, labels[:0])
-    with pytest.raises(ValueError, match="no picture"):
-        unicl_loss(image, image, 1, labels, labels + 5)
     with pytest.raises(ValueError, match="one label"):
         unicl_loss(image, image, 1, labels[:2])
 

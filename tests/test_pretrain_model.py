@@ -171,9 +171,6 @@ def test_training_reads_texts_as_transformers_does(model, tokenizer):
             theirs = model.get_text_features(**one).pooler_output
             theirs = F.normalize(theirs, dim=-1)[0]
             assert torch.allclose(ours[k], theirs, atol=1e-5), text
-        for chunks in (1, 2, 9):
-            again, _ = encode_texts(model, tokenizer, TEXTS, chunks)
-            assert torch.allclose(ours, again, atol=1e-5)
     assert states.shape == (6, 32)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 COLDEST, HOTTEST = 1e-3, 1e3
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature T at which softmax(logits / T) fits the labels best.
 
     ``logits`` [N, C], ``labels`` [N]; best is the smallest mean negative
@@ -32,7 +32,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 60) -> float:
     logits = logits.double()
     truth = logits.gather(1, labels[:, None].long()).mean()
     low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)  # of 1/T
-    for _ in range(steps):
+    for _ in range(60):
         middle = (low + high) / 2
         shares = (logits * math.exp(middle)).softmax(dim=1)
         expected = (shares * logits).sum(dim=1).mean()

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import nn
 
+LAST = 0.02  # of the peak
 
-def learning_rate(
-    step: int, steps: int, peak: float, warmup: int = 20, last: float = 0.02
-) -> float:
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 20) -> float:
     """Straight up to ``peak`` in ``warmup`` steps, then a cosine down.
 
-    It ends at ``last`` times the peak (Loshchilov and Hutter 2016, arXiv
+    It ends at a fiftieth of the peak (Loshchilov and Hutter 2016, arXiv
     1608.03983).
     """
     warmup = min(warmup, steps // 2)
@@ -21,7 +21,7 @@ def learning_rate(
         return peak * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     down = (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return peak * (last + (1 - last) * down)
+    return peak * (LAST + (1 - LAST) * down)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:

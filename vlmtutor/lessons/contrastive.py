@@ -214,18 +214,16 @@ def features(model: Model, pairs: Pairs) -> Tensor:
     return model.image_tokens(pairs.pixel_values).mean(1)
 
 
-def probe(
-    features: Tensor, labels: Tensor, test: Tensor, penalty: float = 1.0
-) -> Tensor:
+def probe(features: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     """A linear probe by least squares: scores [M, C] of the ``test`` rows.
 
     ``features`` [N, W] with ``labels`` [N] from 0 to C - 1 and ``test``
-    [M, W] are brought to mean 0 and spread 1; ``penalty`` a picture.
+    [M, W] are brought to mean 0 and spread 1, with a small penalty.
     """
     mean, std = features.mean(0), features.std(0) + 1e-6
     x = (features - mean) / std
     y = torch.eye(int(labels.max()) + 1)[labels]  # [N, C]
-    gram = x.T @ x + penalty * len(x) ** 0.5 * torch.eye(x.shape[1])
+    gram = x.T @ x + len(x) ** 0.5 * torch.eye(x.shape[1])
     weights = torch.linalg.solve(gram, x.T @ (y - y.mean(0)))
     return (test - mean) / std @ weights + y.mean(0)
 

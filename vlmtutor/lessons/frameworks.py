@@ -103,9 +103,9 @@ def training_pairs(n: int, seed: int = 0) -> Pairs:
     return draw_pairs(n, "train", seed, tokenizer=vocabulary())
 
 
-def test_pairs(n: int, tokenizer, split: str = "test") -> Pairs:
+def test_pairs(n: int, tokenizer) -> Pairs:
     """Scenes of two stickers; no caption comes twice."""
-    drawn = draw_pairs(4 * n, split, stickers=(2,), tokenizer=tokenizer)
+    drawn = draw_pairs(4 * n, "test", stickers=(2,), tokenizer=tokenizer)
     first = {text: i for i, text in reversed([*enumerate(drawn.captions)])}
     return drawn.subset(sorted(first.values())[:n])
 

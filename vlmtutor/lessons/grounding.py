@@ -84,13 +84,13 @@ def name_heat(model: TwoLeg, pairs: Pairs) -> Tensor:
     return names[sticker_labels(pairs)] @ patches.transpose(1, 2)
 
 
-def attention_heat(model: TwoLeg, pairs: Pairs, layer: int = -1) -> Tensor:
-    """What each noun looks at in the fusion: [N, R, T], mean over heads."""
+def attention_heat(model: TwoLeg, pairs: Pairs) -> Tensor:
+    """What each noun looks at, last in the fusion: [N, R, T], mean of heads."""
     images = model.image_tokens(pairs.pixel_values)
     texts = model.text_tokens(pairs.input_ids)
     with watch_attention(model.fusion):
         model.fuse(images, texts, pairs.input_ids)
-        weights = model.fusion.blocks[layer].cross.weights.mean(1)
+        weights = model.fusion.blocks[-1].cross.weights.mean(1)
     rows = torch.arange(len(pairs))[:, None]
     return weights[rows, noun_tokens(pairs), 1:]  # the first is no patch
 

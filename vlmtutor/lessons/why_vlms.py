@@ -115,11 +115,11 @@ def hog_svm(train: Sample, test: Sample) -> float:
 class Classifier(nn.Module):
     """A small CNN and a linear layer: pixel_values [B, 3, S, S] → [B, C]."""
 
-    def __init__(self, classes: int = len(CLASSES), seed: int = 0):
+    def __init__(self, seed: int = 0):
         super().__init__()
         with seeded_weights(seed):
             self.encoder = ConvNet(SIZE, 12, WIDTH, 2)
-            self.head = nn.Linear(WIDTH, classes)
+            self.head = nn.Linear(WIDTH, len(CLASSES))
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """The mean of the last map: [B, 64]."""

@@ -86,14 +86,12 @@ def mask_words(
     vocabulary: int,
     generator: torch.Generator,
     share: float = 0.15,
-    choose: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """BERT's masking: new input_ids and labels, both [B, L].
 
-    A word is chosen with probability ``share``, or where ``choose`` [B, L]
-    is True; special tokens never are.  Of the chosen, 80 % become
-    ``<mask>``, 10 % another word, 10 % stay (with ``choose`` all are
-    masked).  Labels hold the chosen words, and -100 elsewhere.
+    A word is chosen with probability ``share``, a special token never.  Of the
+    chosen, 80 % become ``<mask>``, 10 % another word, 10 % stay.  Labels hold
+    the chosen words, and -100 elsewhere.
     Source: Devlin et al. 2018, arXiv 1810.04805.
     """
     draw = torch.rand(input_ids.shape, generator=generator)
@@ -101,14 +99,10 @@ def mask_words(
     others = torch.randint(
         SPECIAL, max(vocabulary, SPECIAL + 1), input_ids.shape, generator=generator
     )
-    words = input_ids >= SPECIAL
-    chosen = words & (draw < share if choose is None else choose)
+    chosen = (input_ids >= SPECIAL) & (draw < share)
     labels = input_ids.masked_fill(~chosen, IGNORE)
-    masked = chosen if choose is not None else chosen & (fate < 0.8)
-    new = input_ids.masked_fill(masked, MASK)
-    if choose is None:
-        new = torch.where(chosen & (fate >= 0.9), others, new)
-    return new, labels
+    new = input_ids.masked_fill(chosen & (fate < 0.8), MASK)
+    return torch.where(chosen & (fate >= 0.9), others, new), labels
 
 
 def masked_word_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -33,16 +33,16 @@ def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tenso
 
 
 def encode_texts(
-    model: CLIPModel, tokenizer, texts: list[str], chunks: int = 4
+    model: CLIPModel, tokenizer, texts: list[str]
 ) -> tuple[Tensor, Tensor]:
     """Texts → text_embeds [M, D] (L2-normalised) and pooled states [M, W].
 
-    Short texts run with short ones, in ``chunks`` groups: padding all to the
+    Short texts run with short ones, in four groups: padding all to the
     longest would cost several times as much.
     """
     ids = tokenizer(texts, truncation=True)["input_ids"]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    size = -(-len(order) // chunks)
+    size = -(-len(order) // 4)
     states = []
     for start in range(0, len(order), size):
         rows = [ids[i] for i in order[start : start + size]]
