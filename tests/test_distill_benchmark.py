@@ -1,10 +1,8 @@
-"""The bench's bookkeeping: verdicts over seeds, tables, files."""
+"""The bench's bookkeeping: what methods are told, parts, stored rows."""
 
 from __future__ import annotations
 
-import argparse
 import inspect
-import json
 
 import pytest
 import torch
@@ -13,12 +11,15 @@ from transfer_tiny import clip
 
 from vlmtutor.distill import METHODS, get_method
 from vlmtutor.distill import supervision as data
-from vlmtutor.distill.bench.protocol import Bench, Protocol
+from vlmtutor.distill.bench.gates import LIMITS, NO_LIMIT
+from vlmtutor.distill.bench.protocol import Bench
+from vlmtutor.distill.bench.results import stored_results
 from vlmtutor.distill.bench.score import judge
 from vlmtutor.distill.bench.trial import Trial
-from vlmtutor.distill.methods import TOLD, Check, Info
+from vlmtutor.distill.methods import TOLD, Info
 from vlmtutor.distill.supervision import Masked, Unlabeled
-from vlmtutor.experiments import dense as benchmark
+from vlmtutor.experiments import dense
+from vlmtutor.verdict import Check
 
 
 class Dull:
@@ -92,126 +93,117 @@ def test_fit_is_told_what_the_row_asks_for(table, needs, told):
     assert trial.result(row, value=1) is not trial.result(row)
     assert len(calls) == 2
     numbers = trial.row(row)
-    assert numbers["trained"] == 3 and 0 <= numbers["h"] <= 1
+    assert numbers["trained"] == 3 and 0 <= numbers["scores"]["h"] <= 1
 
 
-def test_knobs_are_chosen_by_h_and_used():
-    class Module:
-        ROWS = (info(knobs={"value": (4, 5, 0)}),)
+class Module:
+    """A method whose answers are its one knob."""
 
-        @staticmethod
-        def fit(clip, data, seed=0, *, value):
-            return Dull(value)
+    ROWS = (info(knobs={"value": (4, 5, 0)}),)
 
-    bench = Bench(clip(), protocol())
-    said = []
-    chosen = benchmark.choose(Module, bench, said.append)
-    assert len(said) == 3 and chosen == {"dull": {"value": 4}}  # first best
-    trial = Trial(bench, Module.fit, chosen)
-    assert trial.model(Module.ROWS[0]).value == 4
+    @staticmethod
+    def fit(clip, data, seed=0, *, value=0):
+        return Dull(value)
 
-
-def results(wrong, seed):
-    g = torch.Generator().manual_seed(seed)
-    truth = torch.randint(0, 3, (20, 5, 5), generator=g)
-    noise = torch.randint(0, 3, truth.shape, generator=g)
-    pick = torch.rand(truth.shape, generator=g) < wrong
-    return judge(torch.where(pick, noise, truth), truth, 1, ("a", "b"))
-
-
-def test_verdicts_pool_the_pictures_of_all_seeds():
-    runs = [
-        [
-            Check("good beats bad", results(0.1, s), results(0.6, s)),
-            Check("values", torch.ones(5), torch.ones(5), at_least=True),
+    @staticmethod
+    def checks(trial):
+        result = trial.result(Module.ROWS[0])
+        return [
+            Check("as good as itself", result, result, at_least=True),
+            Check("one value a picture", torch.ones(6), torch.zeros(6)),
         ]
-        for s in (0, 1, 2)
-    ]
-    first, second = benchmark.weigh(runs)
-    assert first["verdict"] == "reproduced" and len(first["by_seed"]) == 3
-    assert first["low"] < first["difference"] < first["high"]
-    assert second["verdict"] == "reproduced" and second["difference"] == 0
-    runs[1].reverse()
-    with pytest.raises(ValueError, match="same order"):
-        benchmark.weigh(runs)
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The command on the tiny CLIP, with one dull method."""
+def part(monkeypatch):
+    """The experiment on the tiny CLIP, with the dull method."""
+    monkeypatch.setattr(dense, "get_method", lambda name: Module)
+    monkeypatch.setattr(dense, "open_backbone", lambda name: clip())
+    monkeypatch.setattr(dense, "Protocol", protocol)
+    forget = dense.open_bench.cache_clear
+    forget()
+    yield dense
+    forget()
 
-    class Module:
-        ROWS = (info(),)
 
-        @staticmethod
-        def fit(clip, data, seed=0):
-            return Dull(seed)
-
-        @staticmethod
-        def checks(trial):
-            result = trial.result(Module.ROWS[0])
-            return [Check("as good as itself", result, result, True)]
-
-    monkeypatch.setattr(benchmark, "get_method", lambda name: Module)
-    monkeypatch.setattr("vlmtutor.models.hub.load_clip", lambda _: clip())
+def test_knobs_are_chosen_by_h_on_pseudo_novel_names(part, monkeypatch):
+    opened = []
+    make = part.open_bench
     monkeypatch.setattr(
-        Protocol, "small", classmethod(lambda cls, seed=0: protocol(seed))
+        part, "open_bench", lambda *args, **kw: opened.append(kw) or make(*args)
     )
-
-    def run(*words):
-        parser = argparse.ArgumentParser()
-        benchmark.add_arguments(parser)
-        return benchmark.run(parser.parse_args(["segmentation", *words]))
-
-    return run
-
-
-def test_command_adds_methods_to_the_stored_file(small, tmp_path, capsys):
-    out, table = tmp_path / "out.json", tmp_path / "out.md"
-    options = ("--small", "--no-references", "--seeds", "0", "1", "--out", str(out))
-    assert small("one", *options, "--markdown", str(table)) == 0
-    assert small("two", *options) == 0
-    notes = json.loads(out.read_text("utf-8"))
-    assert set(notes["methods"]) == {"one", "two"}
-    (row,) = notes["methods"]["one"]["rows"]
-    assert [r["seed"] for r in row["runs"]] == [0, 1]
-    text = table.read_text("utf-8")
-    assert "### Annotation-free and weak" in text
-    assert "| one | as good as itself |" in text
-    assert "Inductive" not in text  # tables without rows are left out
-    # another selection of seeds starts anew
-    assert small("two", *options[:3], "0", "--out", str(out)) == 0
-    notes = json.loads(out.read_text("utf-8"))
-    assert notes["methods"]["one"]["rows"] == []
+    found = part.choose("dull", "tiny")
+    assert opened == [{"pseudo": True}]
+    assert found["chosen"] == {"dull": {"value": 4}}  # the first of equals
+    assert [row["value"] for row in found["grid"]["dull"]] == [4, 5, 0]
+    trial = Trial(Bench(clip(), protocol()), Module.fit, found["chosen"])
+    assert trial.model(Module.ROWS[0]).value == 4
 
 
-def test_checks_may_be_made_on_fewer_seeds(small, tmp_path):
-    out = tmp_path / "out.json"
-    options = (
-        "--small",
-        "--no-references",
-        "--seeds",
-        "0",
-        "1",
-        "2",
-        "--check-seeds",
-        "1",
-        "--out",
-        str(out),
+def test_a_part_gives_rows_and_what_its_checks_measure(part):
+    found = part.method("dull", 1, "tiny", {"dull": {"value": 5}})
+    (row,) = found["rows"]
+    assert (row["row"], row["table"], row["supervision"]) == (
+        ("dull", "free", "Unlabeled")
     )
-    assert small("one", *options) == 0
-    method = json.loads(out.read_text("utf-8"))["methods"]["one"]
-    assert [r["seed"] for r in method["rows"][0]["runs"]] == [0, 1, 2]
-    assert len(method["checks"][0]["by_seed"]) == 1
+    assert row["trained"] == 3 and 0 <= row["scores"]["h"] <= 1
+    same, values = found["checks"]
+    assert same["value"] == 0 == max(same["draws"]) and same["at_least"]
+    assert values["value"] == 1 and values["score"] == "value"
 
 
-def test_a_closed_gate_says_so(monkeypatch):
-    from vlmtutor.distill.bench.gates import LIMITS, NO_LIMIT
+def test_arms_are_drawn_again_together(part):
+    def result(wrong, seed):
+        g = torch.Generator().manual_seed(seed)
+        truth = torch.randint(0, 3, (20, 5, 5), generator=g)
+        noise = torch.randint(0, 3, truth.shape, generator=g)
+        pick = torch.rand(truth.shape, generator=g) < wrong
+        return judge(torch.where(pick, noise, truth), truth, 1, ("a", "b"))
 
-    figures = dict.fromkeys((*LIMITS, *NO_LIMIT), 0.0)
-    monkeypatch.setattr(benchmark, "measure", lambda bench: figures)
-    benches = [Bench(clip(), protocol())]
-    with pytest.raises(benchmark.GateClosed, match="crop accuracy, base"):
-        benchmark.run_gates(benches, strict=True, say=lambda text: None)
-    found = benchmark.run_gates(benches, strict=False, say=lambda text: None)
-    assert found[0]["seed"] == 0
+    good, bad = result(0.1, 0), result(0.6, 0)
+    found = part.measured(Check("good beats bad", good, bad), 0)
+    gain = good.scores()["h"] - bad.scores()["h"]
+    assert found["value"] == pytest.approx(gain, abs=1e-4)
+    assert min(found["draws"]) > 0 and len(set(found["draws"])) > 50
+
+
+def test_references_come_with_the_gates_figures(part, monkeypatch):
+    few = tuple(r for r in part.REFERENCES if r.name in ("chance", "MaskCLIP, raw"))
+    monkeypatch.setattr(part, "REFERENCES", few)
+    found = part.references("references", 0, "tiny", {})
+    assert [row["row"] for row in found["rows"]] == ["chance", "MaskCLIP, raw"]
+    assert set(found["gates"]) == {*LIMITS, *NO_LIMIT}
+    assert all(row["gate"] is (not found["closed"]) for row in found["rows"])
+
+
+def test_parts_are_the_methods_and_what_they_are_read_against():
+    assert list(dense.EXPERIMENT.parts) == ["references", *METHODS]
+    for name in ("references", "LSeg"):
+        assert dense.EXPERIMENT.hash(name)
+
+
+def test_stored_rows_are_told_as_they_are():
+    row = {
+        "method": "one",
+        "row": "one, hidden",
+        "table": "free",
+        "by_seed": {"S": [0.5, 0.6], "U": [0.1], "h": [0.2]},
+        "checks": [
+            {
+                "name": "it helps",
+                "verdict": "reproduced",
+                "score": "h",
+                "value": 0.1,
+                "low": 0.02,
+                "high": 0.2,
+                "by_seed": [0.1, 0.1],
+            }
+        ],
+    }
+    other = row | {"method": "two"}
+    assert stored_results([row, other], ["one"]).splitlines() == [
+        "one, hidden (free)",
+        "    S 55.0 [50.0–60.0]  U 10.0  h 20.0",
+        "  REPRODUCED: it helps",
+        "    h +10.0 [+2.0, +20.0], seeds: 2",
+    ]

@@ -1,4 +1,4 @@
-"""Scores of label maps, and how sure a difference is."""
+"""Scores of label maps, for pictures drawn again as well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlmtutor.distill.bench.score import Difference, bootstrap_difference, judge, pool
+from vlmtutor.distill.bench.score import judge
 from vlmtutor.metrics import iou_per_class, mean_iou
 
 NAMES = ("a", "b", "new")  # two base, one novel; 3 is background
@@ -64,45 +64,3 @@ def test_weights_are_literal_repetitions():
         again = judge(labels[rows], truth[rows], 2, NAMES, named[rows])
         got = {name: value[r] for name, value in drawn.items()}
         assert got == pytest.approx(again.scores())
-
-
-def test_bootstrap_tells_better_from_equal():
-    good, truth = maps(wrong=0.1)
-    bad, _ = maps(wrong=0.5)
-    a, b = (judge(x, truth, 2, NAMES) for x in (good, bad))
-    d = bootstrap_difference(a, b)
-    assert 0 < d.low < d.value < d.high
-    assert d.value == pytest.approx(a.scores()["h"] - b.scores()["h"])
-    assert d.verdict() == "reproduced"
-    assert bootstrap_difference(b, a).verdict() == "not reproduced"
-    same = bootstrap_difference(a, a)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-    assert same.verdict() == "inconclusive"
-    assert same.verdict(at_least=True) == "reproduced"
-    assert d == bootstrap_difference(a, b)  # the same each time
-
-
-def test_values_one_a_picture():
-    x = torch.linspace(0, 1, 50)
-    d = bootstrap_difference(x + 0.2, x)
-    assert d.value == pytest.approx(0.2) and d.verdict() == "reproduced"
-    with pytest.raises(ValueError, match="cannot be compared"):
-        bootstrap_difference(x, x[1:])
-
-
-def test_margin_of_at_least():
-    assert Difference(-0.004, -0.009, 0.01).verdict(True) == "reproduced"
-    assert Difference(-0.02, -0.04, 0.0).verdict(True) == "inconclusive"
-    assert Difference(-0.05, -0.08, -0.02).verdict(True) == "not reproduced"
-
-
-def test_pool_joins_pictures():
-    labels, truth = maps()
-    whole = judge(labels, truth, 2, NAMES, truth.clamp(max=2))
-    parts = [
-        judge(labels[r], truth[r], 2, NAMES, truth[r].clamp(max=2))
-        for r in (slice(0, 15), slice(15, None))
-    ]
-    assert pool(parts).scores() == whole.scores()
-    with pytest.raises(ValueError, match="names"):
-        pool([whole, judge(labels, truth, 2, ("x", "y", "z"))])

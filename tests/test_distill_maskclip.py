@@ -14,7 +14,7 @@ from vlmtutor.distill.parts import texts
 from vlmtutor.distill.parts.dense_student import OPEN, Student, train_student
 from vlmtutor.distill.segmentation import maskclip
 from vlmtutor.distill.supervision import Partial, Unlabeled
-from vlmtutor.experiments.dense import choose, run_method
+from vlmtutor.experiments import dense
 from vlmtutor.models import inside
 
 NAMES = bench().names
@@ -157,20 +157,17 @@ def test_rows_checks_and_knobs_run_through_the_bench(monkeypatch):
     monkeypatch.setattr(
         maskclip, "ROWS", (maskclip.INFO, maskclip.PLUS, maskclip.ZERO_SHOT)
     )
-    said = []
     monkeypatch.setattr(
         maskclip,
         "long_vocabulary",
         lambda bench, model: bench.answer(model),
     )
-    chosen = choose(maskclip, bench(), said.append)
-    assert set(chosen) == {"MaskCLIP"}
-    found = run_method(maskclip, [bench()], chosen, said.append)
-    assert [r["method"] for r in found["rows"]] == [
-        "MaskCLIP",
-        "MaskCLIP+",
-        "MaskCLIP+ (zero-shot)",
-    ]
+    monkeypatch.setattr(dense, "open_bench", lambda *args, **kw: bench())
+    found = dense.choose("MaskCLIP+", "tiny")
+    assert set(found["chosen"]["MaskCLIP"]) == {"denoise", "smooth"}
+    assert len(found["grid"]["MaskCLIP"]) == 4 and not found["grid"]["MaskCLIP+"]
+    found = dense.method("MaskCLIP+", 0, "tiny", found["chosen"])
+    assert [r["row"] for r in found["rows"]] == [row.name for row in maskclip.ROWS]
     assert len(found["checks"]) == 6
     trial = Trial(bench(), maskclip.fit)
     assert trial.result(maskclip.INFO) is trial.result(maskclip.INFO)

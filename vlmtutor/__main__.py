@@ -15,7 +15,6 @@ COMMANDS = {
     "notebooks": ("notebooks", "run the notebooks: store or check outputs"),
     "pretrain": ("pretrain.cli", "train StickerCLIP again"),
     "experiment": ("experiments.cli", "what takes minutes: run, go on, show"),
-    "bench": ("experiments.dense", "the dense methods, on one protocol"),
     "evaluate": ("experiments.evaluate", "what a model can do, in figures"),
 }
 

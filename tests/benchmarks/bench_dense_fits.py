@@ -25,7 +25,6 @@ from vlmtutor.distill.bench.references import full_supervision
 from vlmtutor.distill.bench.trial import Trial
 from vlmtutor.distill.parts.proposer import shared_proposer
 from vlmtutor.distill.supervision import Masked, Regions
-from vlmtutor.experiments.dense import FILE
 
 AIM = 20.0  # seconds on two cores
 
@@ -65,11 +64,12 @@ def main() -> int:
         took = time.perf_counter() - begun
         peer = peer or took
         tell(label, took, peer)
-    knobs = stored.load(FILE)["methods"]
+    choices = stored.load("segmentation")["choices"]
+    knobs = {choice["part"]: choice["chosen"] for choice in choices}
     slow = []
     for name in args.methods or METHODS:
         module = get_method(name)
-        chosen = knobs.get(name, {}).get("chosen", {})
+        chosen = knobs.get(name, {})
         for info in module.ROWS:
             took = seconds_to_fit(bench, module, info, chosen)
             if took > AIM:

@@ -9,7 +9,7 @@ A method is a module of :mod:`vlmtutor.distill.segmentation` with
     ``needs`` asks for (a tuple where it asks for several); what the row is
     ``told`` comes by name;
 ``checks(trial)``
-    a list of :class:`Check`: what the paper says, measured on a
+    a list of :class:`vlmtutor.verdict.Check`: what the paper says, measured on a
     :class:`vlmtutor.distill.bench.trial.Trial`.
 """
 
@@ -122,19 +122,3 @@ class Detector(Protocol):
         """A dict a picture: "boxes" [n, 4] as (x0, y0, x1, y1) in pixels,
         "labels" [n], places in ``names``, and "scores" [n]."""
         ...
-
-
-@dataclass(frozen=True)
-class Check:
-    """A claim of a paper: ``better`` scores above ``worse``.
-
-    Both are results of the same pictures, compared by ``score`` (a name that
-    their ``scores()`` have), or tensors [n] of one value a picture.  With
-    ``at_least`` a point less is still as good.
-    """
-
-    sentence: str
-    better: Any
-    worse: Any
-    at_least: bool = False
-    score: str = "h"

@@ -18,6 +18,7 @@ EXPERIMENTS: dict[str, str] = {
     "09_visual_and_unified_prompts": "visual",
     "10_adapters": "adapters",
     "11_distil_a_student": "student",
+    "segmentation": "dense",
 }
 
 

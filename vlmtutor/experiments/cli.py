@@ -9,7 +9,6 @@ from pathlib import Path
 
 from . import EXPERIMENTS, get_experiment
 from .experiment import Experiment, open_notes
-from .old import old_rows
 from .rows import as_json, as_text, mark_changed, rows
 from .run import Failed
 from .run import run as run_parts
@@ -82,11 +81,8 @@ def _check(args: argparse.Namespace, experiment: Experiment) -> None:
 
 def _show(args: argparse.Namespace, experiment: Experiment) -> int:
     notes = open_notes(experiment, args.out)
-    if experiment.old and not notes["parts"]:
-        found = old_rows(experiment.old)
-    else:
-        found = rows(experiment, notes)
-        mark_changed(experiment, notes, found)
+    found = rows(experiment, notes)
+    mark_changed(experiment, notes, found)
     found = [row for row in found if not args.only or row["method"] in args.only]
     if args.json:
         print(json.dumps(as_json(experiment.name, found), ensure_ascii=False))

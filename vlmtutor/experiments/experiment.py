@@ -29,8 +29,7 @@ class Experiment:
     then gets "chosen" as a fourth argument.  ``compare(found)`` measures
     checks between parts: it gets {part: what it returned} of one seed.
     ``code(name)`` names the modules that compute a part, for the hash of its
-    code; by default that of its function.  ``old`` is the stored file that
-    is shown until the experiment has been run.
+    code; by default that of its function.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Experiment:
     choose: Callable[[str, str], dict] | None = None
     compare: Callable[[dict[str, dict]], list[dict]] | None = None
     code: Callable[[str], Sequence[str]] | None = None
-    old: str = ""
 
     def path(self) -> Path:
         return stored.FOLDER / f"{self.name}.json"

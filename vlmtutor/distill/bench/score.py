@@ -17,9 +17,6 @@ from torch import Tensor
 from ...metrics import confusion, iou_per_class
 from ..supervision import IGNORE
 
-RESAMPLES = 1000
-MARGIN = 0.01  # what "at least as good" may lose
-
 
 @dataclass(frozen=True)
 class Result:
@@ -115,63 +112,3 @@ def _mean(x: np.ndarray) -> np.ndarray:
 def plain(scores: dict[str, np.ndarray]) -> dict:
     """Single figures as floats."""
     return {k: v if np.ndim(v) else float(v) for k, v in scores.items()}
-
-
-def pool(results: Sequence[Result]) -> Result:
-    """The pictures of several results as one, say of several seeds.
-
-    Raises ValueError where their names differ.
-    """
-    first = results[0]
-    if any(r.names != first.names for r in results):
-        raise ValueError("results of different names do not mix")
-    named = [r.named for r in results]
-    return Result(
-        np.concatenate([r.counts for r in results]),
-        first.base,
-        first.names,
-        None if any(n is None for n in named) else np.concatenate(named),
-    )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """``value`` = a - b; ``low`` and ``high``: 5th, 95th percentile."""
-
-    value: float
-    low: float
-    high: float
-
-    def verdict(self, at_least: bool = False) -> str:
-        """ "reproduced", "not reproduced" or "inconclusive"."""
-        bar = -MARGIN if at_least else 0.0
-        if self.low > bar:
-            return "reproduced"
-        return "not reproduced" if self.high < bar else "inconclusive"
-
-
-def bootstrap_difference(
-    a, b, score: str = "h", seed: int = 0, resamples: int = RESAMPLES
-) -> Difference:
-    """How much better ``a`` is than ``b``, on the same pictures.
-
-    Results, compared by ``score``; or one value a picture [n] each, compared
-    by their means.  The pictures are drawn again with replacement, the same
-    for both.  Raises ValueError where they are not equally many.
-    """
-    n = len(a)
-    if len(b) != n or n == 0:
-        raise ValueError(f"{n} and {len(b)} pictures cannot be compared")
-    rng = np.random.default_rng(seed)
-    picks = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    whole = np.ones((1, n))
-
-    def values(x, picks):
-        if isinstance(x, Result):
-            return x.scores(picks.astype(float))[score]
-        return picks @ np.asarray(x, float).reshape(n) / n
-
-    differences = values(a, picks) - values(b, picks)
-    low, high = np.percentile(differences, [5, 95])
-    value = (values(a, whole) - values(b, whole)).item()
-    return Difference(float(value), float(low), float(high))

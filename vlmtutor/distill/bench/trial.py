@@ -46,15 +46,14 @@ class Trial:
         return once(self.bench, ("reference", name), lambda: make(self.bench))
 
     def row(self, info: Info) -> dict:
-        """Plain numbers of a row."""
+        """Plain numbers of a row: scores, what was trained, and times."""
         result, answering = self._answer(info, {})
         model, fitting = self._fit(info, self._settings(info, {}))
         return {
-            "seed": self.bench.protocol.seed,
-            **{k: round(v, 4) for k, v in result.scores().items()},
+            "scores": {k: round(v, 4) for k, v in result.scores().items()},
             "trained": int(model.trained),
             "fit_s": round(fitting, 1),
-            "ms_per_picture": round(1000 * answering / len(result), 1),
+            "ms": round(1000 * answering / len(result), 1),
         }
 
     def fit_seconds(self, info: Info) -> float:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from ...models.inside import as_map
 from ...seeding import generator
 from ...training import minimize
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.dense_student import Student, train_student
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import background_classifier, text_classifier

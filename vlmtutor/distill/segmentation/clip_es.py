@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from ...models.inside import as_map, vision_blocks
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.dense_student import Student, train_student
 from ..parts.explain import attention_affinity, box_mask, grad_cam, min_max, spread_cam
 from ..parts.refine import color_refine, shrink_labels, upsample

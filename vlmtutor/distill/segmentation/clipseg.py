@@ -26,8 +26,9 @@ from ...models.inside import as_map
 from ...naming import TEMPLATES
 from ...seeding import generator, seeded_weights
 from ...training import minimize
+from ...verdict import Check
 from ...world import StickerWorld
-from ..methods import Check, Info
+from ..methods import Info
 from ..pictures import DensePictures, taps
 from ..supervision import Masked
 

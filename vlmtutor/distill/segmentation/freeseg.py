@@ -25,7 +25,8 @@ from ...seeding import generator, seeded_weights
 from ...training import descend, frozen
 from ...transfer import coop
 from ...transfer.prompts import encode_prompts, prompt_tokens
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.fusion import background_map, combine, fuse
 from ..parts.matching import group_loss, match, matching_costs, name_loss
 from ..parts.proposals import propose

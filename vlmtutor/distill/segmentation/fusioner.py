@@ -25,8 +25,9 @@ from ...models.blocks import Transformer
 from ...models.inside import as_map
 from ...seeding import generator, seeded_weights
 from ...training import minimize
+from ...verdict import Check
 from ...world import find_category
-from ..methods import Check, Info
+from ..methods import Info
 from ..parts.losses import bce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier

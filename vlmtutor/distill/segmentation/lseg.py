@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ...models.inside import as_map, as_tokens
 from ...seeding import seeded_weights
 from ...training import minimize
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import background_classifier, class_scores, text_classifier

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.inside import as_map, as_tokens
+from ...verdict import Check
 from ...world import load_categories
-from ..methods import Check, Info
+from ..methods import Info
 from ..parts.dense_student import OPEN, Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, class_scores, text_classifier

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ...models.inside import as_map, as_tokens, grid_side
 from ...seeding import generator
 from ...training import minimize
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.dense_student import Student
 from ..parts.fusion import background_map, combine
 from ..parts.proposals import Proposals, propose

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from ...models.inside import grid_side, run_block, vision_blocks
 from ...objectives.contrastive import unicl_loss
 from ...training import minimize
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.proposals import propose
 from ..parts.proposer import STEPS, Proposer, shared_proposer
 from ..parts.regions import crop_encode, instance_masks, region_labels, region_pixels

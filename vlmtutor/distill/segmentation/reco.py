@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.inside import as_map
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.dense_student import Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, text_classifier

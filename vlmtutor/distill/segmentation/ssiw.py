@@ -22,7 +22,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ...models.inside import as_map, hidden_states, relevance
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.explain import min_max
 from ..parts.refine import tta, upsample
 from ..parts.texts import text_classifier

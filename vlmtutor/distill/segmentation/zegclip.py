@@ -23,7 +23,8 @@ from ...models.inside import as_map, read_out, run_block, vision_blocks
 from ...objectives.alignment import focal_loss
 from ...seeding import seeded_weights
 from ...training import minimize
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.losses import binary_targets, dice, softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import text_classifier

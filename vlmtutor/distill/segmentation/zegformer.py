@@ -23,7 +23,8 @@ CLIP itself            frozen          frozen          adapted
 
 from __future__ import annotations
 
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.proposer import STEPS, shared_proposer
 from ..parts.two_stage import BACKGROUND, RIVAL, TwoStage, count
 from ..supervision import Masked

@@ -14,7 +14,8 @@ from __future__ import annotations
 import torch
 
 from ...transfer import coop
-from ..methods import Check, Info
+from ...verdict import Check
+from ..methods import Info
 from ..parts.proposer import STEPS, shared_proposer
 from ..parts.regions import crop_encode, instance_masks, region_labels
 from ..parts.two_stage import BACKGROUND, RIVAL, TwoStage, count
