@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 # 0 is padding everywhere in the course.
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 PAD, UNKNOWN, START, END, MASK = range(5)
+LOWER = normalizers.BertNormalizer(lowercase=True)
+SPLIT = pre_tokenizers.BertPreTokenizer()
 
 
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -21,17 +23,24 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     Lower case, punctuation apart; an unknown word becomes ``<unk>``.  The
     order of the vocabulary is alphabetical, so that it hangs on nothing else.
     """
-    lower = normalizers.BertNormalizer(lowercase=True)
-    split = pre_tokenizers.BertPreTokenizer()
     words = {
         word
         for text in texts
-        for word, _ in split.pre_tokenize_str(lower.normalize_str(text))
+        for word, _ in SPLIT.pre_tokenize_str(LOWER.normalize_str(text))
     }
     rows = [*SPECIAL, *sorted(words - set(SPECIAL))]
     ids = {word: i for i, word in enumerate(rows)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = lower, split
+    model = models.WordLevel(ids, unk_token="<unk>")
+    return sentence_tokenizer(model, mask_token="<mask>")
+
+
+def sentence_tokenizer(model: models.Model, **options) -> PreTrainedTokenizerFast:
+    """Lower case, words and punctuation apart, then a model of words.
+
+    Sentences come as ``<s> … </s>``; ``options`` go to the library's class.
+    """
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = LOWER, SPLIT
     tokenizer.post_processor = TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)]
     )
@@ -41,7 +50,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
-        mask_token="<mask>",
+        **options,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from tokenizers.processors import TemplateProcessing
+from tokenizers import models
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from ..models.words import sentence_tokenizer
 from ..seeding import seeded_weights
 from ..world import backgrounds, captions, load_categories
 from .config import PretrainConfig
@@ -56,20 +56,8 @@ def build_tokenizer(
     """A lower-casing WordPiece tokenizer: ``<s> words </s>``."""
     vocabulary = build_vocabulary(common_words, config.vocabulary)
     ids = {token: i for i, token in enumerate(vocabulary)}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        model_max_length=config.text_length,
-    )
+    model = models.WordPiece(ids, unk_token="<unk>")
+    return sentence_tokenizer(model, model_max_length=config.text_length)
 
 
 def build_model(

@@ -88,13 +88,8 @@ def fit(
 ) -> DualCoOp:
     """Tune on ``pictures`` with ``labels`` [N, C]: 1, 0, or -1 unknown."""
     learner = DualCoOp(clip, classes, negative, seed)
-    return tune(
-        learner,
-        pictures,
-        labels,
-        steps,
-        lr,
-        batch_size,
-        seed,
-        loss=lambda x, y: asymmetric_loss(learner.logits(x), y),
-    )
+
+    def loss(batch: Pictures, y: Tensor) -> Tensor:
+        return asymmetric_loss(learner.logits(batch), y)
+
+    return tune(learner, pictures, labels, steps, lr, batch_size, seed, loss=loss)

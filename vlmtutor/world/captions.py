@@ -7,7 +7,9 @@ So every caption knows the character span of each object's phrase.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from . import backgrounds
 from .categories import Category, load_categories
@@ -52,12 +54,14 @@ def noun_phrase(category: Category, adjective: str | None = None) -> str:
     return f"{adjective} {category.one}"
 
 
-def _join(parts: list, texts: list[tuple[str, tuple[int, ...]]]) -> None:
-    """Add phrases as an enumeration: "a, b and c"."""
-    for i, phrase in enumerate(texts):
+def _listed(phrases: list) -> list:
+    """Parts of an enumeration: "a, b and c"."""
+    parts = []
+    for i, phrase in enumerate(phrases):
         if i:
-            parts.append(" and " if i == len(texts) - 1 else ", ")
+            parts.append(" and " if i == len(phrases) - 1 else ", ")
         parts.append(phrase)
+    return parts
 
 
 def _finish(parts: list, count: int) -> Caption:
@@ -90,12 +94,22 @@ def relation(a: Placement, b: Placement) -> str:
     return "above" if dy > 0 else "below"
 
 
-def _grouped(layout: Layout) -> list[tuple[int, ...]]:
-    """Indices of the placements, those of one category together."""
+def _phrases(
+    layout: Layout, describe: Callable[[Placement, Category], str]
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Words and the stickers they mean; those of one category are counted."""
     groups: dict[int, list[int]] = {}
     for k, p in enumerate(layout.placements):
         groups.setdefault(p.category, []).append(k)
-    return [tuple(group) for group in groups.values()]
+    found = []
+    for index, owners in groups.items():
+        category = load_categories()[index]
+        if len(owners) > 1:
+            words = f"{NUMBERS[len(owners)]} {category.many}"
+        else:
+            words = describe(layout.placements[owners[0]], category)
+        found.append((words, tuple(owners)))
+    return found
 
 
 def complete_caption(layout: Layout) -> Caption:
@@ -104,40 +118,20 @@ def complete_caption(layout: Layout) -> Caption:
     Two stickers are told apart by a relation, others are listed; stickers of
     one category are counted.
     """
-    table = load_categories()
     spots = layout.placements
     place = " " + backgrounds.PHRASES[layout.background]
-    groups = _grouped(layout)
-    if len(spots) == 2 and len(groups) == 2:
-        a, b = ((_full_phrase(p, table[p.category]), (k,)) for k, p in enumerate(spots))
+    phrases = _phrases(layout, _full_phrase)
+    if len(spots) == 2 and len(phrases) == 2:
+        a, b = phrases
         return _finish([a, f" {relation(*spots)} ", b, ",", place], 2)
-    phrases = []
-    for owners in groups:
-        p = spots[owners[0]]
-        category = table[p.category]
-        if len(owners) > 1:
-            words = f"{NUMBERS[len(owners)]} {category.many}"
-        else:
-            words = _full_phrase(p, category)
-        phrases.append((words, owners))
-    parts: list = []
-    _join(parts, phrases)
     comma = "," if len(spots) > 1 or spots[0].color else ""
-    return _finish([*parts, comma + place], len(spots))
+    return _finish([*_listed(phrases), comma + place], len(spots))
 
 
 def bare_caption(layout: Layout) -> Caption:
     """Only the nouns: "a dog and two cats"."""
-    table = load_categories()
-    phrases = []
-    for owners in _grouped(layout):
-        category = table[layout.placements[owners[0]].category]
-        many = len(owners) > 1
-        words = f"{NUMBERS[len(owners)]} {category.many}" if many else category.one
-        phrases.append((words, owners))
-    parts: list = []
-    _join(parts, phrases)
-    return _finish(parts, len(layout.placements))
+    phrases = _phrases(layout, lambda p, category: category.one)
+    return _finish(_listed(phrases), len(layout.placements))
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,7 @@ class CaptionMix:
     relation: float = 0.5
 
 
-def _random_phrase(rng, p, category, mix: CaptionMix) -> str:
+def _random_phrase(rng, mix: CaptionMix, p, category) -> str:
     draw = rng.random()
     if draw < mix.description:
         phrase = rng.choice(category.descriptions)
@@ -177,45 +171,27 @@ def random_caption(
     rng: random.Random, layout: Layout, mix: CaptionMix = CaptionMix()
 ) -> Caption:
     """One of the many true captions of a scene, for training."""
-    table = load_categories()
     spots = layout.placements
-    groups = _grouped(layout)
-    first = table[spots[0].category]
-    if len(groups) == 1 and rng.random() < mix.meme:
+    first = load_categories()[spots[0].category]
+    alike = len({p.category for p in spots}) == 1
+    if alike and rng.random() < mix.meme:
         return Caption(rng.choice(first.memes), (None,) * len(spots))
-    if len(groups) == 1 and rng.random() < 0.15:
+    if alike and rng.random() < 0.15:
         name = rng.choice((first.name, *first.synonyms))
-        return _finish([(name, groups[0])], len(spots))
-    phrases = []
-    for owners in groups:
-        p = spots[owners[0]]
-        category = table[p.category]
-        if len(owners) > 1:
-            words = f"{NUMBERS[len(owners)]} {category.many}"
-        else:
-            words = _random_phrase(rng, p, category, mix)
-        phrases.append((words, owners))
+        return _finish([(name, range(len(spots)))], len(spots))
+    phrases = _phrases(layout, partial(_random_phrase, rng, mix))
     parts: list = [rng.choice(OPENINGS)]
     style = rng.random()
-    if len(groups) == 2 == len(spots) and style < mix.relation:
+    if len(phrases) == 2 == len(spots) and style < mix.relation:
         a, b = (0, 1) if rng.random() < 0.5 else (1, 0)
         how = relation(spots[a], spots[b])
         parts += [phrases[a], f" {how} ", phrases[b]]
-    elif style > 0.85:
-        # where each one is
-        where = [
-            (words, f" in the {spots[owners[0]].position}")
-            if len(owners) == 1
-            else (words, "")
-            for words, owners in phrases
-        ]
-        order = rng.sample(range(len(phrases)), len(phrases))
-        for i, k in enumerate(order):
-            if i:
-                parts.append(" and " if i == len(order) - 1 else ", ")
-            parts += [phrases[k], where[k][1]]
     else:
-        _join(parts, rng.sample(phrases, len(phrases)))
+        for part in _listed(rng.sample(phrases, len(phrases))):
+            parts.append(part)
+            if style > 0.85 and not isinstance(part, str) and len(part[1]) == 1:
+                (k,) = part[1]  # where it is
+                parts.append(f" in the {spots[k].position}")
     if rng.random() < mix.place:
         parts.append(" " + backgrounds.PHRASES[layout.background])
     return _finish(parts, len(spots))
