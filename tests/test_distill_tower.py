@@ -15,11 +15,11 @@ from vlmtutor.distill.student.prune import fewer_neurons
 from vlmtutor.distill.student.small_clip import (
     fewer_positions,
     image_parameters,
-    save_clip,
     small_clip,
     wider_patches,
 )
 from vlmtutor.experiments import student as run
+from vlmtutor.models.saving import save_clip
 from vlmtutor.seeding import generator
 
 

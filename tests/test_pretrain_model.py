@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 import vlmtutor as vt
+from vlmtutor.models.saving import save_clip
 from vlmtutor.precision import bf16_products
 from vlmtutor.pretrain.build import (
+    IMAGE_MEAN,
+    IMAGE_STD,
     build_model,
     build_tokenizer,
     build_vocabulary,
@@ -17,7 +20,6 @@ from vlmtutor.pretrain.build import (
     training_texts,
 )
 from vlmtutor.pretrain.config import PretrainConfig
-from vlmtutor.pretrain.export import export
 from vlmtutor.pretrain.forward import encode_images, encode_texts
 from vlmtutor.world import StickerWorld, load_categories
 
@@ -54,8 +56,9 @@ def model(tokenizer):
 
 @pytest.fixture(scope="module")
 def folder(model, tokenizer, tmp_path_factory):
-    copy = build_model(TINY, len(tokenizer), 32)
-    return export(copy, tokenizer, tmp_path_factory.mktemp("hub") / "clip")
+    settings = vt.models.ImageSettings(32, (32, 32), mean=IMAGE_MEAN, std=IMAGE_STD)
+    clip = vt.Clip(model, tokenizer, settings)
+    return save_clip(clip, tmp_path_factory.mktemp("hub") / "clip")
 
 
 def test_the_vocabulary_has_no_word_twice_and_all_of_the_table():

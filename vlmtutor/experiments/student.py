@@ -17,8 +17,9 @@ from .. import stored
 from ..distill.student.exam import Exam, milliseconds
 from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
 from ..distill.student.prune import fewer_neurons
-from ..distill.student.small_clip import image_parameters, save_clip, small_clip
+from ..distill.student.small_clip import image_parameters, small_clip
 from ..models.clip import Clip
+from ..models.saving import save_clip
 from ..naming import text_classifier
 from ..verdict import Check, resample_mean
 from ..world import load_categories

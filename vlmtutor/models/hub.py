@@ -210,7 +210,7 @@ def download(name: str = DEFAULT_HUB_NAME) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from reporting on each opened model."""
     from transformers.utils import logging
 
@@ -246,7 +246,7 @@ def _open(folder: Path, name: str) -> Clip:
     from .clip import Clip
 
     try:
-        with _quiet():
+        with quiet():
             model, report = CLIPModel.from_pretrained(
                 folder,
                 dtype=torch.float32,

@@ -14,14 +14,21 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .. import stored
+from ..models.clip import Clip, ImageSettings
+from ..models.saving import save_clip
 from ..optimizers import learning_rate, parameter_groups
 from ..precision import bf16_products
 from ..seeding import generator, seeded_weights
 from ..world import load_categories
-from .build import build_model, build_tokenizer, resize_positions
+from .build import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    build_model,
+    build_tokenizer,
+    resize_positions,
+)
 from .config import PretrainConfig
 from .data import Steps, to_device
-from .export import export
 from .losses import Trainer, total
 from .spread import Spread
 from .teacher import common_words, text_targets
@@ -263,4 +270,6 @@ class Pretraining:
             self.averaged if self.config.average else self.trainer.clip.state_dict()
         )
         model.load_state_dict(weights)
-        return export(model, self.tokenizer, folder)
+        square = (self.size, self.size)
+        settings = ImageSettings(self.size, square, mean=IMAGE_MEAN, std=IMAGE_STD)
+        return save_clip(Clip(model, self.tokenizer, settings), folder)

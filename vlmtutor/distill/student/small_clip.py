@@ -10,16 +10,13 @@ narrower.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.clip import Clip
-from ...models.hub import _quiet
 from ...seeding import seeded_weights
 
 
@@ -123,39 +120,3 @@ def image_parameters(clip: Clip) -> int:
     """The numbers in a picture tower, its projection included."""
     named = clip.model.named_parameters()
     return sum(p.numel() for key, p in named if _of_pictures(key))
-
-
-def save_clip(clip: Clip, folder: str | Path) -> Path:
-    """Write a CLIP as ``load_clip`` and the hub have it, in fp16.
-
-    The model itself stays in fp32.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():  # no progress bar for a second's work
-        copy.deepcopy(clip.model).half().save_pretrained(folder)
-        clip.tokenizer.save_pretrained(folder)
-    settings = clip.image_settings
-    config = {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": settings.resize is not None,
-        "resample": settings.resample,
-        "do_center_crop": settings.crop is not None,
-        "do_convert_rgb": True,
-        "do_rescale": True,
-        "rescale_factor": settings.scale,
-        "do_normalize": True,
-        "image_mean": list(settings.mean),
-        "image_std": list(settings.std),
-    }
-    if isinstance(settings.resize, int):
-        config["size"] = {"shortest_edge": settings.resize}
-    elif settings.resize:
-        height, width = settings.resize
-        config["size"] = {"height": height, "width": width}
-    if settings.crop:
-        height, width = settings.crop
-        config["crop_size"] = {"height": height, "width": width}
-    text = json.dumps(config, indent=2) + "\n"
-    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
-    return folder
