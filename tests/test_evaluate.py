@@ -360,7 +360,7 @@ def test_dense_with_a_model_that_sees_stickers_but_no_places():
 
 
 def test_scenes_that_are_not_there_end_the_search(monkeypatch):
-    monkeypatch.setattr(ev, "PART_STRIDE", 50)
+    monkeypatch.setattr("vlmtutor.experiments.unseen.PART_STRIDE", 50)
     one = ev.Evaluation(size=24, names=("cat",))
     with pytest.raises(ValueError, match="0 of 5 scenes found among 50"):
         one.scenes(5, n_stickers=2, keep=ev.two_kinds)

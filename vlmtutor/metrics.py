@@ -39,7 +39,8 @@ def accuracy(predictions, labels, k: int = 1) -> float:
     ``predictions`` are labels [N], or scores [N, C], where an answer is right
     if its label is among the ``k`` best.  ``labels`` [N] are whole numbers.
     A class with the same score as the right one counts as better: a model
-    that cannot tell classes apart gets 0.
+    that cannot tell classes apart gets 0.  Raises ValueError where the shapes
+    do not fit.
     """
     predictions, labels = _array(predictions), _array(labels)
     if predictions.ndim != 2:
@@ -126,7 +127,7 @@ def mean_iou(predicted, truth, classes: int, ignore: int = -1) -> float:
 
     Pixels of all pictures are pooled, then the classes averaged that occur in
     the truth (:func:`iou_per_class`).  Pixels whose truth is ``ignore`` do
-    not count.
+    not count; raises ValueError where none is left.
     """
     ious = iou_per_class(confusion(predicted, truth, classes, ignore))
     if np.isnan(ious).all():
@@ -142,6 +143,7 @@ def coco_evaluation(
     One dict a picture.  ``truths``: "boxes" [n, 4] as (x0, y0, x1, y1) in
     pixels and "labels" [n]; ``detections``: the same and "scores" [n].  The
     100 best detections of a class in a picture count, whatever their size.
+    Raises ValueError where there are not equally many dicts.
     Lin et al. 2014, arXiv 1405.0312.
     """
     from pycocotools.coco import COCO
@@ -233,8 +235,8 @@ def expected_calibration_error(probabilities, labels, bins: int = 15) -> float:
 
     ``probabilities`` [N, C], rows sum to 1; ``labels`` [N].  Answers are put
     into ``bins`` of equal width by their confidence, and the gaps between a
-    bin's accuracy and its mean confidence are averaged by its size.
-    Guo et al. 2017, arXiv 1706.04599.
+    bin's accuracy and its mean confidence are averaged by its size.  Raises
+    ValueError for other shapes.  Guo et al. 2017, arXiv 1706.04599.
     """
     probabilities = _nonempty(_array(probabilities).astype(float))
     labels = _array(labels)

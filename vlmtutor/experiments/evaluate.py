@@ -9,7 +9,6 @@ import argparse
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -32,79 +31,7 @@ from ..world import (
     seeds_of,
 )
 from ..world.backgrounds import PHRASES
-
-PART_STRIDE = 100_000  # scenes of different figures never meet
-BATCH = 16  # pictures: on one core small batches stay in the cache
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Where the scenes come from: a split, a seed and how many.
-
-    ``names`` restricts the categories (all by default).
-    """
-
-    split: str = "test"
-    seed: int = 0
-    n: int = 1000
-    size: int = 96
-    names: tuple[str, ...] = ()
-
-    def labels(self) -> list[str]:
-        return list(self.names) or [c.name for c in load_categories()]
-
-    def scenes(
-        self,
-        n: int,
-        offset: int = 0,
-        n_stickers: int | None = None,
-        keep: Callable[[Layout], bool] | None = None,
-        **kwargs,
-    ) -> list[Scene]:
-        """``n`` scenes; with ``keep``, those of whose layout it is true.
-
-        Raises ValueError where a figure's own seeds hold too few of them.
-        """
-        world = StickerWorld(self.size)
-        kwargs.setdefault("categories", self.labels())
-        found: list[Scene] = []
-        own = seeds_of("evaluation", self.split, PART_STRIDE, self.seed, offset)
-        for seed in own:
-            if len(found) == n:
-                break
-            scene = world.scene(seed, n=n_stickers, **kwargs)
-            if keep is None or keep(scene.layout):
-                found.append(scene)
-        if len(found) < n:
-            raise ValueError(
-                f"{len(found)} of {n} scenes found among {PART_STRIDE} seeds"
-            )
-        return found
-
-
-class _Remembering:
-    """A CLIP that encodes a text once: the names come back in most figures."""
-
-    def __init__(self, clip):
-        self.clip = clip
-        self.preprocess = clip.preprocess
-        self.patch_features = clip.patch_features
-        self.texts: dict[str, Tensor] = {}
-
-    def encode_images(self, images) -> Tensor:
-        return self.clip.encode_images(images, batch_size=BATCH)
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        new = list(dict.fromkeys(t for t in texts if t not in self.texts))
-        self.texts |= zip(new, self.clip.encode_texts(new), strict=True)
-        return torch.stack([self.texts[t] for t in texts])
-
-
-def _classifier(clip, names: list[str]) -> Tensor:
-    """Prompt ensemble: [C, D], one row a name."""
-    from ..naming import text_classifier
-
-    return text_classifier(clip, names)
+from .unseen import BATCH, PART_STRIDE, Evaluation, Remembering
 
 
 def top1(clip, e: Evaluation, domain: str = "sticker") -> float:
@@ -112,7 +39,7 @@ def top1(clip, e: Evaluation, domain: str = "sticker") -> float:
     scenes = e.scenes(n=e.n, n_stickers=1, domain=domain)
     embeds = clip.encode_images([s.image for s in scenes])
     names = e.labels()
-    predicted = (embeds @ _classifier(clip, names).T).argmax(-1)
+    predicted = (embeds @ naming.text_classifier(clip, names).T).argmax(-1)
     truth = torch.tensor([names.index(s.objects[0].name) for s in scenes])
     return float((predicted == truth).float().mean())
 
@@ -220,7 +147,7 @@ def crops(clip, e: Evaluation) -> dict[str, float]:
     """Accuracy on ground-truth crops among the 65 dense-task names."""
     names, base = _dense_names()
     scenes = e.scenes(n=500, offset=600_000, n_stickers=2, categories=names)
-    weights = _classifier(clip, names)
+    weights = naming.text_classifier(clip, names)
     truth = torch.tensor([names.index(o.name) for s in scenes for o in s.objects])
     figures = {}
     for factor, label in ((1.0, "box"), (1.5, "box_x1.5")):
@@ -252,7 +179,7 @@ def dense(clip, e: Evaluation) -> dict[str, float]:
     """
     names, _ = _dense_names()
     scenes = e.scenes(n=300, offset=700_000, n_stickers=2, categories=names)
-    weights, C = _classifier(clip, names), len(names)
+    weights, C = naming.text_classifier(clip, names), len(names)
     places = clip.encode_texts(list(PHRASES.values()))
     features = _patch_features(clip, scenes)
     truth = label_maps(scenes, names)
@@ -269,7 +196,7 @@ def local_naming(clip, e: Evaluation) -> dict[str, float]:
     """Share of sticker pixels whose patch gives them the right name."""
     scenes = e.scenes(n=300, offset=800_000, n_stickers=2, keep=two_kinds)
     names = e.labels()
-    weights = _classifier(clip, names)
+    weights = naming.text_classifier(clip, names)
     features = _patch_features(clip, scenes)  # [N, h, w, D]
     of_two, of_all, pixels = 0, 0, 0
     # the patch that each row or column of pixels lies in
@@ -299,8 +226,8 @@ PARTS = (domains, retrieval, binding, meme_recall, crops, dense, local_naming)
 
 def evaluate(clip, e: Evaluation) -> dict[str, float]:
     """All figures for one evaluation seed."""
-    if not isinstance(clip, _Remembering):
-        clip = _Remembering(clip)
+    if not isinstance(clip, Remembering):
+        clip = Remembering(clip)
     figures: dict[str, float] = {}
     for part in PARTS:
         figures.update(part(clip, e))
@@ -309,7 +236,7 @@ def evaluate(clip, e: Evaluation) -> dict[str, float]:
 
 def evaluate_seeds(clip, n: int = 1000, split: str = "test") -> dict[str, dict]:
     """Mean, minimum and maximum of every figure over three seeds."""
-    clip = _Remembering(clip)
+    clip = Remembering(clip)
     runs = [
         evaluate(clip, Evaluation(split=split, seed=seed, n=n)) for seed in range(3)
     ]

@@ -19,7 +19,8 @@ import torch
 from ..pretrain.config import PretrainConfig
 from ..pretrain.run import Pretraining
 from ..world import load_categories
-from .evaluate import Evaluation, local_naming, retrieval, top1
+from .evaluate import local_naming, retrieval, top1
+from .unseen import Evaluation
 
 SCENES = 25_600
 

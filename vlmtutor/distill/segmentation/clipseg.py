@@ -33,6 +33,7 @@ from ..pictures import DensePictures, taps
 from ..supervision import Masked
 
 DARK = 0.1  # brightness of what surrounds a visual prompt
+QUESTIONS = 3  # a picture, in training
 SUPPORTS = 4  # visual prompts a class
 HALF = 0.5
 SURE = 0.2  # chosen on pseudo-novel classes of validation scenes
@@ -205,7 +206,6 @@ def fit(
     background=SURE,
     prompt="text",
     width=48,
-    questions=3,
     steps=120,
     batch_size=16,
     lr=2e-3,
@@ -232,10 +232,10 @@ def fit(
     rng = generator(seed)
 
     def loss(rows: Tensor) -> Tensor:
-        present = torch.multinomial(here[rows], questions, True, generator=rng)
+        present = torch.multinomial(here[rows], QUESTIONS, True, generator=rng)
         # a scene may hold every name: then any will do
         absent = torch.multinomial(
-            1 - here[rows] + 1e-6, questions, True, generator=rng
+            1 - here[rows] + 1e-6, QUESTIONS, True, generator=rng
         )
         vain = torch.rand(present.shape, generator=rng) < negatives
         asked = torch.where(vain, absent, present)  # [B, Q]

@@ -194,18 +194,10 @@ class FreeSeg:
             proposals, logits = self.found(pictures, names, context)
             C = len(names)
             p_query = logits.softmax(-1)[..., :C]
-            asked = (proposals.objectness > UNLIKELY) & (
-                proposals.binary.any(-1).any(-1)
-            )
-            E = crop_encode(
-                self.clip,
-                pictures.pixel_values,
-                proposals.binary,
-                "mean",
-                "cropmask",
-                1.5,
-                asked,
-            )
+            asked = proposals.binary.flatten(2).any(-1)
+            asked &= proposals.objectness > UNLIKELY
+            pixels, masks = pictures.pixel_values, proposals.binary
+            E = crop_encode(self.clip, pixels, masks, "mean", "cropmask", 1.5, asked)
             W = self.words(names, self.task, context)
             p_clip = (self.clip.logit_scale * E @ W.T).softmax(-1)
             p_clip = torch.where(asked[..., None], p_clip, 1.0)
@@ -214,7 +206,7 @@ class FreeSeg:
         ground = background_map(proposals.masks, proposals.objectness)
         return torch.cat([maps, self.background * ground], 1)
 
-    def tuned_context(self, pictures, names, novel, lr=2e-3) -> Tensor:
+    def tuned_context(self, pictures, names, novel) -> Tensor:
         """The names' context [M, W] after some steps to surer novel names.
 
         Queries whose entropy over the novel names is below the middle one
@@ -226,7 +218,7 @@ class FreeSeg:
         vectors = proposals.vectors[proposals.objectness > UNLIKELY]
         if not len(vectors):
             return context.detach()
-        optimizer = torch.optim.AdamW([context], lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW([context], 2e-3, weight_decay=0.0)
         scale = self.clip.logit_scale
         with frozen(self.clip), torch.enable_grad():
             for _ in range(self.tuning):
@@ -245,23 +237,14 @@ def fit(
     data: Masked,
     seed=0,
     *,
-    tasks=TASKS,
-    interact=True,
-    task_words=True,
     lam=0.6,
     background=BACKGROUND,
     tuning=0,
     **training,
 ) -> FreeSeg:
     """:func:`train`, once for both rows; the rest matters at test alone."""
-    settings = {
-        "tasks": tasks,
-        "interact": interact,
-        "task_words": task_words,
-        **training,
-    }
-    key = "FreeSeg", seed, repr(sorted(settings.items()))
-    made = once(data.pictures, key, lambda: train(clip, data, seed, **settings))
+    key = "FreeSeg", seed, repr(sorted(training.items()))
+    made = once(data.pictures, key, lambda: train(clip, data, seed, **training))
     return replace(made, lam=lam, background=background, tuning=tuning)
 
 
@@ -270,9 +253,9 @@ def train(
     data: Masked,
     seed,
     *,
-    tasks,
-    interact,
-    task_words,
+    tasks=TASKS,
+    interact=True,
+    task_words=True,
     steps=STEPS,
     prompt_steps=40,
     batch_size=16,

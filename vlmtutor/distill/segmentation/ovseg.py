@@ -38,6 +38,8 @@ from ..supervision import IGNORE, Captioned, Masked
 MODES = ("none", "mpt", "ft", "both")
 MOST = 400  # pairs to learn from
 DEPTH = 2  # blocks before which tokens are replaced
+MARGIN = 1.5  # of crops
+TOKEN_LR = 5e-3
 
 INFO = Info(
     name="OVSeg",
@@ -68,7 +70,7 @@ class Pairs:
         return len(self.shown)
 
 
-def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
+def mine(clip, proposer: Proposer, data: Captioned, margin=MARGIN) -> Pairs:
     """Each phrase of a caption with the proposal that CLIP finds nearest."""
     phrases = data.phrases()
     spoken = itertools.accumulate(map(len, phrases))
@@ -99,7 +101,7 @@ def mine(clip, proposer: Proposer, data: Captioned, margin: float) -> Pairs:
     return Pairs(shown, inside, T[labels], labels)
 
 
-def labeled_pairs(clip, data: Masked, margin: float) -> Pairs:
+def labeled_pairs(clip, data: Masked) -> Pairs:
     """True masks of base classes with their names: what mining replaces."""
     masks = instance_masks(data.regions)
     labels = region_labels(data.labels, masks)
@@ -112,7 +114,7 @@ def labeled_pairs(clip, data: Masked, margin: float) -> Pairs:
         masks[rows, queries],
         "mean",
         "cropmask",
-        margin,
+        MARGIN,
     )
     labels = labels[rows, queries]
     return Pairs(shown, inside, text_classifier(clip, data.names)[labels], labels)
@@ -193,7 +195,6 @@ def fit(
     *,
     mode="both",
     pairs="captions",
-    margin=1.5,
     lam=0.5,
     branch="both",
     background=BACKGROUND,
@@ -201,7 +202,6 @@ def fit(
     token_steps=10,
     batch_size=16,
     lr=3e-4,
-    token_lr=5e-3,
     proposer_steps=STEPS,
 ) -> TwoStage:
     """Train the proposer on masks, then the tower on mined pairs.
@@ -215,15 +215,11 @@ def fit(
     tower = MaskedTower(clip, mode)
     if mode != "none":
         if pairs == "captions":
-            key = "pairs", captioned.pictures, margin
-            learned = once(
-                proposer, key, lambda: mine(clip, proposer, captioned, margin)
-            )
+            key = "pairs", captioned.pictures
+            learned = once(proposer, key, lambda: mine(clip, proposer, captioned))
         else:
-            learned = labeled_pairs(clip, masked, margin)
-        _tune(
-            clip, tower, learned, (token_steps, steps), batch_size, (token_lr, lr), seed
-        )
+            learned = labeled_pairs(clip, masked)
+        _tune(clip, tower, learned, (token_steps, steps), batch_size, lr, seed)
     tower.requires_grad_(False)
     return TwoStage(
         clip,
@@ -231,18 +227,18 @@ def fit(
         "ovseg",
         lam,
         count(proposer, tower),
-        margin=margin,
+        margin=MARGIN,
         branch=branch,
         background=background,
         encode=tower,
     )
 
 
-def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
+def _tune(clip, tower, pairs, steps, batch_size, lr, seed) -> None:
     """Pairs belong together, others not (text frozen): tokens, then weights.
 
     Tokens take larger steps than weights, and each step costs more, so each
-    has its own round: ``steps`` and ``lrs`` are those of the two.
+    has its own round: ``steps`` are those of the two.
     """
 
     def contrast(E: Tensor, rows: Tensor) -> Tensor:
@@ -265,7 +261,7 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
             [tower.tokens],
             lambda rows: tower(pairs.shown[rows], pairs.inside[rows]),
             steps[0],
-            lrs[0],
+            TOKEN_LR,
         )
     if tower.last is not None:
         with torch.no_grad():  # nothing before the last block moves now
@@ -278,7 +274,7 @@ def _tune(clip, tower, pairs, steps, batch_size, lrs, seed) -> None:
         weights = [
             p for m in (tower.last, tower.norm, tower.project) for p in m.parameters()
         ]
-        learn(weights, lambda rows: tower.after(states[rows]), steps[1], lrs[1])
+        learn(weights, lambda rows: tower.after(states[rows]), steps[1], lr)
 
 
 def checks(trial) -> list[Check]:

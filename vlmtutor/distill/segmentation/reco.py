@@ -96,7 +96,6 @@ class ReCo:
     references: Tensor
     places: Tensor
     use: str = "both"
-    middle: float = MIDDLE
     bias: float = BIAS
     trained: int = 0
 
@@ -117,7 +116,7 @@ class ReCo:
         return upsample(as_map(maps), pictures.images.shape[1])
 
     def _product(self, visual: Tensor, text: Tensor) -> Tensor:
-        visual, text = visual.sigmoid(), likely(text, self.middle)
+        visual, text = visual.sigmoid(), likely(text, MIDDLE)
         if self.use == "both":
             return visual * text
         return text if self.use == "text" else visual
@@ -145,7 +144,6 @@ def fit(
     guided=True,
     context=True,
     use="both",
-    middle=MIDDLE,
     steps=120,
 ):
     """Build references of ``names`` from the archive, without any label.
@@ -165,7 +163,7 @@ def fit(
             rows = (archive.image_embeds @ vector).topk(n).indices
             weights = None
             if guided:
-                weights = likely(archive.dense[rows] @ vector, middle)
+                weights = likely(archive.dense[rows] @ vector, MIDDLE)
             if avoid is not None:
                 unlike = 1 - (looks[rows] @ avoid.T).sigmoid()  # [n, T, B]
                 plain = 1.0 if weights is None else weights
@@ -182,7 +180,6 @@ def fit(
         references(W, places if context else None),
         places,
         use,
-        middle,
     )
     if not student:
         return reco

@@ -55,7 +55,6 @@ def fit(
     gamma=0.0,
     branch="both",
     mode="cropmask",
-    margin=1.5,
     background=BACKGROUND,
     steps=STEPS,
 ) -> TwoStage:
@@ -68,7 +67,7 @@ def fit(
         lam,
         count(proposer),
         mode=mode,
-        margin=margin,
+        margin=1.5,
         gamma=gamma,
         branch=branch,
         refuse=True,
