@@ -45,9 +45,9 @@ def test_no_file(tmp_path):
 
 def test_lists_are_cleaned_and_checked():
     assert unique_captions(["a", "", " a", "b\x00", " "]) == ["a", "b"]
-    with pytest.raises(TypeError, match="list of texts"):
+    with pytest.raises(TypeError, match="list of captions"):
         unique_captions("abc")
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match="caption 1 is a int, not a text"):
         unique_captions(["a", 3])
 
 

@@ -48,7 +48,7 @@ def test_it_makes_memes_and_says_so(memes, capsys):
     assert memes() == 0
     said = capsys.readouterr().out
     assert "8 memes in" in said and "gallery.png" in said
-    assert "skipped bad\\n.png: not a picture" in said
+    assert "skipped bad\\n.png: a text file, not a picture" in said
     assert memes.asked == [None]
     assert len(list((memes.folder / "out").glob("*.png"))) == 9
 

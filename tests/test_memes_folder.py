@@ -6,7 +6,7 @@ import pytest
 from fake_clip import COLOURS, ColourClip, TinyClip, plain
 from PIL import Image
 
-from vlmtutor.memes import caption_folder
+from vlmtutor.memes import caption_folder, writing
 from vlmtutor.memes import folder as folder_module
 from vlmtutor.memes import gallery as gallery_module
 from vlmtutor.memes.outbox import Outbox
@@ -163,7 +163,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(box, stage, monkeypatch):
         if stage == "encoding":
             patch.setattr(clip, "encode_images", breaks_off(clip.encode_images, 2))
         elif stage == "drawing":
-            patch.setattr(folder_module, "render", breaks_off(folder_module.render, 3))
+            patch.setattr(writing, "draw", breaks_off(writing.draw, 3))
         else:
             patch.setattr(
                 gallery_module, "draw_page", breaks_off(gallery_module.draw_page, 0)
@@ -286,7 +286,7 @@ def test_names_are_unique_and_none_of_ours(tmp_path):
     assert {m.source: m.file for m in report.memes} == {
         "a.bmp": "a.png",
         "a.png": "a-2.png",
-        "a.webp": "a-3.png",
+        "a.webp": "a.jpg",
         "gallery.png": "picture-gallery.png",
         "report.png": "picture-report.png",
         "photo.JPG": "photo.jpg",
@@ -357,7 +357,7 @@ def test_memory_stays_flat(tmp_path, monkeypatch):
 
     from vlmtutor.memes import embed
 
-    for module in (embed, folder_module):
+    for module in (embed, writing):
         monkeypatch.setattr(module, "decode_picture", watched(module.decode_picture))
     report = run(pictures, tmp_path / "out", clip=TinyClip(), batch_size=4)
     assert len(report.memes) == 40 and len(alive) == 80
