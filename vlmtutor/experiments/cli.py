@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from ..console import fail
 from . import EXPERIMENTS, get_experiment
 from .experiment import Experiment, open_notes
 from .old import old_rows
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         experiment = get_experiment(args.name)
         _check(args, experiment)
     except (KeyError, ValueError) as error:
-        print(error.args[0], file=sys.stderr)
+        fail(error.args[0])
         return USAGE
     try:
         if args.stored:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         keys = experiment.keys(args.only, args.seeds, args.backbones)
         notes = run_parts(experiment, keys, args.workers, args.again, args.out)
     except (Failed, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        fail(error)
         return FAILURE
     mark_changed(experiment, notes, notes["rows"])
     print(as_text(notes["rows"]))

@@ -12,12 +12,12 @@ import argparse
 import itertools
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import stored
+from ..console import fail
 from ..distill import METHODS, get_method
 from ..distill.bench.gates import GateClosed, check_gates, check_types, measure
 from ..distill.bench.protocol import Bench, Protocol
@@ -170,8 +170,7 @@ def run(args: argparse.Namespace) -> int:
         modules = {name: get_method(name) for name in names}
         clip = load_clip(args.model)
     except (KeyError, ImportError, OSError, ValueError, ModelNotFound) as error:
-        print(f"[FAIL] {error}", file=sys.stderr)
-        return 1
+        return fail(error)
     make = Protocol.small if args.small else Protocol
     benches = [Bench(clip, make(seed)).prepare() for seed in args.seeds]
     notes = previous(args.out, clip, args)
@@ -180,8 +179,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             notes["gates"] = run_gates(benches, strict=not args.small)
         except GateClosed as error:
-            print(f"[FAIL] {error}", file=sys.stderr)
-            return 1
+            return fail(error)
         print("references", flush=True)
         notes["references"] = run_references(benches)
         stored.save(notes, FILE, args.out)

@@ -72,8 +72,8 @@ def _text_of(path: Path) -> str:
                        (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):  # fmt: skip
         if data.startswith(mark):
             raise ValueError(_not_utf8(path, f"it looks like {name}"))
-    half = len(data) // 2
-    if len(data) % 2 == 0 and max(data[i::2].count(0) for i in (0, 1)) > 0.8 * half:
+    few, many = sorted(data[start::2].count(0) for start in (0, 1))
+    if len(data) % 2 == 0 and many > 0.8 * len(data) / 2 > 4 * few:
         raise ValueError(_not_utf8(path, "it looks like UTF-16"))
     try:
         text = data.decode("utf-8-sig")

@@ -69,12 +69,11 @@ class Report:
         for meme in self.memes:
             for note in meme.notes:
                 files.setdefault(note, []).append(printable(meme.source))
-        about = (
-            f"{note} ({names[0]}"
-            + (f" and {len(names) - 1} more)" if names[1:] else ")")
-            for note, names in files.items()
-        )
-        return [*self.notes, *about]
+        remarks = list(self.notes)
+        for note, (first, *others) in files.items():
+            more = f" and {len(others)} more" if others else ""
+            remarks.append(f"{first}{more}: {note}")
+        return remarks
 
     def to_json(self) -> str:
         """The same as text: scores to six digits, names escaped."""
