@@ -115,9 +115,12 @@ def test_what_is_no_picture_is_refused(thing):
         as_image(thing)
 
 
-def test_values_outside_are_cut():
-    pixels = np.array([[-1.0, 2.0, np.nan]])
+def test_values_below_are_cut_and_above_refused():
+    pixels = np.array([[-1.0, 1.0001, np.nan]])
     assert np.asarray(as_image(pixels))[0, :, 0].tolist() == [0, 255, 0]
+    for pixels in (np.array([[0, 1.5]]), torch.full((3, 4, 4), 128.0)):
+        with pytest.raises(ValueError, match="from 0 .black. to 1 .white."):
+            as_image(pixels)
 
 
 def test_a_grid_keeps_pixels_square():

@@ -23,10 +23,46 @@ def test_one_caption_a_line(write):
     assert captions == ["first", "second", "third # 3"]
 
 
+def test_a_hashtag_is_no_comment_and_what_is_left_out_is_counted(write):
+    text = "#MondayMood\n# ours\n#1 reason to nap\n\t# more\n##\n#️⃣2\nnap\nnap\n## x\n\n"
+    captions = read_captions(write(text.encode()))
+    assert captions == ["#MondayMood", "#1 reason to nap", "#️⃣2", "nap"]
+    assert captions.left_out == 5  # four comments, one repetition
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_editors_end_them(write, end):
+    text = (
+        "roses\u2028are\x85red\x0bor\x0cnot\x1c\u2029!",
+        "\ufeffblue",
+        "\ufeff# no",
+        "x",
+    )
+    captions = read_captions(write(end.join(text).encode("utf-8-sig")))
+    assert captions == ["roses are red or not !", "blue", "x"]
+
+
+def test_spaces_that_hold_words_together_stay(write):
+    french = "Pourquoi\u202f? Dit\u2007:\u00a0 non\u00a0"
+    thai = "วัน\u200b จันทร์\u200b\u200bมา\u200b"
+    captions = read_captions(write(f"{french}\n\u00a0\n{thai}".encode()))
+    assert captions == ["Pourquoi\u00a0? Dit\u00a0:\u00a0non", "วัน\u200bจันทร์\u200bมา"]
+
+
 @pytest.mark.parametrize(
     "data, message",
     [
         ("ä\nö".encode("utf-16"), "UTF-16"),
+        ("a cat\nä\n".encode("utf-16-le"), "UTF-16"),
+        ("a cat\n".encode("utf-16-be"), "UTF-16"),
+        ("a cat".encode("utf-32"), "UTF-32"),
+        (b"{\\rtf1\\ansi {\\fonttbl\\f0 Arial;}\nhi}", "an RTF document.*plain text"),
+        (b"\xef\xbb\xbf<!DOCTYPE html>\n<p>403", "a web page .HTML."),
+        (b'["a cat", "a dog"]', "a JSON file, not a list of captions"),
+        (b'{"text": "a"}\n{"text": "b"}\n', "a JSON file"),
+        (b"PK\3\4\x14\xff" + bytes(40), "a zip archive or Office document"),
+        (b"%PDF-1.4\n%\xe2\xe3\xcf", "a PDF document"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "not UTF-8 text"),
         (b"fine\ncaf\xe9\n", "not UTF-8 text .see line 2"),
         (b"# nothing\n\n   \n", "no captions in"),
         (b"", "no captions in"),
@@ -45,9 +81,9 @@ def test_no_file(tmp_path):
 
 def test_lists_are_cleaned_and_checked():
     assert unique_captions(["a", "", " a", "b\x00", " "]) == ["a", "b"]
-    with pytest.raises(TypeError, match="list of texts"):
+    with pytest.raises(TypeError, match="list of captions"):
         unique_captions("abc")
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match="caption 1 is a int, not a text"):
         unique_captions(["a", 3])
 
 

@@ -1,9 +1,11 @@
 import argparse
+import json
 
 import pytest
 from fake_clip import COLOURS, ColourClip, plain
 
-from vlmtutor import models
+from vlmtutor import fonts, models
+from vlmtutor.__main__ import main
 from vlmtutor.memes import cli
 
 
@@ -48,7 +50,7 @@ def test_it_makes_memes_and_says_so(memes, capsys):
     assert memes() == 0
     said = capsys.readouterr().out
     assert "8 memes in" in said and "gallery.png" in said
-    assert "skipped bad\\n.png: not a picture" in said
+    assert "skipped bad\\n.png: a text file, not a picture" in said
     assert memes.asked == [None]
     assert len(list((memes.folder / "out").glob("*.png"))) == 9
 
@@ -104,3 +106,49 @@ def test_interruption_is_said(memes, capsys, monkeypatch):
     monkeypatch.setattr(ColourClip, "encode_images", interrupted)
     assert memes() == 130
     assert "goes on from here" in capsys.readouterr().err
+
+
+def test_letters_that_no_font_has_and_left_out_lines_are_told(
+    memes, capsys, monkeypatch
+):
+    monkeypatch.setattr(fonts, "system_font", lambda char: None)
+    captions = memes.folder / "captions.txt"
+    captions.write_text("# ours\nso red 星期\nso red 星期\n", encoding="utf-8")
+    assert memes() == 0
+    said = capsys.readouterr().out
+    assert "note: 2 lines of captions left out" in said
+    assert "and 7 more: no font here has the letters 星 期" in said
+    report = json.loads((memes.folder / "out" / "report.json").read_text("utf-8"))
+    assert "2 lines of captions left out" in report["notes"][0]
+    for meme in report["memes"]:
+        assert "no font here has the letters 星 期" in meme["notes"][0]
+    captions.write_text("so red", encoding="utf-8")
+    assert memes() == 0 and "note" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folder": "no\x1b[31mwhere"},
+        {"captions": "no\x1b[31mwhere"},
+        {"options": ["--font", "no\x1b[31m.ttf"]},
+        {"options": ["--model", "no\x1b[31m/such"]},
+    ],
+)
+def test_no_control_code_reaches_the_terminal(memes, capsys, change, monkeypatch):
+    def load_clip(name=None):
+        raise models.ModelNotFound(f"{name} is nowhere,\nlooked for in vain")
+
+    if "--model" in change.get("options", ()):
+        monkeypatch.setattr(models, "load_clip", load_clip)
+    assert memes(*change.pop("options", ()), **change) == 1
+    said = capsys.readouterr().err
+    assert "\x1b" not in said and "no\\x1b[31m" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["download", "a\x1b[31m/b"], ["notebooks", "a\x1b[31m"]]
+)
+def test_other_commands_hold_control_codes_back_too(words, capsys):
+    assert main(words) != 0
+    assert "\x1b" not in capsys.readouterr().err

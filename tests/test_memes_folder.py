@@ -6,10 +6,11 @@ import pytest
 from fake_clip import COLOURS, ColourClip, TinyClip, plain
 from PIL import Image
 
-from vlmtutor.memes import caption_folder
+from vlmtutor import MemeStudio
+from vlmtutor.figures import as_image
+from vlmtutor.memes import caption_folder, letters, match, read_picture, render, writing
 from vlmtutor.memes import folder as folder_module
 from vlmtutor.memes import gallery as gallery_module
-from vlmtutor.memes.outbox import Outbox
 
 CAPTIONS = [f"something {color}" for color in COLOURS]
 
@@ -163,7 +164,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(box, stage, monkeypatch):
         if stage == "encoding":
             patch.setattr(clip, "encode_images", breaks_off(clip.encode_images, 2))
         elif stage == "drawing":
-            patch.setattr(folder_module, "render", breaks_off(folder_module.render, 3))
+            patch.setattr(writing, "draw", breaks_off(writing.draw, 3))
         else:
             patch.setattr(
                 gallery_module, "draw_page", breaks_off(gallery_module.draw_page, 0)
@@ -286,7 +287,7 @@ def test_names_are_unique_and_none_of_ours(tmp_path):
     assert {m.source: m.file for m in report.memes} == {
         "a.bmp": "a.png",
         "a.png": "a-2.png",
-        "a.webp": "a-3.png",
+        "a.webp": "a.jpg",
         "gallery.png": "picture-gallery.png",
         "report.png": "picture-report.png",
         "photo.JPG": "photo.jpg",
@@ -357,7 +358,7 @@ def test_memory_stays_flat(tmp_path, monkeypatch):
 
     from vlmtutor.memes import embed
 
-    for module in (embed, folder_module):
+    for module in (embed, writing):
         monkeypatch.setattr(module, "decode_picture", watched(module.decode_picture))
     report = run(pictures, tmp_path / "out", clip=TinyClip(), batch_size=4)
     assert len(report.memes) == 40 and len(alive) == 80
@@ -406,44 +407,148 @@ def test_folders_that_are_none(tmp_path):
         run(tmp_path / "empty", tmp_path / "file")
 
 
-def write_text(text):
-    return lambda path: path.write_text(text)
+# One file, one letter, one locked name must not end a run.
 
 
-def test_outbox_survives_a_damaged_journal(tmp_path):
-    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
-    journal = tmp_path / ".vlmtutor" / "journal.jsonl"
-    with journal.open("ab") as file:
-        file.write(b'\n{"role": "b"}\nnull\n[1]\n\xff\xfe\n')
-        file.write(
-            b'{"role":"c","file":"../up.txt","key":"","sha256":"","replaces":""}\n{"ro'
-        )
-    box = Outbox(tmp_path)
-    assert box.roles() == ["a"]
-    path, written = box.write("a", "a", ".txt", "1", write_text("one"))
-    assert (path.name, written) == ("a.txt", False)
+def test_what_is_too_long_for_a_jpeg_becomes_a_png(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    plain("red", (66_000, 40)).save(pictures / "a.jpg", format="PNG")
+    plain("blue", (200, 65_490)).save(pictures / "b.jpg")
+    plain("green").save(pictures / "c.jpg")
+    report = run(pictures, tmp_path / "out", style="below")
+    assert [m.file for m in report.memes] == ["a.png", "b.png", "c.jpg"]
+    with Image.open(tmp_path / "out" / "b.png") as meme:
+        assert meme.height > 65_500
 
 
-def test_outbox_interrupted_before_the_move(tmp_path, monkeypatch):
-    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
+@pytest.mark.parametrize(
+    "name, format, options, suffix",
+    [
+        ("a.jfif", "JPEG", {}, ".jpg"),
+        ("a.jpe", "JPEG", {}, ".jpg"),
+        ("a", "JPEG", {}, ".jpg"),
+        ("a.png", "JPEG", {}, ".jpg"),
+        ("a.webp", "WEBP", {}, ".jpg"),
+        ("a.webp", "WEBP", {"lossless": True}, ".png"),
+        ("a.jpg", "PNG", {}, ".png"),
+        ("a.gif", "GIF", {}, ".png"),
+    ],
+)
+def test_the_type_follows_what_was_decoded(tmp_path, name, format, options, suffix):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    plain("red").save(pictures / name, format, **options)
+    (meme,) = run(pictures, tmp_path / "out").memes
+    assert meme.file == "a" + suffix
 
-    def no_move(source, target):
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", no_move)
-        with pytest.raises(KeyboardInterrupt):
-            Outbox(tmp_path).write("a", "a", ".txt", "2", write_text("two"))
-    assert (tmp_path / "a.txt").read_text() == "one"
-    path, written = Outbox(tmp_path).write("a", "a", ".txt", "2", write_text("two"))
-    assert path.name == "a.txt" and written and path.read_text() == "two"
-    assert visible(tmp_path) == {"a.txt"}
+def test_a_meme_that_cannot_be_written_is_skipped_by_name(box, monkeypatch):
+    pictures, out = box
+    run(pictures, out)
+    real = os.replace
+
+    def replace(source, target):
+        if target.name in ("red.png", "gallery.png"):
+            raise PermissionError(13, "used by another process", str(target))
+        return real(source, target)
+
+    monkeypatch.setattr("vlmtutor.memes.outbox._RETRIES", ())
+    monkeypatch.setattr(os, "replace", replace)
+    report = run(pictures, out, style="below")
+    (skip,) = report.skipped
+    assert skip.name == "red.png" and "used by another process" in skip.reason
+    assert len(report.memes) == 7 and report.galleries == []
+    assert report.remarks() == [
+        "gallery.png cannot be written: used by another process"
+    ]
 
 
-def test_outbox_never_follows_a_link_out(tmp_path):
-    out, outside = tmp_path / "out", tmp_path / "outside.txt"
-    outside.write_text("precious")
-    out.mkdir()
-    (out / "a.txt").symlink_to(outside)
-    path, _ = Outbox(out).write("a", "a", ".txt", "1", write_text("one"))
-    assert path.name == "a-2.txt" and outside.read_text() == "precious"
+def test_an_error_that_is_no_pictures_fault_is_not_blamed_on_them(box, monkeypatch):
+    pictures, out = box
+    real = writing.draw
+
+    def broken(picture, caption, *args, **options):
+        if all_fail or "red" in caption:
+            raise ValueError("a setting that is wrong")
+        return real(picture, caption, *args, **options)
+
+    monkeypatch.setattr(writing, "draw", broken)
+    all_fail = False
+    report = run(pictures, out)
+    (skip,) = report.skipped
+    assert skip.name == "red.png" and "ValueError: a setting" in skip.reason
+    all_fail = True
+    with pytest.raises(ValueError, match="a setting that is wrong"):
+        run(pictures, out, style="below")
+
+
+def test_a_full_disk_ends_the_run_at_once(box, monkeypatch):
+    pictures, out = box
+    seen = []
+
+    def full(picture, *args, **options):
+        seen.append(picture)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "draw", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(pictures, out)
+    assert len(seen) == 1
+
+
+def test_two_folders_with_one_name_keep_both_memes(tmp_path):
+    for who, color in (("holiday", "red"), ("work", "blue")):
+        (tmp_path / who).mkdir()
+        plain(color).save(tmp_path / who / "IMG_1.png")
+    first, second, again = (
+        run(tmp_path / who, tmp_path / "memes")
+        for who in ("holiday", "work", "holiday")
+    )
+    files = [report.memes[0].file for report in (first, second, again)]
+    assert files == ["IMG_1.png", "IMG_1-2.png", "IMG_1.png"] and again.written == 0
+    assert first.path.name == "report.json" and second.path.name == "report-2.json"
+    (tmp_path / "holiday").rename(tmp_path / "trip")
+    moved = tmp_path.parent / "moved"
+    tmp_path.rename(moved)  # all together: nothing is new
+    assert run(moved / "work", moved / "memes").written == 0
+    moved.rename(tmp_path)
+
+
+def test_a_folder_of_folders_says_where_to_look(tmp_path):
+    for name in ("101APPLE", "100APPLE", ".thumbs"):
+        (tmp_path / "DCIM" / name).mkdir(parents=True)
+    with pytest.raises(ValueError, match="only folders.*100APPLE and 1 more"):
+        run(tmp_path / "DCIM", tmp_path / "out")
+
+
+def test_a_photo_read_at_half_its_size_is_told(box, monkeypatch):
+    pictures, out = box
+    monkeypatch.setattr("vlmtutor.models.pictures.MAX_PIXELS", 5_000)
+    monkeypatch.setattr(writing, "MAX_PIXELS", 5_000)
+    plain("red", (90, 80)).save(pictures / "large.jpg")
+    report = run(pictures, out)
+    (remark,) = report.remarks()
+    assert remark == "large.jpg: 90 x 80 pixels, read at half its size"
+    with Image.open(out / "large.jpg") as meme:
+        assert meme.size == (45, 40)
+
+
+def test_the_tilde_is_the_home_folder_for_every_path(tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / "pictures").mkdir(parents=True), here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(here)
+    plain("red").save(home / "pictures" / "a.png")
+    (home / "captions.txt").write_text("so red")
+    (home / "font.ttf").write_bytes(open(letters.choose_face("a").path, "rb").read())
+    report = run("~/pictures", "~/memes", "~/captions.txt", font="~/font.ttf")
+    assert report.memes[0].caption == "so red" and report.out == home / "memes"
+    clip, path = TinyClip(), "~/pictures/a.png"
+    assert len(clip.encode_images([path])) == 1
+    assert len(match([path], ["so red"], clip).chosen) == 1
+    assert as_image(path).size == read_picture(path).size == render(path, "a").size
+    studio = MemeStudio("~/pictures", "~/captions.txt", ColourClip(), "~/studio")
+    studio.ui.save.click()
+    assert (home / "studio" / "a.png").exists() and not list(here.iterdir())

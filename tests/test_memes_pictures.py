@@ -1,10 +1,13 @@
 import io
 import os
+import struct
+import sys
+import zlib
 
 import numpy as np
 import pytest
 from hostile import bomb
-from PIL import Image
+from PIL import Image, ImageCms
 
 from vlmtutor.memes import UnreadablePicture, read_picture, render
 from vlmtutor.models.pictures import as_seen, decode_picture
@@ -167,3 +170,193 @@ def test_render_sees_the_same_picture():
     data = encoded(Image.new("RGB", (90, 60), "red"), "JPEG", exif=exif)
     with Image.open(io.BytesIO(data)) as image:
         assert render(image, "").size == (60, 90)
+
+
+# What other programs show: damage beside the pixels, lost last bytes.
+
+
+def chunk(kind, body, crc=None):
+    crc = zlib.crc32(kind + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+LONG = zlib.compress(b"seed 7, steps 30; " * 200_000)
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        chunk(b"zTXt", b"prompt\0\0" + LONG),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LONG),
+        chunk(b"iCCP", b"lut\0\0" + LONG),
+        chunk(b"iCCP", b"lut\0\0no zlib at all"),
+        chunk(b"tEXt", b"a\0b", crc=0),
+        chunk(b"gAMA", b"\0\0\0\1", crc=9),
+        chunk(b"eXIf", b"II*\0", crc=9),
+    ],
+)
+@pytest.mark.parametrize("place", [33, -12])
+def test_what_is_beside_the_pixels_of_a_png_does_no_harm(side, place):
+    plain = Image.fromarray(RNG.integers(0, 255, (40, 30, 3), np.uint8))
+    data = encoded(plain, "PNG")
+    picture = decode_picture(data[:place] + side + data[place:])
+    assert picture.tobytes() == plain.tobytes()
+
+
+def test_mending_a_png_keeps_what_shapes_its_look():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif, "transparency": (255, 0, 0), "icc_profile": DISPLAY_P3}
+    data = encoded(Image.new("RGB", (40, 20), "red"), "PNG", **options)
+    data = data[:33] + chunk(b"tEXt", b"a\0b", crc=0) + data[33:]
+    assert decode_picture(data).size == (20, 40)
+    assert decode_picture(data).getpixel((5, 5)) == (255, 255, 255)
+    red = encoded(
+        Image.new("RGB", (9, 9), (200, 60, 40)), "PNG", icc_profile=DISPLAY_P3
+    )
+    red = red[:33] + chunk(b"zTXt", b"prompt\0\0" + LONG) + red[33:]
+    assert decode_picture(red).getpixel((4, 4)) == (217, 42, 23)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("lost", [1, 2, 3, 20])
+def test_a_jpeg_without_its_last_bytes_is_read(options, lost):
+    noise = Image.fromarray(RNG.integers(0, 255, (96, 80, 3), np.uint8))
+    data = encoded(noise, "JPEG", **options)
+    whole, rest = decode_picture(data), decode_picture(data[:-lost])
+    assert whole.crop((0, 0, 80, 72)).tobytes() == rest.crop((0, 0, 80, 72)).tobytes()
+    if lost <= 2:  # nothing but the end mark
+        assert whole.tobytes() == rest.tobytes()
+    with pytest.raises(UnreadablePicture, match="truncated"):
+        decode_picture(data[: len(data) * 3 // 4])
+    assert decode_picture(data + b"PK\3\4 an archive").tobytes() == whole.tobytes()
+
+
+def test_an_animation_cut_in_its_last_frame_shows_its_first():
+    frames = [Image.new("RGB", (20, 20), c) for c in ("red", "blue", "lime")]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    red, green, blue = decode_picture(data[:-9]).getpixel((10, 10))
+    assert red > 200 and green < 50 and blue < 50
+
+
+# Colours through the profile of the picture.
+
+
+def profile(**columns):
+    """sRGB's own profile with other primaries (X, Y, Z under D50)."""
+    raw = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for row in range(struct.unpack(">I", raw[128:132])[0]):
+        tag, at, _ = struct.unpack(">4sII", raw[132 + 12 * row : 144 + 12 * row])
+        if tag.decode() in columns:
+            numbers = [round(v * 65536) for v in columns[tag.decode()]]
+            raw[at + 8 : at + 20] = struct.pack(">3i", *numbers)
+    return bytes(raw)
+
+
+SRGB = profile()
+DISPLAY_P3 = profile(
+    rXYZ=(0.51512, 0.2412, -0.00105),
+    gXYZ=(0.29198, 0.69225, 0.04189),
+    bXYZ=(0.1571, 0.06657, 0.78407),
+)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
+def test_a_phones_colours_are_seen_as_on_its_screen(format, mode):
+    if format not in Image.registered_extensions().values():
+        pytest.skip("this Pillow has no such format")
+    if (mode, format) in (
+        ("RGBA", "JPEG"),
+        ("P", "JPEG"),
+        ("P", "WEBP"),
+        ("P", "AVIF"),
+    ):
+        pytest.skip("no such file")
+    image = Image.new("RGB", (64, 64), (200, 60, 40))
+    image = image.quantize(4) if mode == "P" else image.convert(mode)
+    seen = decode_picture(encoded(image, format, icc_profile=DISPLAY_P3))
+    assert np.abs(np.subtract(seen.getpixel((32, 32)), (217, 42, 23))).max() <= 2
+    plain = decode_picture(encoded(image, format))
+    for known in (SRGB, b"no profile", DISPLAY_P3[:200], b""):
+        data = encoded(image, format, icc_profile=known)
+        assert decode_picture(data).tobytes() == plain.tobytes()
+
+
+def test_a_grey_picture_keeps_its_shades_under_the_profile_of_a_coloured_one():
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None].repeat(4, 0))
+    for profile_of in (SRGB, DISPLAY_P3):
+        seen = decode_picture(encoded(ramp, "PNG", icc_profile=profile_of))
+        assert np.abs(np.asarray(seen)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+# Formats that are not read, and photos larger than memory.
+
+
+def media(brand):
+    return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0" + brand + b"miaf" + bytes(99)
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (media(b"heic"), "HEIC.*pip install pillow-heif.*JPEG"),
+        (media(b"mif1"), "HEIC"),
+        (media(b"isom"), "MP4 video, not a picture: save one frame"),
+        (media(b"qt  "), "MOV"),
+        (media(b"avif"), "damaged AVIF"),
+        (b"\xff\x0a" + bytes(50), "JPEG XL.*save it as JPEG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50), "JPEG XL"),
+        (b"%PDF-1.7\n\xe2\xe3", "PDF document, not a picture: save its page"),
+        (b"8BPS\0\1" + bytes(50), "PSD"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- x -->\n<svg/>", "SVG"),
+        (b" <SVG width='3'/>", "SVG.*save it as PNG"),
+        (b"<!doctype HTML><p>404", "web page .HTML., not a picture"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"{\\rtf1 hello}", "RTF"),
+        (b"PK\3\4" + bytes(40), "zip archive or Office document"),
+        (b"RIFF\0\0\0\0AVI LIST\xff", "AVI video"),
+        (b"\x1aE\xdf\xa3" + bytes(9), "WebM"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x", "git lfs pull"),
+        (bytes(5000), "only zero bytes.*not been copied"),
+        (b"\xff\xd8\xff\xe0 cut", "damaged"),
+        ("höflich".encode(), "a text file, not a picture"),
+        (b"\x07\x93\x00\xfe", "not a picture in a known format"),
+    ],
+)
+def test_the_reason_names_the_format_and_the_way_on(data, reason):
+    with pytest.raises(UnreadablePicture, match=reason):
+        decode_picture(data)
+
+
+def test_heic_is_read_once_a_plugin_is_installed(monkeypatch):
+    pixels = encoded(Image.new("RGB", (40, 30), "teal"), "PNG")
+
+    class Plugin:
+        @staticmethod
+        def register_heif_opener():
+            Image.register_open(
+                "HEIF",
+                lambda file, name: Image.open(io.BytesIO(pixels)),
+                lambda head: head[4:12] == b"ftypheic",
+            )
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed
+    monkeypatch.setitem(sys.modules, "pi_heif", Plugin)
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    assert decode_picture(media(b"heic")).getpixel((3, 3)) == (0, 128, 128)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_photo_of_200_megapixels_is_read_at_half_its_size(monkeypatch):
+    monkeypatch.setattr("vlmtutor.models.pictures.MAX_PIXELS", 5_000)
+    monkeypatch.setattr("vlmtutor.models.pictures.MAX_JPEG_PIXELS", 20_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)  # Pillow's own limit
+    photo = Image.new("RGB", (120, 90), "teal")
+    picture = decode_picture(encoded(photo, "JPEG"))
+    assert picture.size == (60, 45) and picture.info == {"reduced": 2}
+    assert decode_picture(encoded(photo.resize((70, 70)), "JPEG")).size == (70, 70)
+    for large in (encoded(photo, "PNG"), encoded(photo.resize((200, 190)), "JPEG")):
+        with pytest.raises(UnreadablePicture, match="too large.*20,000 for JPEG"):
+            decode_picture(large)

@@ -6,6 +6,8 @@ import argparse
 import importlib
 import sys
 
+from .console import tolerate_encodings
+
 # Only the module of the chosen command is imported, so that ``check`` can
 # tell what is wrong even where torch does not load.
 COMMANDS = {
@@ -30,6 +32,7 @@ def _usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code (0: all is well)."""
+    tolerate_encodings()
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help"):
         print(_usage())

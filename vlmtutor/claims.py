@@ -8,6 +8,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from .console import say
+
 
 class ClaimFailed(AssertionError):
     """What a notebook claimed is not so."""
@@ -22,11 +24,12 @@ def claim(sentence: str, condition, **numbers) -> None:
 
     ``condition`` is one truth value: a bool, a NumPy bool or a tensor with
     one bool; anything else raises TypeError, since a number is no claim.
-    ``numbers`` are shown behind the sentence, rounded to three digits.
+    ``numbers`` are shown behind the sentence, rounded to three digits. Where
+    a screen lacks "✓", "[OK]" stands for it.
     """
     if not _truth(condition):
         raise ClaimFailed(f"not so: {sentence}{_listed(numbers, digits=6)}")
-    print(f"✓ {sentence}{_listed(numbers, digits=3)}")
+    say(f"✓ {sentence}{_listed(numbers, digits=3)}")
 
 
 def check_shape(x, shape: str, **sizes: int) -> None:
@@ -51,7 +54,7 @@ def check_shape(x, shape: str, **sizes: int) -> None:
     named = (
         a if a.isdigit() else f"{a}={n}" for a, n in zip(axes, actual, strict=True)
     )
-    print(f"✓ [{', '.join(named)}]")
+    say(f"✓ [{', '.join(named)}]")
 
 
 def check_exercise(
@@ -80,7 +83,7 @@ def check_exercise(
             raise ExerciseFailed(
                 f"{name}, case {number} of {len(cases)}: with ({given}) {problem}"
             )
-    print(f"✓ {name}: {_count(len(cases), 'case')}")
+    say(f"✓ {name}: {_count(len(cases), 'case')}")
 
 
 def _truth(condition) -> bool:

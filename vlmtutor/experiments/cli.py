@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from ..console import fail
 from . import EXPERIMENTS, get_experiment
 from .experiment import Experiment, open_notes
 from .rows import as_json, as_text, mark_changed, rows
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         experiment = get_experiment(args.name)
         _check(args, experiment)
     except (KeyError, ValueError) as error:
-        print(error.args[0], file=sys.stderr)
+        fail(error.args[0])
         return USAGE
     try:
         if args.stored:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         keys = experiment.keys(args.only, args.seeds, args.backbones)
         notes = run_parts(experiment, keys, args.workers, args.again, args.out)
     except (Failed, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        fail(error)
         return FAILURE
     mark_changed(experiment, notes, notes["rows"])
     print(as_text(notes["rows"]))

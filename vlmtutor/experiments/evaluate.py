@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import naming, stored
+from ..console import fail
 from ..distill.bench.protocol import label_maps
 from ..distill.parts.regions import square_boxes
 from ..distill.supervision import IGNORE
@@ -268,8 +268,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"--json: no folder for {args.json}")
         clip = load_clip(args.model)
     except (OSError, ValueError, ModelNotFound) as error:
-        print(f"[FAIL] {error}", file=sys.stderr)
-        return 1
+        return fail(error)
     figures = evaluate_seeds(clip, args.n, args.split)
     rows = [
         [name, *(f"{100 * value:.1f} %" for value in own.values())]

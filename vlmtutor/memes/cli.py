@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..console import fail, printable
 from .hubs import CORRECTION, CORRECTIONS
 from .render import STYLES
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--captions",
         required=True,
         metavar="FILE",
-        help="text file, UTF-8, one caption a line; # starts a comment",
+        help='text file, UTF-8, one caption a line; "# " starts a comment',
     )
     parser.add_argument(
         "--out",
@@ -67,12 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it and say what happened: 0, or 1 if there is no meme."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names that a console lacks
-            stream.reconfigure(errors="replace")
     from ..models import ModelNotFound, load_clip
     from .folder import caption_folder
-    from .report import printable
 
     try:
         clip = load_clip(args.model)
@@ -94,10 +91,11 @@ def run(args: argparse.Namespace) -> int:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return 130
     except (OSError, ValueError, ModelNotFound) as error:
-        print(f"[FAIL] {error}", file=sys.stderr)
-        return 1
+        return fail(error)
     for skip in report.skipped:
         print(f"skipped {printable(skip.name)}: {printable(skip.reason)}")
+    for remark in report.remarks():
+        print(f"note: {printable(remark)}")
     print(report.summary())
     if report.galleries:
         print(f"All at a glance: {printable(str(report.galleries[0]))}")

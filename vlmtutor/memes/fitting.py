@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .letters import Face, clusters
+from .letters import MAY_BREAK, Face, clusters
 
 MOST_CHARACTERS = 4000  # more than any picture can hold legibly
 ELLIPSIS = "…"
@@ -63,10 +63,14 @@ def fit(
     return _cut(paragraphs, face, width, height, smallest, outlined)
 
 
-def _paragraphs(text: str, face: Face) -> list[list[tuple[str, float]]]:
-    """Words with their widths in em, one list a line of the text."""
-    lines = [line.split() for line in text.split("\n")]
-    return [[(w, face.width(w)) for w in line] for line in lines if line]
+def _paragraphs(text: str, face: Face) -> list[list[tuple[str, float, float]]]:
+    """Words, their widths and the gaps before them in em, for each line."""
+    lines = []
+    for line in text.split("\n"):
+        words = [word.split(MAY_BREAK) for word in line.split(" ") if word]
+        parts = [(w, face.space * (not i)) for p in words for i, w in enumerate(p)]
+        lines.append([(w, face.width(w), gap) for w, gap in parts])
+    return [line for line in lines if line]
 
 
 def _limit(width: int, size: int, outlined: bool) -> float:
@@ -106,14 +110,15 @@ def _wrap(paragraphs, face, limit, whole_words) -> list[str] | None:
     lines: list[str] = []
     for words in paragraphs:
         line, used = "", 0.0
-        for word, width in _broken(words, face, limit, whole_words):
+        for word, width, gap in _broken(words, face, limit, whole_words):
             if width > limit:
                 return None
-            if line and used + face.space + width > limit:
+            if line and used + gap + width > limit:
                 lines.append(line)
                 line, used = "", 0.0
             if line:
-                line, used = f"{line} {word}", used + face.space + width
+                line += " " + word if gap else word
+                used += gap + width
             else:
                 line, used = word, width
         lines.append(line)
@@ -122,18 +127,18 @@ def _wrap(paragraphs, face, limit, whole_words) -> list[str] | None:
 
 def _broken(words, face, limit, whole_words):
     """The words, those wider than a line in pieces."""
-    for word, width in words:
+    for word, width, gap in words:
         if whole_words or width <= limit:
-            yield word, width
+            yield word, width, gap
             continue
         piece, used = "", 0.0
         for cluster in clusters(word):
             wide = face.width(cluster)
             if piece and used + wide > limit:
-                yield piece, used
-                piece, used = "", 0.0
+                yield piece, used, gap
+                piece, used, gap = "", 0.0, 0.0
             piece, used = piece + cluster, used + wide
-        yield piece, used
+        yield piece, used, gap
 
 
 def _balanced(paragraphs, face, limit, whole_words) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,20 +9,20 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from ..models.pictures import UnreadablePicture, decode_picture, read_bytes
-from . import gallery
+from ..models.pictures import (
+    UnreadablePicture,
+)
 from .cache import EmbeddingCache
-from .captions import read_captions, unique_captions
+from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
-from .match import ASSIGNMENTS, Matches, match_embeddings
-from .names import safe_stem
+from .match import ASSIGNMENTS, match_embeddings
 from .outbox import HIDDEN, Outbox
-from .render import STYLES, render
-from .report import Meme, Report, Skipped
+from .render import STYLES
+from .report import Report, Skipped
+from .writing import Writer
 
-ALTERNATIVES = 3  # in the report
 IN_MEMORY = 1024  # embeddings in the cache; the others are in its folder
 
 
@@ -53,9 +51,12 @@ def caption_folder(
     ``render``, ``assign``, ``correction`` and ``temperature`` those of
     ``match``.
 
-    ``out`` gets the memes, contact sheets (``gallery.png`` and so on) and
-    ``report.json``. Files that are no readable pictures are skipped and
-    named in the report with the reason; subfolders are not looked into.
+    ``out`` gets the memes (photos as JPEG, drawings as PNG), contact sheets
+    (``gallery.png`` and so on) and ``report.json``. Files that are no
+    readable pictures, or whose meme cannot be drawn or written, are skipped
+    and named in the report with the reason; letters that no font here has
+    are named in it too; subfolders are not looked into. A JPEG of more than
+    80 million pixels becomes a meme of half its width and height.
     Nothing outside ``out`` is written, and nothing in it that an earlier
     run did not write is replaced. With ``resume`` a run goes on where an
     interrupted one stopped; without it, everything is computed again.
@@ -77,8 +78,9 @@ def caption_folder(
         raise ValueError(f"unknown correction {correction!r}: use {known}")
     if font is not None:
         choose_face("", font)
+    folder, out = (Path(os.path.expanduser(path)) for path in (folder, out))
     texts, text_file = _captions(captions)
-    files, skipped = _list_folder(Path(folder), Path(out), text_file)
+    files, skipped = _list_folder(folder, out, text_file)
     if clip is None:
         from ..models import load_clip
 
@@ -120,12 +122,15 @@ def caption_folder(
         "precision": embedder.precision,
         "captions": len(texts),
     }
-    report = Report(Path(out), settings, skipped=skipped)
+    report = Report(out, settings, skipped=skipped)
+    if texts.left_out:
+        left_out = f"{texts.left_out} lines of captions left out"
+        report.notes.append(f'{left_out}: comments ("# …") and repetitions')
     drawing = {"style": style, "upper": upper, "font": font}
-    _draw_all(report, box, readable, matches, drawing, resume, progress)
-    report.skipped.sort(key=lambda skip: skip.name)
-    _draw_galleries(report, box)
-    _write_report(report, box)
+    writer = Writer(report, box, _relative(folder, out), drawing, clip, resume)
+    writer.draw_all(readable, matches, progress)
+    writer.draw_galleries()
+    writer.write_report()
     return report
 
 
@@ -134,13 +139,23 @@ def stored_embeddings(out: str | Path) -> Path:
     return Path(out) / HIDDEN
 
 
-def _captions(captions) -> tuple[list[str], str | None]:
-    if isinstance(captions, (str, Path)):
-        return read_captions(captions), os.path.realpath(captions)
+def _captions(captions) -> tuple[Captions, str | None]:
+    if isinstance(captions, (str, os.PathLike)):
+        path = os.path.expanduser(captions)
+        return read_captions(path), os.path.realpath(path)
     texts = unique_captions(captions)
     if not texts:
         raise ValueError("no captions: give at least one that is not empty")
     return texts, None
+
+
+def _relative(folder: Path, out: Path) -> str:
+    """A folder as seen from another: both may be moved together."""
+    folder, out = os.path.realpath(folder), os.path.realpath(out)
+    try:
+        return Path(os.path.relpath(folder, out)).as_posix()
+    except ValueError:  # on another drive
+        return Path(folder).as_posix()
 
 
 def _list_folder(
@@ -168,8 +183,20 @@ def _list_folder(
         else:
             files.append(path)
     if not files:
-        raise ValueError(f"no files in {folder}: put some pictures there")
+        raise ValueError(nothing_in(folder))
     return files, skipped
+
+
+def nothing_in(folder: Path) -> str:
+    """What to say of a folder without files: are there folders in it?"""
+    inside = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    if not inside:
+        return f"no files in {folder}: put some pictures there"
+    more = f" and {len(inside) - 1} more" if inside[1:] else ""
+    return (
+        f"no files in {folder}, only folders, which are not looked into: "
+        f"name the one with the pictures, say {folder / inside[0]}{more}"
+    )
 
 
 def _embed(files: list[Path], stream: Iterator, progress: bool):
@@ -192,109 +219,3 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
             embeds[len(readable)] = row
             readable[path] = digest
     return (readable, None if embeds is None else embeds[: len(readable)], skipped)
-
-
-def _draw_all(
-    report: Report,
-    box: Outbox,
-    files: dict[Path, bytes],
-    matches: Matches,
-    drawing: dict,
-    resume: bool,
-    progress: bool,
-) -> None:
-    """Draw the meme of each picture; note each in the report."""
-    paths = tqdm(files, "writing", unit="meme", disable=not progress)
-    for i, path in enumerate(paths):
-        choice = matches.choice(i)
-        if choice is None:
-            reason = "no caption left: there are more pictures than captions"
-            report.skipped.append(Skipped(path.name, reason))
-            continue
-        try:
-            data = read_bytes(path)
-            if hashlib.sha256(data).digest() != files[path]:
-                raise UnreadablePicture("changed during the run: run it again")
-            made, written = _draw_one(box, path, data, choice.caption, drawing, resume)
-        except UnreadablePicture as reason:
-            report.skipped.append(Skipped(path.name, str(reason)))
-            continue
-        report.written += written
-        others = tuple(matches.alternatives_of(i, ALTERNATIVES))
-        meme = Meme(
-            path.name,
-            made.name,
-            choice.caption,
-            choice.score,
-            choice.probability,
-            others,
-        )
-        report.memes.append(meme)
-
-
-def _draw_one(box, path, data, caption, drawing, resume) -> tuple[Path, bool]:
-    suffix, save = _format(path)
-
-    def make(part: Path) -> None:
-        picture = decode_picture(data)
-        try:
-            meme = render(picture, caption, **drawing)
-        except ValueError as reason:  # too small to write on
-            raise UnreadablePicture(str(reason)) from None
-        meme.save(part, **save)
-
-    key = _digest(hashlib.sha256(data).hexdigest(), caption, drawing)
-    role, stem = f"picture {path.name}", _stem(path.name)
-    return box.write(role, stem, suffix, key, make, again=not resume)
-
-
-def _stem(name: str) -> str:
-    """A safe name that is none of the gallery's or the report's."""
-    stem = safe_stem(name)
-    ours = stem.casefold().startswith(("gallery", "report"))
-    return f"picture-{stem}" if ours else stem
-
-
-def _format(path: Path) -> tuple[str, dict]:
-    """Photos stay JPEG, because a PNG of one is many times as large."""
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return ".jpg", {"format": "JPEG", "quality": 92, "subsampling": 0}
-    return ".png", {"format": "PNG"}
-
-
-def _draw_galleries(report: Report, box: Outbox) -> None:
-    by_file = [f"picture {meme.source}" for meme in report.memes]
-    wanted = set()
-    for number, page in enumerate(gallery.pages(len(report.memes)), start=1):
-        paths = [report.out / report.memes[i].file for i in page]
-        key = _digest([box.digest(by_file[i]) for i in page])
-        role, stem = f"gallery {number}", "gallery"
-        stem += "" if number == 1 else f"-{number}"
-        made, _ = box.write(
-            role,
-            stem,
-            ".png",
-            key,
-            lambda part, paths=paths: gallery.draw_page(paths).save(part, format="PNG"),
-        )
-        report.galleries.append(made)
-        wanted.add(role)
-    for role in box.roles():  # pages that a longer run left behind
-        if role.startswith("gallery ") and role not in wanted:
-            box.remove(role)
-
-
-def _write_report(report: Report, box: Outbox) -> None:
-    text = report.to_json()
-    report.path, _ = box.write(
-        "report",
-        "report",
-        ".json",
-        _digest(text),
-        lambda part: part.write_text(text, encoding="utf-8"),
-    )
-
-
-def _digest(*parts: object) -> str:
-    text = json.dumps(parts, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

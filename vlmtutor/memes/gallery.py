@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..models.pictures import open_header
+
 CELL = 300  # pixels a side
 GAP = 12
 COLUMNS = 6
@@ -23,7 +25,7 @@ def pages(count: int) -> list[range]:
 def draw_page(paths: Sequence[Path]) -> Image.Image:
     """The pictures in a grid, read from left to right, each in a cell.
 
-    One picture is open at a time.
+    One picture is open at a time. A file that has gone leaves an empty cell.
     """
     columns = min(COLUMNS, math.ceil(math.sqrt(len(paths))))
     rows = math.ceil(len(paths) / columns)
@@ -31,9 +33,12 @@ def draw_page(paths: Sequence[Path]) -> Image.Image:
     size = (columns * pitch + GAP, rows * pitch + GAP)
     page = Image.new("RGB", size, (244, 244, 241))
     for i, path in enumerate(paths):
-        with Image.open(path) as meme:
-            meme.draft("RGB", (2 * CELL, 2 * CELL))  # JPEG: decode less
-            cell = meme.convert("RGB")
+        try:
+            with open_header(path.read_bytes()) as meme:
+                meme.draft("RGB", (2 * CELL, 2 * CELL))  # JPEG: decode less
+                cell = meme.convert("RGB")
+        except (OSError, ValueError):
+            continue
         cell.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
         left = GAP + i % columns * pitch + (CELL - cell.width) // 2
         top = GAP + i // columns * pitch + (CELL - cell.height) // 2

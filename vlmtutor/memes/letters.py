@@ -2,12 +2,14 @@
 
 Anton (SIL Open Font License, in ``fonts/``) gives memes their look; a text
 with letters that Anton lacks is set in DejaVu Sans Bold, which matplotlib
-brings along; emoji are OpenMoji pictures (CC BY-SA 4.0).
+brings along, and what that lacks in a font of the system; emoji are OpenMoji
+pictures (CC BY-SA 4.0).
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from importlib import resources
@@ -17,30 +19,45 @@ from typing import NamedTuple
 import emoji
 from PIL import Image, ImageDraw, ImageFont, features
 
+from .. import fonts
+from ..console import printable
 from ..world import glyphs
-from .bidi import is_right_to_left, visual_order
+from . import direction
+from .direction import is_right_to_left
 
 REFERENCE = 128  # pixels an em at which widths are measured
 EMOJI_WIDTH = 1.04  # em, with the air beside it
+NO_BREAK = "\u00a0"  # a space where no line may end
+MAY_BREAK = "\u200b"  # no space, and a line may end: Thai, Khmer
 _FIRST_PICTURE = 0x2600  # below it ©, ™ or arrows are letters
+_MOST_NAMED = 20  # letters in a message
 
 
 def clean_text(text: str) -> str:
     """What can be drawn of a text.
 
-    Line ends become ``\\n``, other white space one space; control and
-    formatting characters go, and so does white space at the ends. Half a
-    surrogate pair, which no encoding can write, becomes U+FFFD.
+    Line ends (of Unix, Windows, the old Macintosh) become ``\\n``, other
+    white space one space; spaces that hold words together stay, and so do
+    places without a space where a line may break. Control and formatting
+    characters go, and so does white space at the ends. Half a surrogate
+    pair, which no encoding can write, becomes "?".
     """
-    text = re.sub("[\ud800-\udfff]", "\ufffd", text)
-    text = unicodedata.normalize("NFC", text)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
+    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+    lines = [_one_line(line) for line in re.split("\r\n|\r|\n", text)]
     kept = (c for c in "\n".join(lines) if _visible(c))
-    return "".join(kept).strip()
+    return "".join(kept).strip(f" \n{NO_BREAK}{MAY_BREAK}")
+
+
+def _one_line(line: str) -> str:
+    line = re.sub("[\u202f\u2007]", NO_BREAK, line)
+    line = re.sub(f"[^\\S{NO_BREAK}]+", " ", line)
+    for mark in (NO_BREAK, MAY_BREAK):
+        line = re.sub(f" *{mark}[ {mark}]*", mark, line)
+    return line.strip()
 
 
 def _visible(char: str) -> bool:
-    if char in "\n\u200c\u200d\ufe0e\ufe0f":  # joiners and emoji selectors
+    if char in f"\n{MAY_BREAK}\u200c\u200d\ufe0e\ufe0f":  # and emoji selectors
         return True
     if 0xE0020 <= ord(char) <= 0xE007F:  # tags: flags of regions
         return True
@@ -71,14 +88,18 @@ def split_runs(line: str) -> list[Run]:
 
 
 def clusters(word: str) -> list[str]:
-    """What must not be torn apart: an emoji, a letter with its marks."""
+    """What must not be torn apart: an emoji, a letter with its marks.
+
+    A full stop or a closing bracket of Chinese or Japanese stays with what
+    it closes: no line begins with one.
+    """
     out: list[str] = []
     for run in split_runs(word):
         if run.is_emoji:
             out.append(run.text)
             continue
         for i, char in enumerate(run.text):
-            joins = unicodedata.category(char)[0] == "M" or char == "\u200d"
+            joins = unicodedata.category(char)[0] == "M" or char in _CLINGING
             if joins and i:
                 out[-1] += char
             else:
@@ -86,32 +107,61 @@ def clusters(word: str) -> list[str]:
     return out
 
 
-class Face:
-    """A font file and the handful of numbers that layout needs, in em."""
+_CLINGING = "\u200d、。，．！？：；」』）】》〉”’"
 
-    def __init__(self, path: str):
-        self.path = path
-        left, top, right, bottom = self.font(REFERENCE).getbbox("Ágjpqy", anchor="ls")
-        self.ascent = -top / REFERENCE
-        self.descent = bottom / REFERENCE
+
+class Face:
+    """The fonts of a text and the handful of numbers that layout needs, in em.
+
+    The first of ``paths`` is the text's own; each of the others draws the
+    letters of ``samples`` that those before it lack.
+    """
+
+    def __init__(self, *paths: str, samples: tuple[str, ...] = (), missing: str = ""):
+        self.path, self.paths, self.missing = paths[0], paths, missing
+        self.ascent = self.descent = 0.0
+        for path, letters in zip(paths, ("Ágjpqy", *samples), strict=True):
+            font = _font(path, REFERENCE, _shapes_text())
+            _, top, _, bottom = font.getbbox(letters, anchor="ls")
+            self.ascent = max(self.ascent, -top / REFERENCE)
+            self.descent = max(self.descent, bottom / REFERENCE)
         self.step = 0.94 * (self.ascent + self.descent)  # line to line
         self.space = self.width(" ")
-
-    def font(self, size: int) -> ImageFont.FreeTypeFont:
-        """The font at ``size`` pixels an em."""
-        return _font(self.path, size, _shapes_text())
 
     def width(self, text: str) -> float:
         """Advance width in em, emoji included."""
         return self._advance(text, REFERENCE) / REFERENCE
 
     def _advance(self, text: str, size: int) -> float:
+        shaped = _shapes_text()
         return sum(
-            EMOJI_WIDTH * size
-            if run.is_emoji
-            else self.font(size).getlength(_plain(run.text))
-            for run in split_runs(text)
+            _font(path, size, shaped).getlength(_plain(part, shaped))
+            if path
+            else EMOJI_WIDTH * size
+            for part, path in self._runs(text)
         )
+
+    def _runs(self, line: str) -> list[tuple[str, str | None]]:
+        """The line in pieces with the font of each, None for an emoji."""
+        runs: list[tuple[str, str | None]] = []
+        for run in split_runs(line):
+            if run.is_emoji:
+                runs.append((run.text, None))
+            elif len(self.paths) == 1:
+                runs.append((run.text, self.path))
+            else:
+                drawn = itertools.groupby(clusters(run.text), self._font_of)
+                runs += [("".join(part), path) for path, part in drawn]
+        return runs
+
+    def _font_of(self, cluster: str) -> str:
+        """The first font that has a letter and its marks, or the letter."""
+        codes = {ord(c) for c in cluster if not _draws_nothing(c)}
+        for wanted in (codes, {ord(cluster[0])}):
+            for path in self.paths:
+                if wanted <= fonts.letters_of(path):
+                    return path
+        return self.paths[-1]
 
     def draw(
         self,
@@ -125,28 +175,41 @@ class Face:
     ) -> None:
         """Draw one line centred on ``baseline`` (x, y in pixels)."""
         draw = ImageDraw.Draw(layer)
-        font = self.font(size)
-        runs = split_runs(line)
+        shaped = _shapes_text()
         x = baseline[0] - self._advance(line, size) / 2
         y = baseline[1]
-        for run in reversed(runs) if right_to_left else runs:
-            if run.is_emoji:
-                _paste_emoji(layer, run.text, x, y, size)
+        for text, path, backward in self._pieces(line, right_to_left):
+            if path is None:
+                _paste_emoji(layer, text, x, y, size)
                 x += EMOJI_WIDTH * size
                 continue
-            text = _plain(run.text)
-            advance = font.getlength(text)
+            font = _font(path, size, shaped)
+            advance = font.getlength(_plain(text, shaped))
             options = {"stroke_width": outline, "stroke_fill": color}
-            if _shapes_text():
-                options["direction"] = "rtl" if right_to_left else "ltr"
+            if shaped:
+                text = _plain(text, shaped)
+                options["direction"] = "rtl" if backward else "ltr"
             else:
-                text = visual_order(text, right_to_left)
+                text = direction.displayed(_plain(text, True), backward)
             draw.text((x, y), text, color, font, anchor="ls", **options)
             x += advance
 
+    def _pieces(self, line: str, right_to_left: bool) -> list:
+        """(text, font or None for an emoji, backward?) from left to right."""
+        runs = self._runs(line)
+        if _shapes_text() and len(runs) == 1:  # Raqm finds the order itself
+            return [(*runs[0], right_to_left)]
+        pieces = []
+        for part, backward in direction.parts(line, right_to_left):
+            runs = self._runs(part)
+            pieces += [(*run, backward) for run in (runs[::-1] if backward else runs)]
+        return pieces
 
-def _plain(text: str) -> str:
-    return text.replace("\ufe0e", "").replace("\ufe0f", "")
+
+def _plain(text: str, shaped: bool) -> str:
+    """What is drawn of a text, and measured."""
+    text = re.sub(f"[\ufe0e\ufe0f{MAY_BREAK}]", "", text).replace(NO_BREAK, " ")
+    return text if shaped else direction.joined(text)
 
 
 @functools.cache
@@ -155,16 +218,21 @@ def _shapes_text() -> bool:
 
 
 def _paste_emoji(layer, char: str, x: float, y: float, size: int) -> None:
-    side = max(1, round(size))
+    picture = _emoji(char, max(1, round(size)))
+    if picture is not None:
+        left = x + (EMOJI_WIDTH * size - picture.width) / 2
+        top = y - 0.42 * size - picture.height / 2
+        layer.alpha_composite(picture, (max(0, round(left)), max(0, round(top))))
+
+
+def _emoji(char: str, side: int) -> Image.Image | None:
+    """The picture of an emoji; None if the font has no such one."""
     # Without Raqm a sequence would be drawn as several pictures in a row.
     char = char if _shapes_text() else char[0]
     try:
-        picture = glyphs.sticker(char, side)
-    except ValueError:  # the font has no such emoji
-        return
-    left = x + (EMOJI_WIDTH * size - picture.width) / 2
-    top = y - 0.42 * size - picture.height / 2
-    layer.alpha_composite(picture, (max(0, round(left)), max(0, round(top))))
+        return glyphs.sticker(char, side)
+    except ValueError:
+        return None
 
 
 @functools.lru_cache(maxsize=128)
@@ -174,45 +242,78 @@ def _font(path: str, size: int, shaped: bool) -> ImageFont.FreeTypeFont:
 
 
 @functools.cache
-def _face(path: str) -> Face:
-    return Face(path)
-
-
-@functools.cache
-def _letters_of(path: str) -> frozenset[str]:
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(map(chr, FT2Font(path).get_charmap()))
-
-
-@functools.cache
 def _anton() -> str:
     path = resources.files(__package__) / "fonts" / "Anton-Regular.ttf"
     return str(path)
 
 
-@functools.cache
-def _dejavu() -> str:
-    import matplotlib
-
-    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return str(fonts / "DejaVuSans-Bold.ttf")
-
-
 def choose_face(text: str, font: str | Path | None = None) -> Face:
     """The face that draws a text.
 
-    ``font`` is the path of a TrueType or OpenType file for scripts that
-    neither Anton nor DejaVu has, such as Chinese; OSError if it is none.
+    ``font`` is the path of a TrueType or OpenType file to use before the
+    others; OSError if it is none. What it lacks comes from DejaVu, and what
+    that lacks from a font of the system; ``missing`` of the face holds the
+    letters that are in none of them.
     """
-    if font is not None:
-        try:
-            return _face(str(font))
-        except OSError as error:
-            raise OSError(f"cannot read the font {font}: {error}") from None
-    letters = {c for r in split_runs(text) if not r.is_emoji for c in r.text}
-    known = _letters_of(_anton()) | set("\n\ufe0e\ufe0f\u200c\u200d")
-    return _face(_anton() if letters <= known else _dejavu())
+    anton, dejavu = _anton(), fonts.dejavu("DejaVuSans-Bold.ttf")
+    drawn = "".join(run.text for run in split_runs(text) if not run.is_emoji)
+    letters = [char for char in dict.fromkeys(drawn) if not _draws_nothing(char)]
+    own = fonts.opened(font) if font is not None else anton
+    lacking = _without(letters, own)
+    if font is None and _without(lacking, dejavu) != lacking:
+        own = dejavu  # one look for all letters, where it has any of the others
+        lacking = _without(letters, own)
+    if not lacking:
+        return _face(own)
+    used: dict[str, str] = {}  # font → what it draws
+    missing = ""
+    for char in lacking:
+        path = dejavu if fonts.has(dejavu, char) else fonts.system_font(char)
+        if path is None:
+            missing, path = missing + char, dejavu  # it draws a box
+        used[path] = used.get(path, "") + char
+    used.pop(own, None)
+    return Face(own, *used, samples=tuple(used.values()), missing=missing)
+
+
+@functools.cache
+def _face(path: str) -> Face:
+    return Face(path)
+
+
+def _without(letters: list[str], path: str) -> list[str]:
+    return [char for char in letters if not fonts.has(path, char)]
+
+
+def _draws_nothing(char: str) -> bool:
+    """Line ends, joiners, selectors and tags; spaces, which any font has."""
+    return char in f"\n {NO_BREAK}" or unicodedata.category(char) == "Cf" or (
+        0xFE00 <= ord(char) <= 0xFE0F or 0xE0000 <= ord(char) <= 0xE01EF
+    )  # fmt: skip
+
+
+def complaints(text: str, font: str | Path | None = None) -> list[str]:
+    """What a reader of a meme with this text would miss, in sentences."""
+    said = []
+    missing = choose_face(text, font).missing
+    missing += "".join(
+        run.text
+        for run in split_runs(text)
+        if run.is_emoji and _emoji(run.text, REFERENCE) is None
+    )
+    if missing:
+        named = printable(" ".join(missing[:_MOST_NAMED]))
+        more = " …" if len(missing) > _MOST_NAMED else ""
+        said.append(
+            f"no font here has the letters {named}{more} (boxes stand for them): "
+            "name a font file that has them"
+        )
+    if not _shapes_text() and direction.needs_raqm(text):
+        said.append(
+            "without the library FriBiDi letters of this script stand side by "
+            "side, unjoined: install it, and Pillow finds it"
+        )
+    return said
 
 
 __all__ = [
@@ -221,6 +322,7 @@ __all__ = [
     "choose_face",
     "clean_text",
     "clusters",
+    "complaints",
     "is_right_to_left",
     "split_runs",
 ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 MOST_BYTES = 120
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE
+)
 
 
 def safe_stem(name: str) -> str:
@@ -30,13 +33,18 @@ def safe_stem(name: str) -> str:
     return stem or "picture"
 
 
+def numbered(stem: str, suffix: str) -> Iterator[str]:
+    """``stem + suffix``, then the same with a number: 2, 3, …."""
+    yield stem + suffix
+    for number in itertools.count(2):
+        yield f"{stem}-{number}{suffix}"
+
+
 def unused(stem: str, suffix: str, taken: Collection[str]) -> str:
     """``stem + suffix``, numbered if that name is taken.
 
     ``taken`` holds names after ``str.casefold``, because many file systems
     do not tell capitals from small letters.
     """
-    name, number = stem + suffix, 2
-    while name.casefold() in taken:
-        name, number = f"{stem}-{number}{suffix}", number + 1
-    return name
+    names = numbered(stem, suffix)
+    return next(name for name in names if name.casefold() not in taken)

@@ -4,7 +4,7 @@ A file is written under a temporary name and moved into place. A journal in
 the hidden folder ``.vlmtutor`` tells which files are results, of what, and
 what was in them; so a later run goes on where an earlier one stopped,
 replaces its own results, and leaves alone what somebody else put there or
-changed since.
+changed since. Runs that write at the same time read each other's notes.
 """
 
 from __future__ import annotations
@@ -13,34 +13,55 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .names import unused
+from filelock import FileLock, Timeout
+
+from .names import numbered
 
 HIDDEN = ".vlmtutor"
+PATIENCE = 10  # seconds, while another run moves a file into place
+FORGOTTEN = 3600  # seconds after which half a file belongs to no run any more
 _FIELDS = ("role", "file", "key", "sha256", "replaces")
+_PART = re.compile(r"[0-9a-f]{16}\.part")
+_RETRIES = (0.1, 0.2, 0.4)  # seconds; viewers and scanners lock files on Windows
 
 
 class Outbox:
     """Writes results into a folder, each under a role such as "report".
 
-    Raises NotADirectoryError if ``folder`` is a file, OSError if it cannot
-    be made or written.
+    In the hidden folder no link is followed, as a folder of somebody else
+    may hold one: it gives way to a file of our own. Raises
+    NotADirectoryError if ``folder`` is a file, OSError if it cannot be made
+    or written.
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))
         self.hidden = self.folder / HIDDEN
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"not a folder: {self.folder}")
-        self.hidden.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _without_link(self.hidden).mkdir(exist_ok=True)
         self._journal = self.hidden / "journal.jsonl"
-        self._entries = self._read_journal()
+        self._lock = FileLock(self.hidden / "lock", PATIENCE)
+        self._entries: dict[str, dict] = {}
+        self._read = 0  # bytes of the journal
+        self._catch_up()
         self._taken = {p.name.casefold() for p in self.folder.iterdir()}
-        for rest in self.hidden.glob("*.part"):  # of an interrupted run
-            rest.unlink(missing_ok=True)
+        self._names: dict[tuple[str, str], Iterator[str]] = {}
+        self._sweep()
+
+    def kept(self, role: str, key: str) -> Path | None:
+        """The file of a role if it is still as this ``key`` made it."""
+        former = self._entries.get(role)
+        found = self._digest_of_own(former)
+        is_whole = found and found == former["sha256"] and key == former["key"]
+        return self.folder / former["file"] if is_whole else None
 
     def write(
         self,
@@ -57,35 +78,24 @@ class Outbox:
         file is still as this ``key`` made it, unless ``again`` is set. The
         name is ``stem + suffix``; a numbered one where that is taken.
         """
-        former = self._entries.get(role)
-        found = self._digest_of_own(former)
-        is_whole = found and found == former["sha256"]
-        if is_whole and key == former["key"] and not again:
-            return self.folder / former["file"], False
+        kept = None if again else self.kept(role, key)
+        if kept is not None:
+            return kept, False
         part = self.hidden / f"{secrets.token_hex(8)}.part"
         try:
             make(part)
-            if found and former["file"].endswith(suffix):
-                target = self.folder / former["file"]
-            else:
-                target = self._free(stem, suffix)
-            # The journal goes first, with what it replaces: whichever of
-            # the two an interruption leaves behind is known to be ours.
-            self._note(role, target.name, key, _digest(part), found)
-            os.replace(part, target)
+            with self._alone():
+                return self._place(part, role, stem, suffix, key), True
         finally:
             part.unlink(missing_ok=True)
-        self._taken.add(target.name.casefold())
-        if found and former["file"] != target.name:
-            (self.folder / former["file"]).unlink(missing_ok=True)
-        return target, True
 
     def remove(self, role: str) -> bool:
         """Delete the file of a role if it is still as it was written."""
         former = self._entries.get(role)
         if not self._digest_of_own(former):
             return False
-        (self.folder / former["file"]).unlink()
+        with contextlib.suppress(OSError):  # somebody has it open
+            (self.folder / former["file"]).unlink()
         return True
 
     def roles(self) -> list[str]:
@@ -96,12 +106,42 @@ class Outbox:
         """SHA-256 of the role's file as it was written."""
         return self._entries[role]["sha256"]
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other run chooses a name; where files can be locked."""
+        with contextlib.ExitStack() as stack:
+            _without_link(Path(self._lock.lock_file))
+            with contextlib.suppress(Timeout, OSError, NotImplementedError):
+                stack.enter_context(self._lock)
+            self._catch_up()
+            yield
+
+    def _place(self, part: Path, role: str, stem: str, suffix: str, key: str) -> Path:
+        """Move a whole file to its name; the path."""
+        former = self._entries.get(role)
+        found = self._digest_of_own(former)
+        if found and former["file"].endswith(suffix):
+            target = self.folder / former["file"]
+        else:
+            target = self._free(stem, suffix)
+        # The journal goes first, with what it replaces: whichever of
+        # the two an interruption leaves behind is known to be ours.
+        self._note(role, target.name, key, _digest(part), found)
+        _replace(part, target)
+        self._taken.add(target.name.casefold())
+        if found and former["file"] != target.name:
+            with contextlib.suppress(OSError):
+                (self.folder / former["file"]).unlink()
+        return target
+
     def _free(self, stem: str, suffix: str) -> Path:
-        while True:
-            target = self.folder / unused(stem, suffix, self._taken)
-            if not os.path.lexists(target):
+        """A name that nobody has; those tried once are not tried again."""
+        names = self._names.setdefault((stem, suffix), numbered(stem, suffix))
+        for name in names:
+            target = self.folder / name
+            is_taken = name.casefold() in self._taken
+            if not is_taken and not os.path.lexists(target):
                 return target
-            self._taken.add(target.name.casefold())  # somebody just made it
 
     def _digest_of_own(self, entry: dict | None) -> str:
         """What is in an entry's file; "" if gone, or not ours any more."""
@@ -116,24 +156,62 @@ class Outbox:
 
     def _note(self, *values: str) -> None:
         entry = dict(zip(_FIELDS, values, strict=True))
-        with self._journal.open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(entry) + "\n")
+        with self._open("a+b") as journal:
+            journal.seek(max(0, journal.seek(0, os.SEEK_END) - 1))
+            is_torn = journal.read() not in (b"", b"\n")  # by a kill, a full disk
+            line = "\n" * is_torn + json.dumps(entry) + "\n"
+            journal.write(line.encode())
         self._entries[entry["role"]] = entry
 
-    def _read_journal(self) -> dict[str, dict]:
-        entries: dict[str, dict] = {}
+    def _catch_up(self) -> None:
+        """Read what has been noted since, by whatever run."""
         try:
-            lines = self._journal.read_bytes().splitlines()
+            with self._open("rb") as journal:
+                journal.seek(self._read)
+                new = journal.read()
         except FileNotFoundError:
-            return entries
-        for line in lines:
-            # The last line may be torn; a foreign one is no business of ours.
-            with contextlib.suppress(ValueError, TypeError, KeyError):
+            return
+        self._read += new.rfind(b"\n") + 1  # the last line may still grow
+        for line in new.split(b"\n"):
+            # One may be torn; a foreign one is no business of ours.
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
                 entry = json.loads(line)
                 entry = {name: str(entry[name]) for name in _FIELDS}
                 if Path(entry["file"]).name == entry["file"]:
-                    entries[entry["role"]] = entry
-        return entries
+                    self._entries[entry["role"]] = entry
+
+    def _open(self, mode: str):
+        """The journal; never what a link in its place leads to."""
+        follow = getattr(os, "O_NOFOLLOW", 0)
+        return open(
+            _without_link(self._journal),
+            mode,
+            opener=lambda path, flags: os.open(path, flags | follow, 0o666),
+        )
+
+    def _sweep(self) -> None:
+        """Delete the half files of runs that were killed, no others."""
+        for path in self.hidden.iterdir():
+            with contextlib.suppress(OSError):
+                age = time.time() - path.lstat().st_mtime
+                if _PART.fullmatch(path.name) and age > FORGOTTEN:
+                    path.unlink()
+
+
+def _without_link(path: Path) -> Path:
+    """The path, at which there is no link any more."""
+    if path.is_symlink():
+        path.unlink()
+    return path
+
+
+def _replace(part: Path, target: Path) -> None:
+    for wait in _RETRIES:
+        try:
+            return os.replace(part, target)
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(part, target)
 
 
 def _digest(path: Path) -> str:

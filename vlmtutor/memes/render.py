@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from PIL import Image
 
-from ..models.pictures import as_seen
+from ..models.pictures import as_seen, rgb_picture
+from ..models.texts import as_texts
 from .layout import drawn_text, ink_of, outlined
-from .letters import choose_face, is_right_to_left
+from .letters import choose_face, complaints, is_right_to_left
 
 STYLES = ("classic", "top", "bottom", "above", "below", "auto")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word
 
 
+class TooSmall(ValueError):
+    """A picture on which nobody could read a caption."""
+
+
 def render(
-    image: Image.Image,
+    image: Image.Image | str | Path,
     text: str,
     style: str = "classic",
     *,
@@ -32,21 +38,40 @@ def render(
     of what the words are about in the eyes of ``clip``, by default the model
     in the package). A line break or "|" in the text breaks the line, and divides
     top from bottom in the classic style. ``upper`` sets capitals; ``font``
-    is a font file for scripts that the built-in ones lack.
+    is a font file for scripts that the built-in ones and those of the system
+    lack; warns of letters that none has.
 
     An empty text gives the picture back with its pixels unchanged. Raises
-    ValueError for an unknown style or a picture under 32 pixels a side.
+    ValueError for an unknown style, TooSmall for a picture under 32 pixels a
+    side, TypeError for a text that is none, OSError for a font that is none
+    and UnreadablePicture for a path of no picture.
     """
     if style not in STYLES:
         known = ", ".join(STYLES)
         raise ValueError(f"unknown style {style!r}: use one of {known}")
-    picture = as_seen(image)
+    picture = as_seen(image) if isinstance(image, Image.Image) else rgb_picture(image)
+    (text,) = as_texts([text], "caption")
+    for complaint in complaints(drawn_text(text, upper), font):
+        warnings.warn(complaint, stacklevel=2)
+    return draw(picture, text, style, upper=upper, font=font, clip=clip)
+
+
+def draw(
+    picture: Image.Image,
+    text: str,
+    style: str,
+    *,
+    upper: bool = False,
+    font: str | Path | None = None,
+    clip=None,
+) -> Image.Image:
+    """Like ``render``, into an RGB picture of one's own, without warnings."""
     words = drawn_text(text, upper)
     if not words:
         return picture
     if min(picture.size) < SMALLEST_SIDE:
         width, height = picture.size
-        raise ValueError(
+        raise TooSmall(
             f"too small to write on: {width} x {height} pixels, "
             f"at least {SMALLEST_SIDE} a side are needed"
         )

@@ -6,24 +6,19 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..console import printable
 from .match import Choice
 
 FORMAT = "vlmtutor memes 1"
-
-
-def printable(name: str) -> str:
-    """A file name with what no terminal or JSON file can hold escaped."""
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
-    )
 
 
 @dataclass(frozen=True)
 class Meme:
     """A picture with its caption: the file it came from and the file made.
 
-    ``score`` is the cosine; ``probability`` the softmax over all captions.
+    ``score`` is the cosine; ``probability`` the softmax over all captions;
+    ``notes`` is what is not as one would expect, such as letters that no font
+    has.
     """
 
     source: str
@@ -32,6 +27,7 @@ class Meme:
     score: float
     probability: float
     alternatives: tuple[Choice, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ class Report:
     galleries: list[Path] = field(default_factory=list)
     path: Path | None = None  # of the JSON report
     written: int = 0  # memes drawn by this run; the others were there
+    notes: list[str] = field(default_factory=list)  # about the run as a whole
 
     def summary(self) -> str:
         """One or two sentences for a person."""
@@ -66,26 +63,20 @@ class Report:
             text += f" {len(self.skipped)} files skipped, reasons in {where}."
         return text
 
+    def remarks(self) -> list[str]:
+        """What a person should know besides, each with the files it is about."""
+        files: dict[str, list[str]] = {}
+        for meme in self.memes:
+            for note in meme.notes:
+                files.setdefault(note, []).append(printable(meme.source))
+        remarks = list(self.notes)
+        for note, (first, *others) in files.items():
+            more = f" and {len(others)} more" if others else ""
+            remarks.append(f"{first}{more}: {note}")
+        return remarks
+
     def to_json(self) -> str:
         """The same as text: scores to six digits, names escaped."""
-        memes = [
-            {
-                "source": printable(meme.source),
-                "file": meme.file,
-                "caption": meme.caption,
-                "score": round(meme.score, 6),
-                "probability": round(meme.probability, 6),
-                "alternatives": [
-                    {
-                        "caption": other.caption,
-                        "score": round(other.score, 6),
-                        "probability": round(other.probability, 6),
-                    }
-                    for other in meme.alternatives
-                ],
-            }
-            for meme in self.memes
-        ]
         skipped = [
             {key: printable(value) for key, value in asdict(skip).items()}
             for skip in self.skipped
@@ -96,8 +87,30 @@ class Report:
                 key: printable(value) if isinstance(value, str) else value
                 for key, value in self.settings.items()
             },
-            "memes": memes,
+            "memes": [_row(meme) for meme in self.memes],
             "skipped": skipped,
             "galleries": [path.name for path in self.galleries],
         }
-        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        if self.notes:
+            content["notes"] = self.notes
+        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+        return text + "\n"
+
+
+def _row(meme: Meme) -> dict:
+    row = {
+        "source": printable(meme.source),
+        "file": meme.file,
+        "caption": meme.caption,
+        "score": round(meme.score, 6),
+        "probability": round(meme.probability, 6),
+        "alternatives": [
+            {
+                "caption": other.caption,
+                "score": round(other.score, 6),
+                "probability": round(other.probability, 6),
+            }
+            for other in meme.alternatives
+        ],
+    }
+    return row | ({"notes": list(meme.notes)} if meme.notes else {})

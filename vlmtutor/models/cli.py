@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from ..console import fail
 from .hub import DEFAULT_HUB_NAME, ModelNotFound, download, download_size_mb, is_cached
 
 
@@ -25,7 +25,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         folder = download(args.name)
     except ModelNotFound as error:
-        print(error, file=sys.stderr)
-        return 1
+        return fail(error)
     print(f"{args.name} is in {folder}")
     return 0

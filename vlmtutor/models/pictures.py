@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import os
 import stat
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
+
+from .color import to_srgb
+from .formats import describe, is_heic
+from .mending import mended
 
 MAX_PIXELS = 80_000_000  # a photo of a good phone, not a trap
+MAX_JPEG_PIXELS = 4 * MAX_PIXELS  # above MAX_PIXELS it is read at half its size
 MAX_BYTES = 400_000_000
 
-# Pictures that people have. Left out on purpose: EPS, which starts a
-# PostScript interpreter, and formats without a signature, as which any file
-# might be read.
+# Pictures that people have; HEIF and JXL where a plugin for Pillow reads
+# them. Left out on purpose: EPS, which starts a PostScript interpreter, and
+# formats without a signature, as which any file might be read.
 FORMATS = (
     "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF",
-    "JPEG2000", "PPM", "ICO", "QOI", "PCX",
+    "JPEG2000", "PPM", "ICO", "QOI", "PCX", "HEIF", "JXL",
 )  # fmt: skip
+HEIF_PLUGINS = ("pillow_heif", "pi_heif")
 
 _ORIENTATION_TAG = 0x0112
 _TURNS = {  # what undoes each EXIF orientation
@@ -37,6 +46,10 @@ class UnreadablePicture(ValueError):
     """A file that is no picture, is damaged, or is too large to open."""
 
 
+class _Damaged(UnreadablePicture):
+    """It might be mended."""
+
+
 def rgb_picture(source: Image.Image | str | Path) -> Image.Image:
     """A picture as a person would see it, from a path or a PIL image.
 
@@ -50,6 +63,7 @@ def rgb_picture(source: Image.Image | str | Path) -> Image.Image:
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise TypeError(f"a picture is a PIL image or a path, not a {kind}")
+    source = os.path.expanduser(source)
     if not Path(source).exists():
         raise FileNotFoundError(f"there is no picture {source}")
     try:
@@ -69,7 +83,7 @@ def read_picture(path: str | Path) -> Image.Image:
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of an ordinary file; UnreadablePicture if there are none."""
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -96,55 +110,111 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def decode_picture(data: bytes) -> Image.Image:
-    """Like read_picture, from the bytes of a file."""
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
+    """Like read_picture, from the bytes of a file.
+
+    A JPEG of more than MAX_PIXELS comes at half its width and height, with
+    ``info["reduced"] == 2``: the memory for more is not everybody's.
+    """
+    try:
+        return _decode(data)
+    except _Damaged as reason:
+        with contextlib.suppress(Exception):  # it was damaged anyhow
+            better = mended(data)
+            if better is not None:
+                return _decode(better)
+        raise reason
+
+
+def _decode(data: bytes) -> Image.Image:
     try:
         # A file opens on its first frame; decoding starts in as_seen.
-        with Image.open(io.BytesIO(data), formats=formats) as image:
-            _check_size(image)
-            return as_seen(image)
+        with open_header(data) as image:
+            reduced = _fit_memory(image)
+            seen = as_seen(image)
     except UnreadablePicture:
         raise
-    except Image.UnidentifiedImageError:
-        raise UnreadablePicture("not a picture in a known format") from None
-    except Image.DecompressionBombError:
-        raise UnreadablePicture(f"too large: more than {MAX_PIXELS:,} pixels") from None
+    except MemoryError:
+        raise UnreadablePicture("too large for the memory that is free") from None
     # Decoders meet damaged data with errors of any kind, from OSError to
     # struct.error; whatever it is, this file is not readable.
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise UnreadablePicture(f"damaged: {reason}") from error
+        raise _Damaged(f"damaged: {reason}") from error
+    seen.info = {"reduced": reduced} if reduced > 1 else {}
+    return seen
 
 
-def _check_size(image: Image.Image) -> None:
-    """Raise UnreadablePicture if a picture would fill the memory."""
+def open_header(data: bytes) -> Image.Image:
+    """A picture whose pixels are not decoded yet: ``size``, ``format``, ….
+
+    Unlike ``Image.open`` it has no limit of its own, at which it would warn
+    on the screen of whoever runs this. Raises UnreadablePicture for bytes
+    that are no picture of :data:`FORMATS`.
+    """
+    Image.init()
+    if is_heic(data) and "HEIF" not in Image.OPEN:
+        _register_heif()
+    for name in FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        # As in Image.open: what fails so early is of another format, and a
+        # text in place of a truth value is a reason why it is not readable.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            accepted = factory and (not accepts or accepts(data[:16]))
+            if accepted and not isinstance(accepted, str):
+                return factory(io.BytesIO(data), "")
+    raise _Damaged(describe(data))
+
+
+def _register_heif() -> None:
+    """Let Pillow read HEIC, if a plugin for it is installed."""
+    for name in HEIF_PLUGINS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name).register_heif_opener()
+            return
+
+
+def _fit_memory(image: Image.Image) -> int:
+    """Have a large JPEG read at half its size: 1, or 2 if it is so.
+
+    Raises UnreadablePicture if a picture would fill the memory.
+    """
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    pixels = width * height
+    is_jpeg = image.format in ("JPEG", "MPO")
+    limit = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
+    if pixels > limit:
         raise UnreadablePicture(
-            f"too large: {width:,} x {height:,} pixels, "
-            f"the limit is {MAX_PIXELS:,} in all"
+            f"too large: {width:,} x {height:,} pixels, the limit is "
+            f"{limit:,} in all ({MAX_JPEG_PIXELS:,} for JPEG)"
         )
+    if pixels <= MAX_PIXELS:
+        return 1
+    image.draft(image.mode, (width // 2, height // 2))
+    return 2
 
 
 def as_seen(image: Image.Image) -> Image.Image:
     """A new RGB picture [H, W] that looks as ``image`` does on white paper.
 
     Turned as its EXIF orientation says; transparency on white; greys of 16
-    and 32 bits and floats scaled to 8 bits; CMYK through its colour profile
-    where it has one.
+    and 32 bits and floats scaled to 8 bits; colours through the profile of
+    the picture, where it has one, to sRGB.
     """
     image.load()
+    profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        seen = _gray(image)
+        seen = to_srgb(_gray(image), profile)
     elif image.has_transparency_data:
         ink = image.convert("RGBA")
+        if profile:
+            solid = image.convert("L" if image.mode == "LA" else "RGB")
+            alpha = ink.getchannel("A")
+            ink = to_srgb(solid, profile)
+            ink.putalpha(alpha)
         paper = Image.new("RGBA", image.size, "white")
         seen = Image.alpha_composite(paper, ink).convert("RGB")
-    elif image.mode == "CMYK":
-        seen = _cmyk(image)
     else:
-        seen = image.convert("RGB")
+        seen = to_srgb(image, profile)
     turn = _TURNS.get(_orientation(image))
     seen = image.copy() if seen is image else seen
     seen = seen if turn is None else seen.transpose(turn)
@@ -177,19 +247,4 @@ def _gray(image: Image.Image) -> Image.Image:
     step = 255 / (high - low) if high > low else 0
     values = values * np.float32(step) - np.float32(low * step)
     pixels = values.round().clip(0, 255).astype(np.uint8)
-    return Image.fromarray(pixels).convert("RGB")
-
-
-def _cmyk(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            return ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a broken profile: the plain conversion below
-    return image.convert("RGB")
+    return Image.fromarray(pixels)

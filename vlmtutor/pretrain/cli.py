@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
+
+from ..console import fail
 
 DEVICES = ("cpu", "cuda", "mps", "auto")
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         config = parse_config(args.set, args.recipe)
         device = choose_device(args.device)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        fail(error)
         return 2
     torch.set_num_threads(args.threads)
     folder = Path(args.folder or f"runs/{args.recipe}")
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         if args.warm_start:
             training.warm_start(Path(args.warm_start))
     except (ImportError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
+        fail(error)
         return 1
     training.run(args.until)
     if args.export and not training.spread.rank:

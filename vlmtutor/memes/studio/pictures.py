@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ...console import printable
 from ...models.pictures import UnreadablePicture, decode_picture, read_picture
 from ..embed import Embedder
 from ..names import safe_stem, unused
 from ..render import SMALLEST_SIDE
-from ..report import Skipped, printable
+from ..report import Skipped
 
 # Called with how many are done, of how many, and of what if not of pictures.
 Progress = Callable[..., None]

@@ -7,6 +7,7 @@ what a button of the studio does, one of its methods or a function of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 from ..cache import EmbeddingCache
-from ..captions import unique_captions
+from ..captions import parse_captions, unique_captions
 from ..embed import Embedder
 from ..explain import explain, overlay, seen_box
 from ..hubs import CORRECTION, CORRECTIONS
@@ -47,7 +48,7 @@ class StudioState:
     ):
         self.clip = clip
         self.captions = unique_captions(captions)
-        self.out, self._cache = Path(out), cache
+        self.out, self._cache = Path(os.path.expanduser(out)), cache
         self.temperature = 1 / float(clip.logit_scale)
         self.style, self.assign, self.correction = "classic", "best", CORRECTION
         self.pictures: list[Picture] = []
@@ -115,13 +116,10 @@ class StudioState:
     def set_captions(self, text: str, progress: Progress | None = None) -> int:
         """Take one caption from each line: how many different ones.
 
-        As in a captions file, a line that starts with ``#`` is a comment.
+        As in a captions file, a line that starts with "# " is a comment.
         Raises ValueError if there is none, and then nothing has changed.
         """
-        lines = text.splitlines()
-        captions = unique_captions(
-            line for line in lines if not line.lstrip().startswith("#")
-        )
+        captions = parse_captions(text)
         if not captions:
             raise ValueError("no captions: write at least one")
         if captions != self.captions:

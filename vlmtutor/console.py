@@ -1,0 +1,50 @@
+"""What a screen can show: characters that it has, and no control codes."""
+
+from __future__ import annotations
+
+import sys
+
+MARKS = {"✓": "[OK]", "→": "->"}  # in letters that every screen has
+
+
+def say(text: str) -> None:
+    """Print a text, whatever the encoding of the screen.
+
+    What that lacks, as a Windows console or a pipe lacks "✓", becomes the
+    word of :data:`MARKS` or "?".
+    """
+    code = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(code)
+    except UnicodeEncodeError:
+        for mark, word in MARKS.items():
+            text = text.replace(mark, word)
+        text = text.encode(code, "replace").decode(code)
+    print(text)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text with what no terminal or JSON file can hold escaped.
+
+    Control characters and those that turn the writing round are among it:
+    file names may hold them. ``keep`` holds characters to leave as they are.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def fail(error: object) -> int:
+    """Say on stderr why a command failed; its exit code, 1."""
+    reason = printable(str(error), keep="\n")
+    print(f"[FAIL] {reason}", file=sys.stderr)
+    return 1
+
+
+def tolerate_encodings() -> None:
+    """Have what a console lacks replaced, so that no print raises."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

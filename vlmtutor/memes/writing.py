@@ -1,0 +1,196 @@
+"""What a run writes: memes, contact sheets, the report."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ..models.pictures import (
+    MAX_PIXELS,
+    UnreadablePicture,
+    decode_picture,
+    open_header,
+    read_bytes,
+)
+from . import gallery
+from .identity import model_identity
+from .layout import drawn_text
+from .letters import complaints
+from .match import Matches
+from .names import safe_stem
+from .outbox import Outbox
+from .render import TooSmall, draw
+from .report import Meme, Report, Skipped
+
+ALTERNATIVES = 3  # in the report
+PHOTOS = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000")
+LONGEST_JPEG = 65_500  # pixels a side: what the library behind Pillow takes
+_FULL = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class Writer:
+    """Fills ``box`` and notes in ``report`` what became of each file.
+
+    ``home`` tells the folder of the pictures from others: two pictures of one
+    name are two. ``drawing`` holds the options of ``draw``, whose style may
+    be "auto", by the eyes of ``clip``; without ``resume`` a meme that is
+    there is drawn again.
+    """
+
+    def __init__(
+        self, report: Report, box: Outbox, home: str, drawing: dict, clip, resume: bool
+    ):
+        self.report, self.box, self.home = report, box, home
+        self.drawing, self.clip, self.resume = drawing, clip, resume
+        self.eyes = model_identity(clip) if drawing["style"] == "auto" else ""
+
+    def draw_all(
+        self, files: dict[Path, bytes], matches: Matches, progress: bool
+    ) -> None:
+        """The meme of each picture, whose SHA-256 must still be as it was.
+
+        One that fails is skipped with the reason. Where nothing but errors
+        that say nothing about a picture came of it, the first is raised.
+        """
+        paths = tqdm(files, "writing", unit="meme", disable=not progress)
+        foreign = None
+        for i, path in enumerate(paths):
+            try:
+                self._draw(path, files[path], matches, i)
+            except (UnreadablePicture, TooSmall) as reason:
+                self._skip(path, str(reason))
+            except Exception as error:
+                if getattr(error, "errno", None) in _FULL:
+                    raise  # so it would be for every other
+                if not isinstance(error, (OSError, MemoryError)):
+                    foreign = foreign or error
+                kind = type(error).__name__
+                self._skip(path, f"its meme cannot be made: {kind}: {error}")
+        self.report.skipped.sort(key=lambda skip: skip.name)
+        if foreign and not self.report.memes:
+            raise foreign
+
+    def _skip(self, path: Path, reason: str) -> None:
+        self.report.skipped.append(Skipped(path.name, reason))
+
+    def _draw(self, path: Path, digest: bytes, matches: Matches, i: int) -> None:
+        choice = matches.choice(i)
+        if choice is None:
+            why = "no caption left: there are more pictures than captions"
+            return self._skip(path, why)
+        data = read_bytes(path)
+        if hashlib.sha256(data).digest() != digest:
+            raise UnreadablePicture("changed during the run: run it again")
+        role = self._role(path.name)
+        key = _digest(digest.hex(), choice.caption, self.drawing, self.eyes)
+        made = self.box.kept(role, key) if self.resume else None
+        if made is None:
+            picture = decode_picture(data)
+            meme = draw(picture, choice.caption, clip=self.clip, **self.drawing)
+            suffix, options = _format(data, meme.size)
+            made, _ = self.box.write(
+                role,
+                _stem(path.name),
+                suffix,
+                key,
+                lambda part: meme.save(part, **options),
+                again=True,
+            )
+            self.report.written += 1
+        meme = Meme(
+            path.name,
+            made.name,
+            choice.caption,
+            choice.score,
+            choice.probability,
+            tuple(matches.alternatives_of(i, ALTERNATIVES)),
+            tuple(self._notes(data, choice.caption)),
+        )
+        self.report.memes.append(meme)
+
+    def _role(self, name: str) -> str:
+        return f"picture {self.home}/{name}"
+
+    def _notes(self, data: bytes, caption: str) -> list[str]:
+        text = drawn_text(caption, self.drawing["upper"])
+        notes = complaints(text, self.drawing["font"])
+        width, height = _header(data)[1]
+        if width * height > MAX_PIXELS:
+            notes.append(f"{width:,} x {height:,} pixels, read at half its size")
+        return notes
+
+    def draw_galleries(self) -> None:
+        """The contact sheets; pages that a longer run left behind go."""
+        memes, prefix = self.report.memes, f"gallery {self.home} "
+        wanted = set()
+        for number, page in enumerate(gallery.pages(len(memes)), start=1):
+            paths = [self.report.out / memes[i].file for i in page]
+            roles = [self._role(memes[i].source) for i in page]
+            stem = "gallery" if number == 1 else f"gallery-{number}"
+            role = f"{prefix}{number}"
+            wanted.add(role)
+            made = self._write(
+                (role, stem, ".png", _digest([self.box.digest(r) for r in roles])),
+                lambda part, paths=paths: gallery.draw_page(paths).save(
+                    part, format="PNG"
+                ),
+            )
+            self.report.galleries += [made] if made else []
+        for role in self.box.roles():
+            if role.startswith(prefix) and role not in wanted:
+                self.box.remove(role)
+
+    def write_report(self) -> None:
+        """``report.json``."""
+        text = self.report.to_json()
+        self.report.path = self._write(
+            (f"report {self.home}", "report", ".json", _digest(text)),
+            lambda part: part.write_text(text, encoding="utf-8"),
+        )
+
+    def _write(self, what: tuple, make: Callable[[Path], object]) -> Path | None:
+        """A file of a run that is done: if a viewer holds it, that is told."""
+        try:
+            return self.box.write(*what, make)[0]
+        except PermissionError as error:
+            name = what[1] + what[2]
+            self.report.notes.append(f"{name} cannot be written: {error.strerror}")
+            return None
+
+
+def _stem(name: str) -> str:
+    """A safe name that is none of the gallery's or the report's."""
+    stem = safe_stem(name)
+    ours = stem.casefold().startswith(("gallery", "report"))
+    return f"picture-{stem}" if ours else stem
+
+
+def _header(data: bytes) -> tuple[str, tuple[int, int]]:
+    """The format and the size of a picture: ("", (0, 0)) if it was mended."""
+    try:
+        with open_header(data) as image:
+            return image.format, image.size
+    except UnreadablePicture:
+        return "", (0, 0)
+
+
+def _format(data: bytes, size: tuple[int, int]) -> tuple[str, dict]:
+    """Photos stay JPEG, because a PNG of one is many times as large.
+
+    What counts is what was decoded, whatever the file is called.
+    """
+    format, _ = _header(data)
+    lossless = format == "WEBP" and b"VP8L" in data[:64]
+    if format in PHOTOS and not lossless and max(size) <= LONGEST_JPEG:
+        return ".jpg", {"format": "JPEG", "quality": 92, "subsampling": 0}
+    return ".png", {"format": "PNG"}
+
+
+def _digest(*parts: object) -> str:
+    text = json.dumps(parts, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
