@@ -121,6 +121,22 @@ class Embedder:
 
         return results()
 
+    def missing(self, paths: Iterable[Path]) -> list[Path]:
+        """The files whose embedding, as pictures, the cache does not have."""
+        salt, missing = self._salt("image"), []
+        for path in paths:
+            with suppress(UnreadablePicture):
+                key = _key(salt, _digest(read_bytes(path)))
+                if self.cache.get(key, self.size) is None:
+                    missing.append(path)
+        return missing
+
+    def add(self, digests: Sequence[bytes], embeds: torch.Tensor) -> None:
+        """Keep embeddings [N, D] of pictures that somebody else has encoded."""
+        salt = self._salt("image")
+        if digests:
+            self._keep([_key(salt, digest) for digest in digests], embeds)
+
     def _prepare(self, chunk, salt):
         """Cached embeddings, errors and keys; model input for the rest."""
         rows: list[tuple[bytes, torch.Tensor | UnreadablePicture | str]] = []
