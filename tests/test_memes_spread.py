@@ -10,8 +10,9 @@ from fake_clip import ColourClip, plain
 
 from vlmtutor.memes import Embedder, EmbeddingCache, spread
 
-ray = pytest.importorskip("ray", reason='needs Ray: pip install "ray[data]"')
 pytest.importorskip("ray.data", reason='needs Ray: pip install "ray[data]"')
+import ray  # noqa: E402
+
 TESTS = Path(__file__).parent
 
 
@@ -67,5 +68,4 @@ def test_two_workers_give_what_one_process_gives(cluster, tmp_path):
             torch.testing.assert_close(one, other)
         else:
             assert str(one) == str(other)
-    assert spread.fill(embedder, paths) == 1  # the broken one
     assert ray.is_initialized()  # a cluster of somebody else goes on

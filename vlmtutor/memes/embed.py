@@ -24,6 +24,7 @@ from ..models.pictures import UnreadablePicture, as_seen, decode_picture, read_b
 from ..precision import bf16_products, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
+from .options import one_of
 
 PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -47,9 +48,7 @@ class Embedder:
         precision: str = "fp32",
         batch_size: int = 32,
     ):
-        if precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise ValueError(f"unknown precision {precision!r}: use {known}")
+        one_of(PRECISIONS, precision, "precision")
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
         if precision == "auto":

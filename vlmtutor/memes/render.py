@@ -9,6 +9,7 @@ from PIL import Image
 from ..models.pictures import as_seen
 from .layout import drawn_text, ink_of, outlined
 from .letters import choose_face, is_right_to_left
+from .options import one_of
 
 STYLES = ("classic", "top", "bottom", "above", "below", "auto")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word
@@ -37,9 +38,7 @@ def render(
     An empty text gives the picture back with its pixels unchanged. Raises
     ValueError for an unknown style or a picture under 32 pixels a side.
     """
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise ValueError(f"unknown style {style!r}: use one of {known}")
+    one_of(STYLES, style, "style")
     picture = as_seen(image)
     words = drawn_text(text, upper)
     if not words:

@@ -81,10 +81,12 @@ class _Encoder:
 
     def __call__(self, batch: dict) -> dict:
         found = list(self.embedder.contents(batch["path"].tolist()))
-        none = torch.zeros(self.embedder.size)
-        is_read = [isinstance(row, torch.Tensor) for _, row in found]
-        rows = [row if good else none for good, (_, row) in zip(is_read, found)]
-        return {
-            "digest": [d.hex() if good else "" for good, (d, _) in zip(is_read, found)],
-            "row": torch.stack(rows).numpy(),
-        }
+        none = "", torch.zeros(self.embedder.size)  # no picture
+        digests, rows = zip(
+            *(
+                (digest.hex(), row) if isinstance(row, torch.Tensor) else none
+                for digest, row in found
+            ),
+            strict=True,
+        )
+        return {"digest": list(digests), "row": torch.stack(rows).numpy()}
