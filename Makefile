@@ -23,10 +23,13 @@ INSTALLED := .venv/.installed
 # A .venv whose Python is gone holds nothing: set it up again.
 $(shell test -e $(PY) || rm -f $(INSTALLED))
 
+# Jupyter closes a message above 10 MB, say three photos, without a word.
+UPLOADS := '--ServerApp.tornado_settings={"websocket_max_message_size":209715200}'
+
 .PHONY: lab test smoke memes notebooks lint setup
 
 lab: setup
-	$(PY) -m jupyterlab $(LAB) notebooks/00_start_here.ipynb
+	$(PY) -m jupyterlab $(UPLOADS) $(LAB) notebooks/00_start_here.ipynb
 
 test: setup
 	$(PY) tests/everything.py

@@ -19,6 +19,7 @@ from browser.pages import (
     scroll_to,
     widget_image,
 )
+from clip_folders import write_clip
 from fake_clip import plain
 from PIL import Image
 from playwright.sync_api import expect
@@ -34,7 +35,10 @@ PNG = b"\x89PNG"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with open_lab_page(tmp_path_factory, NOTEBOOK, "vt.MemeStudio(") as page:
+    def student(folder):
+        write_clip(folder / "runs" / "my_student")
+
+    with open_lab_page(tmp_path_factory, NOTEBOOK, "vt.MemeStudio(", student) as page:
         run_all(page)
         scroll_to(page, STUDIO)
         yield page
@@ -150,6 +154,51 @@ def test_a_file_that_is_no_picture_is_refused(page, studio, tmp_path):
     assert "notes.png" in told(studio, "Problem:")
 
 
+def test_auto_says_why_the_words_stand_where_they_do(page, studio):
+    before = meme(page)
+    control(studio, "Style").select_option(label="auto: where it hides least")
+    said = told(studio, "of the heat")
+    assert "Style: auto" in said
+    expect(
+        studio.get_by_text(said.partition("Here ")[2].strip(". ")).last
+    ).to_be_visible()
+    control(studio, "Style").select_option(label="top")
+    told(studio, "Style: top.")
+    changed(page, before)
+
+
+def test_another_model_and_back(page, studio):
+    menu = control(studio, "Model")
+    first = menu.input_value()
+    before = studio.locator(".vt-bars").inner_text()
+    menu.select_option(label="my student")
+    told(studio, "my_student")
+    assert studio.locator(".vt-bars").inner_text() != before
+    menu.select_option(first)
+    told(studio, "StickerCLIP")
+    assert studio.locator(".vt-bars").inner_text() == before
+
+
+def test_photos_of_11_mb_arrive_together(page, studio, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 1500, 1500, 3), np.uint8)
+    photos = [tmp_path / f"photo {n}.jpg" for n in range(3)]
+    for photo, noise in zip(photos, pixels, strict=True):
+        Image.fromarray(noise).save(photo, quality=97)
+    assert sum(photo.stat().st_size for photo in photos) > 11_000_000
+    send(page, studio, photos)
+    said = told(studio, "Added")
+    assert all(photo.name in said for photo in photos)
+
+
+def test_a_heic_is_named_with_the_way_on(page, studio, tmp_path):
+    photo = tmp_path / "IMG_0001.HEIC"
+    photo.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400))
+    send(page, studio, photo)
+    said = told(studio, "Problem:")
+    assert "IMG_0001.HEIC" in said and "HEIC" in said.replace("IMG_0001.HEIC", "")
+    assert "JPEG" in said
+
+
 def test_why_this_caption_points_at_what_the_words_name(page, studio):
     """A cactus stands in the middle, a balloon hangs at the top right."""
     trust_me = studio.locator("option", has_text="trust_me.png")
@@ -243,7 +292,7 @@ def test_all_memes_as_zip(studio):
         rows = json.loads(file.read("memes.json"))
         names = [row["meme"] for row in rows]
         assert sorted([*names, "memes.json"]) == sorted(file.namelist())
-        assert len(names) == 29 and "my holiday.png" in names
+        assert len(names) == 32 and "my holiday.png" in names
         assert file.read(names[0])[:4] == PNG
 
 

@@ -270,6 +270,27 @@ def test_a_picture_replaced_during_the_run_gets_no_caption(box, monkeypatch):
     assert captions["red.png"] == "something blue"
 
 
+def test_another_engine_fills_the_cache_first(box, monkeypatch):
+    from vlmtutor.memes import spread
+
+    pictures, out = box
+    filled = []
+
+    def fill(embedder, paths, progress):
+        filled.append([path.name for path in embedder.missing(paths)])
+        list(embedder.images(paths))
+        progress(8, 8)
+
+    monkeypatch.setattr(spread, "fill", fill)
+    report = run(pictures, out, engine="ray")
+    assert filled == [sorted(p.name for p in pictures.iterdir())]
+    assert report.memes == run(pictures, out.with_name("other")).memes
+    run(pictures, out, engine="ray")
+    assert filled[1] == []  # all was there
+    with pytest.raises(ValueError, match="unknown engine 'spark'"):
+        run(pictures, out, engine="spark")
+
+
 def test_a_bar_tells_of_captions_and_of_pictures(box, capsys):
     pictures, out = box
     run(pictures, out, [f"caption {i}" for i in range(80)], progress=True)

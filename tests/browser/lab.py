@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# As `make lab` starts it.
+(UPLOADS,) = re.findall(r"(?m)^UPLOADS := '(.*)'$", (ROOT / "Makefile").read_text())
 SECONDS = 240  # until JupyterLab answers
 
 # No question about news, and no cell taken off the page while out of sight.
@@ -93,6 +96,7 @@ def running_lab(folder: Path, home: Path) -> Iterator[Lab]:
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={lab.token}",
+        UPLOADS,
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]

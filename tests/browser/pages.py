@@ -20,10 +20,12 @@ LONG = 240_000
 
 
 @contextmanager
-def open_lab_page(tmp_path_factory, notebook: str, until: str) -> Iterator:
+def open_lab_page(
+    tmp_path_factory, notebook: str, until: str, prepare=lambda folder: None
+) -> Iterator:
     """A browser's page with a notebook, up to the cell that has ``until``.
 
-    It is a notebook of a copy of the course.
+    It is a notebook of a copy of the course; ``prepare(folder)`` may add to it.
 
     Without a browser the test is skipped, with the remedy; in CI (``CI`` is
     set) it fails.
@@ -38,6 +40,7 @@ def open_lab_page(tmp_path_factory, notebook: str, until: str) -> Iterator:
         pytest.skip(HELP)
     folder = tmp_path_factory.mktemp("course")
     copy_course(folder)
+    prepare(folder)
     cut_after(folder / notebook, until)
     home = tmp_path_factory.mktemp("home")
     with running_lab(folder, home) as lab, sync_playwright() as playwright:

@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="bf16 is faster on processors that have it",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help='ray: on the cores of many machines (needs pip install "ray[data]")',
+    )
     parser.add_argument("--fresh", action="store_true", help="do everything again")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -85,12 +91,13 @@ def run(args: argparse.Namespace) -> int:
             font=args.font,
             precision=args.precision,
             resume=not args.fresh,
+            engine=args.engine,
             progress=not args.quiet,
         )
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return 130
-    except (OSError, ValueError, ModelNotFound) as error:
+    except (OSError, ValueError, ImportError, ModelNotFound) as error:
         return fail(error)
     for skip in report.skipped:
         print(f"skipped {printable(skip.name)}: {printable(skip.reason)}")

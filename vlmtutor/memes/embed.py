@@ -24,6 +24,7 @@ from ..models.pictures import UnreadablePicture, as_seen, decode_picture, read_b
 from ..precision import bf16_products, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
+from .options import one_of
 
 PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -47,9 +48,7 @@ class Embedder:
         precision: str = "fp32",
         batch_size: int = 32,
     ):
-        if precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise ValueError(f"unknown precision {precision!r}: use {known}")
+        one_of(PRECISIONS, precision, "precision")
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
         if precision == "auto":
@@ -120,6 +119,22 @@ class Embedder:
                 _release_memory()
 
         return results()
+
+    def missing(self, paths: Iterable[Path]) -> list[Path]:
+        """The files whose embedding, as pictures, the cache does not have."""
+        salt, missing = self._salt("image"), []
+        for path in paths:
+            with suppress(UnreadablePicture):
+                key = _key(salt, _digest(read_bytes(path)))
+                if self.cache.get(key, self.size) is None:
+                    missing.append(path)
+        return missing
+
+    def add(self, digests: Sequence[bytes], embeds: torch.Tensor) -> None:
+        """Keep embeddings [N, D] of pictures that somebody else has encoded."""
+        salt = self._salt("image")
+        if digests:
+            self._keep([_key(salt, digest) for digest in digests], embeds)
 
     def _prepare(self, chunk, salt):
         """Cached embeddings, errors and keys; model input for the rest."""

@@ -18,11 +18,13 @@ from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
 from .match import ASSIGNMENTS, match_embeddings
+from .options import one_of
 from .outbox import HIDDEN, Outbox
 from .render import STYLES
 from .report import Report, Skipped
 from .writing import Writer
 
+ENGINES = ("local", "ray")
 IN_MEMORY = 1024  # embeddings in the cache; the others are in its folder
 
 
@@ -42,6 +44,7 @@ def caption_folder(
     batch_size: int = 32,
     progress: bool = True,
     resume: bool = True,
+    engine: str = "local",
 ) -> Report:
     """Write a meme for every picture of ``folder`` into ``out``.
 
@@ -63,19 +66,18 @@ def caption_folder(
     Pictures are read one after the other, so memory does not grow with
     their number.
 
+    With ``engine="ray"`` Ray Data decodes and encodes (``spread``): the
+    result is the same.
+
     Raises FileNotFoundError or NotADirectoryError for a folder that is not
     there, ValueError for an empty one, for no captions, or if ``out`` is
     ``folder`` itself, OSError for a font that is none or if ``out`` cannot
     be written.
     """
-    if style not in STYLES:
-        raise ValueError(f"unknown style {style!r}: use {', '.join(STYLES)}")
-    if assign not in ASSIGNMENTS:
-        known = ", ".join(ASSIGNMENTS)
-        raise ValueError(f"unknown assignment {assign!r}: use {known}")
-    if correction not in CORRECTIONS:
-        known = ", ".join(map(str, CORRECTIONS))
-        raise ValueError(f"unknown correction {correction!r}: use {known}")
+    one_of(STYLES, style, "style")
+    one_of(ASSIGNMENTS, assign, "assignment")
+    one_of(CORRECTIONS, correction, "correction")
+    one_of(ENGINES, engine, "engine")
     if font is not None:
         choose_face("", font)
     folder, out = (Path(os.path.expanduser(path)) for path in (folder, out))
@@ -89,10 +91,16 @@ def caption_folder(
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    cache = EmbeddingCache(stored_embeddings(out) if resume else None, limit=IN_MEMORY)
+    limit = IN_MEMORY if resume else max(IN_MEMORY, len(files))
+    cache = EmbeddingCache(stored_embeddings(out) if resume else None, limit=limit)
     embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
 
+    if engine == "ray":
+        from .spread import fill
+
+        with tqdm(desc="sharing", unit="picture", disable=not progress) as bar:
+            fill(embedder, files, lambda done, _: bar.update(done - bar.n))
     stream = embedder.contents(files)  # read ahead while texts are encoded
     with tqdm(
         desc="reading", total=len(texts), unit="caption", disable=not progress

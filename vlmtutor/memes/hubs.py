@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .options import one_of
+
 if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     from torch import Tensor
 
@@ -45,9 +47,7 @@ class Scores:
         correction: str | None = CORRECTION,
         logit_scale: float = 100.0,
     ):
-        if correction not in CORRECTIONS:
-            known = ", ".join(map(str, CORRECTIONS))
-            raise ValueError(f"unknown correction {correction!r}: use {known}")
+        one_of(CORRECTIONS, correction, "correction")
         self.image_embeds, self.text_embeds = image_embeds, text_embeds
         self.correction, self.logit_scale = correction, logit_scale
         self._nearness = self._near()

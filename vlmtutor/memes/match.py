@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..models.pictures import UnreadablePicture
 from .hubs import CORRECTION, Scores
+from .options import one_of
 
 if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     import torch
@@ -185,9 +186,7 @@ def assign_captions(
     takes the first. With more pictures than captions, "one_to_one" leaves
     the pictures that would add least without a caption.
     """
-    if assign not in ASSIGNMENTS:
-        known = ", ".join(ASSIGNMENTS)
-        raise ValueError(f"unknown assignment {assign!r}: use {known}")
+    one_of(ASSIGNMENTS, assign, "assignment")
     values = _rounded(scores)
     if assign == "best":
         return tuple(int(j) for j in values.argmax(axis=1))

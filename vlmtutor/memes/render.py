@@ -11,6 +11,7 @@ from ..models.pictures import as_seen, rgb_picture
 from ..models.texts import as_texts
 from .layout import drawn_text, ink_of, outlined
 from .letters import choose_face, complaints, is_right_to_left
+from .options import one_of
 
 STYLES = ("classic", "top", "bottom", "above", "below", "auto")
 SMALLEST_SIDE = 32  # pixels; on less nobody can read a word
@@ -46,9 +47,7 @@ def render(
     side, TypeError for a text that is none, OSError for a font that is none
     and UnreadablePicture for a path of no picture.
     """
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise ValueError(f"unknown style {style!r}: use one of {known}")
+    one_of(STYLES, style, "style")
     picture = as_seen(image) if isinstance(image, Image.Image) else rgb_picture(image)
     (text,) = as_texts([text], "caption")
     for complaint in complaints(drawn_text(text, upper), font):

@@ -22,6 +22,7 @@ from ..explain import explain, overlay, seen_box
 from ..hubs import CORRECTION, CORRECTIONS
 from ..letters import clean_text
 from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
+from ..options import one_of
 from ..placement import Placement, check_model, place_caption
 from ..render import STYLES, render
 from ..report import Skipped
@@ -130,18 +131,18 @@ class StudioState:
 
     def set_style(self, style: str) -> None:
         """Where the words stand: ValueError if not one of ``STYLES``."""
-        if _one_of(STYLES, style, "style") == "auto":
+        if one_of(STYLES, style, "style") == "auto":
             check_model(self.clip)
         self.style = style
 
     def set_assign(self, assign: str) -> None:
         """Take "best" or "one_to_one"; ValueError for any other."""
-        self.assign = _one_of(ASSIGNMENTS, assign, "assignment")
+        self.assign = one_of(ASSIGNMENTS, assign, "assignment")
         self._choose()
 
     def set_correction(self, correction: str | None) -> None:
         """How captions that fit all are held back: one of ``CORRECTIONS``."""
-        self.correction = _one_of(CORRECTIONS, correction, "correction")
+        self.correction = one_of(CORRECTIONS, correction, "correction")
         self._choose()
 
     def set_temperature(self, temperature: float) -> None:
@@ -285,12 +286,6 @@ class StudioState:
         chosen = assign_captions(scores, self.assign)
         for i, j in zip(rows, chosen, strict=True):
             self._chosen[i] = None if j is None else self.captions[columns[j]]
-
-
-def _one_of(known: tuple, name: str | None, what: str) -> str | None:
-    if name not in known:
-        raise ValueError(f"unknown {what} {name!r}: use {', '.join(map(str, known))}")
-    return name
 
 
 def _count(n: int, noun: str) -> str:
