@@ -56,10 +56,6 @@ class Trial:
             "ms": round(1000 * answering / len(result), 1),
         }
 
-    def fit_seconds(self, info: Info) -> float:
-        """How long a row's fit took, without what all rows share."""
-        return self._fit(info, self._settings(info, {}))[1]
-
     def _settings(self, info: Info, changes: dict) -> dict:
         """The row's settings, its knobs, then changes."""
         return {**info.settings, **self.chosen.get(info.name, {}), **changes}

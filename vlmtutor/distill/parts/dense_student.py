@@ -112,7 +112,6 @@ def train_student(
     steps: int = 150,
     batch_size: int = 16,
     lr: float = 3e-3,
-    width: int = 64,
     seed: int = 0,
 ) -> StudentSegmenter:
     """Cross-entropy against labels [N, h, w]; 255 does not count.
@@ -123,7 +122,7 @@ def train_student(
     ``self_train_at`` of the steps is done; from then on the student's own
     best guess among the columns ``novel``, taken anew each step.
     """
-    student = Student(clip, width, seed)
+    student = Student(clip, seed=seed)
     segmenter = StudentSegmenter(clip, student)
     labels = _fit_grid(labels, student.fine)
     if guidance is not None:

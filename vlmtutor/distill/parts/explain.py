@@ -16,6 +16,7 @@ from torch import Tensor
 from ...models.inside import Score, grid_side, read_out, run_block, vision_blocks
 from ...training import frozen
 
+ROUNDS = 3  # of making columns and rows sum to 1
 LAYERS = 8  # the last ones, whose attention tells who belongs together
 PEAK = 0.4
 
@@ -43,9 +44,7 @@ def min_max(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp_min(1e-12)
 
 
-def attention_affinity(
-    attention: Tensor, layers: int = LAYERS, rounds: int = 3
-) -> Tensor:
+def attention_affinity(attention: Tensor, layers: int = LAYERS) -> Tensor:
     """Which patches belong together: [N, T, T], symmetric.
 
     ``attention`` [N, L, 1 + T, 1 + T]: the mean of the last ``layers``,
@@ -53,22 +52,22 @@ def attention_affinity(
     (Sinkhorn), the result is mirrored, and squared: friends of friends count.
     """
     W = attention[:, -layers:].float().mean(1)[:, 1:, 1:]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         W = W / W.sum(1, keepdim=True)
         W = W / W.sum(2, keepdim=True)
     D = (W + W.transpose(1, 2)) / 2
     return D @ D
 
 
-def box_mask(cam: Tensor, level: float = PEAK) -> Tensor:
-    """Boxes around the connected parts of each map above ``level``.
+def box_mask(cam: Tensor) -> Tensor:
+    """Boxes around the connected parts of each map above PEAK.
 
     ``cam`` [N, T] from 0 to 1 → bool [N, T].
     """
     side = grid_side(cam.shape[1])
     inside = np.zeros((len(cam), side, side), bool)
     for k, row in enumerate(cam.view(-1, side, side).numpy()):
-        parts, _ = ndimage.label(row > level)
+        parts, _ = ndimage.label(row > PEAK)
         for box in ndimage.find_objects(parts):
             inside[k][box] = True
     return torch.from_numpy(inside).flatten(1)

@@ -11,6 +11,8 @@ from ..pictures import DensePictures, batched
 from .proposer import Proposer
 from .refine import upsample
 
+OVERLAP = 0.7  # from here on a region is a repetition
+
 
 @dataclass(frozen=True)
 class Proposals:
@@ -32,12 +34,10 @@ class Proposals:
 
 
 @torch.no_grad()
-def propose(
-    proposer: Proposer, pictures: DensePictures, most: int = 8, overlap: float = 0.7
-) -> Proposals:
+def propose(proposer: Proposer, pictures: DensePictures, most: int = 8) -> Proposals:
     """The ``most`` likely regions of each picture.
 
-    A region that overlaps a likelier one by more than ``overlap`` (IoU) is
+    A region that overlaps a likelier one by more than OVERLAP (IoU) is
     a repetition: its objectness is 0.
     """
     pictures.prepare()
@@ -45,7 +45,7 @@ def propose(
     found = []
     for rows in batched(len(pictures), 32):
         out = proposer(pictures[rows])
-        objectness = without_repeats(out.objects.sigmoid(), out.masks > 0, overlap)
+        objectness = without_repeats(out.objects.sigmoid(), out.masks > 0, OVERLAP)
         best = objectness.topk(min(most, proposer.queries), 1).indices
 
         def take(x, best=best):

@@ -17,8 +17,6 @@ training adds to it: learned from chance on twenty names, it finds no others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +32,7 @@ from .regions import instance_masks, mask_pool, region_labels
 from .texts import text_classifier
 
 STEPS = 150  # of training
+ROUNDS = 2  # of looking, talking and thinking
 BLOB = 0.15  # how wide a query's blob is at first, as a share of the picture
 
 
@@ -70,7 +69,6 @@ class Proposer(nn.Module):
         clip,
         side: int = 4,
         width: int = 64,
-        layers: int = 2,
         named: bool = False,
         near: bool = True,
         seed: int = 0,
@@ -87,7 +85,7 @@ class Proposer(nn.Module):
             self.where = nn.Parameter(
                 0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
             )
-            self.decoders = nn.ModuleList(Decoder(width) for _ in range(layers))
+            self.decoders = nn.ModuleList(Decoder(width) for _ in range(ROUNDS))
             self.norm = nn.LayerNorm(width)
             self.mask_head = nn.Sequential(
                 nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
@@ -181,17 +179,13 @@ def train_proposer(
     batch_size: int = 16,
     lr: float = 3e-3,
     seed: int = 0,
-    extra: Callable | None = None,
-    modules: tuple[nn.Module, ...] = (),
-    mirror: bool = True,
     **sizes,
 ) -> Proposer:
     """Learn to group from class-agnostic regions.
 
     With ``names`` (the data being :class:`Masked`, whose names they are) the
     queries' vectors learn them too: cosines with the names' texts, and with a
-    learned vector for no object, times CLIP's scale.  ``extra(outputs, pairs,
-    rows)`` is a loss to be added, whose parameters are in ``modules``.
+    learned vector for no object, times CLIP's scale.
     """
     proposer = Proposer(clip, named=names is not None, seed=seed, **sizes)
     fine = proposer.fine
@@ -209,15 +203,11 @@ def train_proposer(
         with seeded_weights(seed):
             nn.init.normal_(nothing, std=0.1)
     data.pictures.prepare("pixel_values")
-    parameters = [
-        *proposer.parameters(),
-        nothing,
-        *(p for module in modules for p in module.parameters()),
-    ]
+    parameters = [*proposer.parameters(), nothing]
 
     def loss(step: int, rows: Tensor) -> Tensor:
         pictures, there = data.pictures[rows], truth[rows]
-        if mirror and step % 2:
+        if step % 2:
             pictures, there = pictures.mirrored(), there.flip(-1)
         outputs = proposer(pictures)
         pairs = match(matching_costs(outputs, there), exists[rows])
@@ -226,8 +216,6 @@ def train_proposer(
             total = total + name_loss(
                 outputs.vectors, pairs, labels[rows], W, nothing, clip.logit_scale
             )
-        if extra is not None:
-            total = total + extra(outputs, pairs, rows)
         return total
 
     sizes = {"steps": steps, "lr": lr, "batch_size": batch_size}

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+RADIUS, EPS = 4, 0.01  # of colour refinement: pixels, variance
+
 
 def upsample(scores: Tensor, size: int) -> Tensor:
     """[N, C, g, g] → [N, C, size, size], bilinear."""
@@ -68,38 +70,36 @@ def tta(
     return torch.stack(results).mean(0)
 
 
-def _box_mean(x: Tensor, radius: int) -> Tensor:
-    side = 2 * radius + 1
-    for kernel, padding in (((side, 1), (radius, 0)), ((1, side), (0, radius))):
+def _box_mean(x: Tensor) -> Tensor:
+    side = 2 * RADIUS + 1
+    for kernel, padding in (((side, 1), (RADIUS, 0)), ((1, side), (0, RADIUS))):
         x = F.avg_pool2d(x, kernel, stride=1, padding=padding, count_include_pad=False)
     return x
 
 
-def color_refine(
-    scores: Tensor, guide: Tensor, radius: int = 4, eps: float = 0.01
-) -> Tensor:
+def color_refine(scores: Tensor, guide: Tensor) -> Tensor:
     """Let scores [N, C, S, S] follow the colours of ``guide`` [N, 3, S, S].
 
-    A guided filter: in every window of 2 ``radius`` + 1 px the scores are a
-    linear function of red, green and blue (0 to 1); ``eps`` is the variance
-    of colour below which they are only smoothed.  It stands in for a dense
+    A guided filter: in every window of 2 RADIUS + 1 px the scores are a
+    linear function of red, green and blue (0 to 1); EPS is the variance of
+    colour below which they are only smoothed.  It stands in for a dense
     CRF, the same for every method.
     He, Sun and Tang 2013, doi 10.1109/TPAMI.2012.213.
     """
-    mean_x, mean_s = _box_mean(guide, radius), _box_mean(scores, radius)
+    mean_x, mean_s = _box_mean(guide), _box_mean(scores)
 
     def flat(x: Tensor) -> Tensor:  # [N, A, B, S, S] → [N, S, S, A, B]
         return x.permute(0, 3, 4, 1, 2)
 
     def covariance(a: Tensor, b: Tensor, mean_a, mean_b) -> Tensor:
         pairs = (a[:, :, None] * b[:, None]).flatten(1, 2)
-        mean = _box_mean(pairs, radius).unflatten(1, (a.shape[1], -1))
+        mean = _box_mean(pairs).unflatten(1, (a.shape[1], -1))
         return flat(mean - mean_a[:, :, None] * mean_b[:, None])
 
     own = covariance(guide, guide, mean_x, mean_x)  # [N, S, S, 3, 3]
-    own = own + eps * torch.eye(3)
+    own = own + EPS * torch.eye(3)
     cross = covariance(guide, scores, mean_x, mean_s)  # [N, S, S, 3, C]
     a = torch.linalg.solve(own, cross).permute(0, 3, 4, 1, 2)
     b = mean_s - (a * mean_x[:, :, None]).sum(1)  # [N, C, S, S]
-    mean_a = _box_mean(a.flatten(1, 2), radius).view_as(a)
-    return (mean_a * guide[:, :, None]).sum(1) + _box_mean(b, radius)
+    mean_a = _box_mean(a.flatten(1, 2)).view_as(a)
+    return (mean_a * guide[:, :, None]).sum(1) + _box_mean(b)

@@ -157,10 +157,10 @@ def instance_masks(regions: Tensor, most: int | None = None) -> Tensor:
     return regions[:, None] == torch.arange(most)[:, None, None]
 
 
-def region_labels(labels: Tensor, masks: Tensor, ignore: int = 255) -> Tensor:
+def region_labels(labels: Tensor, masks: Tensor) -> Tensor:
     """The class of each mask [N, Q, S, S]: [N, Q], the commonest label.
 
-    ``labels`` [N, S, S]; ``ignore`` where a mask is empty or unlabelled.
+    ``labels`` [N, S, S]; 255 where a mask is empty or unlabelled.
     """
     classes = 256
     one_hot = torch.zeros(*masks.shape[:2], classes)
@@ -168,4 +168,4 @@ def region_labels(labels: Tensor, masks: Tensor, ignore: int = 255) -> Tensor:
     spread = spread.expand(-1, masks.shape[1], -1)
     one_hot.scatter_add_(2, spread, masks.flatten(2).float())
     found = one_hot.argmax(2)
-    return found.masked_fill(~masks.flatten(2).any(2), ignore)
+    return found.masked_fill(~masks.flatten(2).any(2), 255)

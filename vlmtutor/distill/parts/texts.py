@@ -33,9 +33,9 @@ def text_classifier(
     return torch.stack([kept[name] for name in names])
 
 
-def background_classifier(clip, templates: Sequence[str] = PLACE_TEMPLATES) -> Tensor:
+def background_classifier(clip) -> Tensor:
     """One vector a place of the world ("on the grass", …): [B, D]."""
-    return text_classifier(clip, list(PHRASES.values()), templates)
+    return text_classifier(clip, list(PHRASES.values()), PLACE_TEMPLATES)
 
 
 def class_scores(

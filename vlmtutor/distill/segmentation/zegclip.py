@@ -31,6 +31,7 @@ from ..parts.texts import text_classifier
 from ..pictures import DensePictures
 from ..supervision import IGNORE, Masked, Partial
 
+PROMPTS, HEADS = 4, 2
 DEEP = 2  # blocks that have prompts
 FOCAL = 100.0  # the paper's weight against dice 1
 FINE = 2  # cells a patch at which masks are judged
@@ -114,10 +115,8 @@ class ZegNet(nn.Module):
         clip,
         tune="prompts",
         descriptor=True,
-        n_prompts=4,
         layers=2,
         width=128,
-        heads=2,
         seed=0,
         start="agreement",
     ):
@@ -129,7 +128,7 @@ class ZegNet(nn.Module):
         self.prompts = None
         with seeded_weights(seed):
             if tune == "prompts":
-                shape = (DEEP, n_prompts, W)
+                shape = (DEEP, PROMPTS, W)
                 self.prompts = nn.Parameter(0.02 * torch.randn(shape))
             elif tune == "blocks":
                 blocks = copy.deepcopy(vision_blocks(clip)[-DEEP:])
@@ -139,7 +138,7 @@ class ZegNet(nn.Module):
             self.query = nn.Linear(2 * D if descriptor else D, width)
             self.patches = nn.Linear(D, width)
             self.layers = nn.ModuleList(
-                LookLayer(width, heads, last=k == layers - 1) for k in range(layers)
+                LookLayer(width, HEADS, last=k == layers - 1) for k in range(layers)
             )
             if start == "agreement":
                 self._agree()
