@@ -51,6 +51,7 @@ def environment(processor: str = "this", threads: int = 2) -> dict[str, str]:
         | {
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads leave the core to others
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUTF8": "1",
         }
@@ -132,7 +133,7 @@ def normalize(notebook) -> None:
                 output.traceback = [f"{output.ename}: {output.evalue}"]
 
 
-def refresh(path: Path) -> bool:
+def refresh(path: Path, threads: int = 2) -> bool:
     """Run one notebook and store its outputs; whether its file changed.
 
     On an error nothing is written.
@@ -146,7 +147,7 @@ def refresh(path: Path) -> bool:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    execute(notebook, path.parent)
+    execute(notebook, path.parent, env=environment(threads=threads))
     normalize(notebook)
     nbformat.validate(notebook)
     after = nbformat.writes(notebook) + "\n"
@@ -214,9 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="this",
         help="with --check: leave out what older processors lack",
     )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="with --check: of a kernel (2)"
-    )
+    parser.add_argument("--threads", type=int, default=2, help="of a kernel (2)")
     parser.add_argument(
         "--workers", type=int, default=1, help="with --check: notebooks side by side"
     )
@@ -240,7 +239,7 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         start = time.monotonic()
         try:
-            news = "stored" if refresh(path) else "unchanged"
+            news = "stored" if refresh(path, args.threads) else "unchanged"
         except (CellExecutionError, CellTimeoutError) as error:
             bad += 1
             news = f"NOT stored:\n{error}"
