@@ -5,6 +5,7 @@ sentences; nothing wrong is an empty list.
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from nbval_near import tolerance
@@ -129,9 +130,9 @@ def tolerances_bite(nb):
             if output["output_type"] == "stream"
             for text in [output["text"]]
         ]
-        shown = re.findall(r"\d*\.\d+", "\n".join(texts))
+        shown = Counter(re.findall(r"\d*\.\d+", "\n".join(texts)))
         seen = [x.strip() for text in texts for x in CHECKER.find_numbers(text)]
-        missed = [x for x in shown if not any(x in y for y in seen)]
+        missed = list((shown - Counter(x.lstrip("+-") for x in seen)).elements())
         if missed or not shown:
             found = f"numbers {missed} are" if missed else "no decimal number is"
             bad.append(f"code cell {n} has a tolerance, but {found} compared with it")

@@ -68,8 +68,10 @@ def run(path: Path) -> dict:
     nb = read(path)
     kept = {"code": code_hash(nb), "cells": {}}
     numbered = [(n, c) for n, c in enumerate(code_cells(nb), 1) if tolerance(c)]
-    nb.cells.insert(0, nbformat.v4.new_code_cell(STANDSTILL))
-    notebooks.execute(nb, path.parent, allow_errors=True)
+    last = nb.cells.index(numbered[-1][1])
+    nb.cells = [nbformat.v4.new_code_cell(STANDSTILL), *nb.cells[: last + 1]]
+    env = notebooks.environment(threads=1)
+    notebooks.execute(nb, path.parent, allow_errors=True, env=env)
     kept["cells"] = {str(n): printed(cell) for n, cell in numbered}
     return kept
 
