@@ -13,8 +13,8 @@ from vlmtutor.memes import cli
 def memes(tmp_path, monkeypatch):
     asked = []
 
-    def load_clip(name=None):
-        asked.append(name)
+    def load_clip(name=None, device="cpu"):
+        asked.append((name, device))
         if name == "no/such":
             raise models.ModelNotFound("no/such is nowhere")
         return ColourClip()
@@ -51,7 +51,7 @@ def test_it_makes_memes_and_says_so(memes, capsys):
     said = capsys.readouterr().out
     assert "8 memes in" in said and "gallery.png" in said
     assert "skipped bad\\n.png: a text file, not a picture" in said
-    assert memes.asked == [None]
+    assert memes.asked == [(None, "cpu")]
     assert len(list((memes.folder / "out").glob("*.png"))) == 9
 
 
@@ -65,11 +65,13 @@ def test_options_reach_the_work(memes):
             "--upper",
             "--model",
             "some/model",
+            "--device",
+            "auto",
             "--fresh",
         )
         == 0
     )
-    assert memes.asked == ["some/model"]
+    assert memes.asked == [("some/model", "auto")]
     report = (memes.folder / "out" / "report.json").read_text()
     assert '"style": "below"' in report and '"one_to_one"' in report
     assert '"upper": true' in report

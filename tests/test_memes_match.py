@@ -107,7 +107,7 @@ def test_the_real_model_says_the_same():
 def test_what_cannot_be_matched_is_said(tmp_path):
     with pytest.raises(ValueError, match="no captions"):
         matched([plain("red")], [])
-    with pytest.raises(TypeError, match="list of texts"):
+    with pytest.raises(TypeError, match="list of captions"):
         matched([plain("red")], "one text")
     with pytest.raises(TypeError, match="caption 1 is a float, not a text"):
         matched([plain("red")], ["a", float("nan")])

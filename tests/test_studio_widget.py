@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from vlmtutor.memes.studio.html import (
     skipped_html,
 )
 from vlmtutor.memes.studio.pictures import embed_pictures, find_folder
-from vlmtutor.models import hub
+from vlmtutor.models import catalog, hub
 
 
 @pytest.fixture
@@ -326,28 +327,35 @@ def test_the_model_can_be_switched(studio):
 
 def test_clip_folders_are_found_and_no_others(tmp_path, monkeypatch):
     shipped, runs = tmp_path / "models", tmp_path / "runs"
-    monkeypatch.setattr(hub, "STICKERCLIP", shipped / "stickerclip")
+    monkeypatch.setattr(catalog, "STICKERCLIP", shipped / "stickerclip")
     monkeypatch.chdir(tmp_path)
-    for parent, name, kind in (
-        (shipped, "stickerclip", "clip"),
-        (shipped, "a_student", "clip"),
-        (shipped, "other", "bert"),
-        (runs, "a_student", "clip"),
-        (runs, "mine", "clip"),
+    whole = write_clip(tmp_path / "whole")
+    for parent, name in (
+        (shipped, "stickerclip"),
+        (shipped, "pairclip"),
+        (shipped, "a_student"),
+        (runs, "a_student"),
+        (runs, "mine"),
+        (runs, "other"),
+        (runs, "unfinished"),
+        (runs, "pickled"),
     ):
-        (parent / name).mkdir(parents=True)
-        text = f'{{"model_type": "{kind}"}}'
-        (parent / name / "config.json").write_text(text)
-        (parent / name / "model.safetensors").write_bytes(b"")
-    (runs / "broken").mkdir()
-    (runs / "unfinished").mkdir()
-    (runs / "unfinished" / "config.json").write_text('{"model_type": "clip"}')
+        shutil.copytree(whole, parent / name)
+    (runs / "other" / "config.json").write_text('{"model_type": "bert"}')
+    (runs / "unfinished" / "model.safetensors").unlink()
+    weights = runs / "pickled" / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    (runs / "empty").mkdir()
     ready = studio_models.ready_models()
-    assert ready["a student"] == str(shipped / "a_student")
     namesake = os.path.join("runs", "a_student")
-    assert ready[namesake] == namesake
-    assert ready["mine"] == os.path.join("runs", "mine")
-    assert not {"other", "broken", "unfinished"} & set(ready)
+    assert ready == {
+        "StickerCLIP": "StickerCLIP",
+        "PairCLIP": "PairCLIP",
+        "a student": str(shipped / "a_student"),
+        namesake: namesake,
+        "mine": os.path.join("runs", "mine"),
+    }
+    assert hub.load_clip(ready["PairCLIP"]).name == "PairCLIP"
 
 
 def test_a_student_in_runs_can_be_chosen(studio, tmp_path, monkeypatch):
@@ -374,20 +382,32 @@ def test_a_model_that_does_not_open_leaves_the_old_one(studio, tmp_path, monkeyp
     assert studio.ui.words.value == BEST[0]
 
 
-def test_openai_clip_can_be_downloaded_and_its_size_is_told(folder, monkeypatch):
+def test_more_models_can_be_downloaded_and_what_they_cost_is_told(folder, monkeypatch):
     present = []
-    monkeypatch.setattr(hub, "is_cached", lambda name: bool(present))
-    monkeypatch.setattr(hub, "download", lambda name: present.append(name))
+
+    def download(name, progress):
+        progress(47_000_000, 94_000_000)
+        assert "47 of 94 MB" in told(studio)
+        present.append(name)
+
+    monkeypatch.setattr(hub, "is_cached", lambda name: name in present)
+    monkeypatch.setattr(hub, "download", download)
     studio = vt.MemeStudio(folder, clip=ColourClip())
-    assert "610 MB" in studio.ui.download.description
+    first, *others = studio.ui.more.options
+    assert "94 MB" in first[0] and "MIT" in first[0] and len(others) == 3
     studio.ui.download.click()
-    assert present == [studio_models.OPENAI]
-    assert studio.ui.download.layout.display == "none"
-    assert studio_models.OPENAI in [v for _, v in studio.ui.model.options]
+    assert present == ["wkcn/TinyCLIP-ViT-8M-16-Text-3M-YFCC15M"], told(studio)
+    assert "TinyCLIP 8M/16 is here" in told(studio)
+    assert present[0] in [v for _, v in studio.ui.model.options]
+    assert list(studio.ui.more.options) == others
+    present += [known.id for _, known in others]
+    studio.ui.model.value = "StickerCLIP"
+    for widget in (studio.ui.more, studio.ui.download):
+        assert widget.layout.display == "none"
 
 
 def test_a_download_that_fails_says_so(folder, monkeypatch):
-    def fail(name):
+    def fail(name, progress):
         raise hub.ModelNotFound("no hub in reach: copy the folder")
 
     monkeypatch.setattr(hub, "is_cached", lambda name: False)

@@ -13,7 +13,7 @@ from .console import tolerate_encodings
 COMMANDS = {
     "check": ("selfcheck", "does this computer have what the course needs?"),
     "memes": ("memes.cli", "caption a folder of pictures"),
-    "download": ("models.cli", "fetch OpenAI's CLIP, say before a class"),
+    "download": ("models.cli", "list CLIPs to fetch, or fetch one"),
     "notebooks": ("notebooks", "run the notebooks: store or check outputs"),
     "pretrain": ("pretrain.cli", "train StickerCLIP again"),
     "experiment": ("experiments.cli", "what takes minutes: run, go on, show"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .models.texts import as_texts
+
 if TYPE_CHECKING:  # loaded on first use: names alone need no torch
     import numpy as np
     from torch import Tensor
@@ -28,15 +30,33 @@ TEMPLATES = (
 )
 
 
-def _strings(items: str | Sequence[str], what: str) -> list[str]:
-    items = [items] if isinstance(items, str) else list(items)
+def _some_texts(items: str | Sequence[str], what: str) -> list[str]:
+    items = as_texts([items] if isinstance(items, str) else items, what)
     if not items:
-        raise ValueError(f"no {what}: give at least one")
-    for item in items:
-        if not isinstance(item, str):
-            kind = type(item).__name__
-            raise TypeError(f"{what} are strings, but one is a {kind}")
+        raise ValueError(f"no {what}s: give at least one")
     return items
+
+
+def even_cosine(clip: Clip) -> float | None:
+    """The cosine to which a SigLIP gives even chances; None for a CLIP."""
+    bias = getattr(clip, "logit_bias", None)
+    return None if bias is None else -bias / clip.logit_scale
+
+
+def probabilities(
+    cosines: Tensor, temperature: float, even: float | None = None
+) -> Tensor:
+    """What cosines [N, M] of pictures and texts mean to a model: [N, M].
+
+    A CLIP's texts compete: the softmax over them of ``cosine / temperature``,
+    where its own temperature is ``1 / logit_scale``.  A SigLIP judges each
+    pair by itself: the sigmoid of ``(cosine - even) / temperature``, which
+    with its own temperature is that of ``logit_scale * cosine + logit_bias``;
+    a row may sum to anything.  ``even`` is the model's :func:`even_cosine`.
+    """
+    if even is None:
+        return (cosines / temperature).softmax(dim=-1)
+    return ((cosines - even) / temperature).sigmoid()
 
 
 def text_classifier(
@@ -50,8 +70,8 @@ def text_classifier(
     """
     import torch.nn.functional as F
 
-    labels = _strings(labels, "labels")
-    templates = _strings(templates, "templates")
+    labels = _some_texts(labels, "label")
+    templates = _some_texts(templates, "template")
     for template in templates:
         if "{}" not in template:
             raise ValueError(f"the template {template!r} has no {{}}")
@@ -70,9 +90,10 @@ def zero_shot(
     """Probabilities of each label for each picture: [N, M], rows sum to 1.
 
     ``images`` are PIL images, paths, or image_embeds [N, D] computed before.
-    The similarities are multiplied by the model's own ``logit_scale``.
-    Raises ValueError as :func:`text_classifier` does, and for embeddings of
-    another width.
+    The similarities are multiplied by the model's own ``logit_scale``; a
+    SigLIP's rows sum to anything, see :func:`probabilities`.  Raises
+    ValueError as :func:`text_classifier` does, and for embeddings of another
+    width; TypeError for a label that is no text, with its place.
     """
     import torch
     import torch.nn.functional as F
@@ -86,8 +107,8 @@ def zero_shot(
         image_embeds = F.normalize(images.to(classifier), dim=-1)
     else:
         image_embeds = clip.encode_images(images)  # [N, D]
-    logits = clip.logit_scale * image_embeds @ classifier.T  # [N, M]
-    return logits.softmax(dim=-1)
+    cosines = image_embeds @ classifier.T  # [N, M]
+    return probabilities(cosines, 1 / clip.logit_scale, even_cosine(clip))
 
 
 def label_maps(

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model folder or hub name (default: the one in the package)",
     )
     parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "mps", "auto"),
+        default="cpu",
+        help="where the model computes; one that fails gives way to the cpu",
+    )
+    parser.add_argument(
         "--upper", action="store_true", help="set the captions in capitals"
     )
     parser.add_argument(
@@ -78,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from .folder import caption_folder
 
     try:
-        clip = load_clip(args.model)
+        clip = load_clip(args.model, device=args.device)
         report = caption_folder(
             args.folder,
             args.captions,

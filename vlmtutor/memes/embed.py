@@ -17,10 +17,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
+from ..models.clip import unit
 from ..models.pictures import UnreadablePicture, as_seen, decode_picture, read_bytes
+from ..models.texts import as_texts
 from ..precision import bf16_products, has_bf16
 from .cache import MEMORY, EmbeddingCache
 from .identity import model_identity
@@ -69,7 +70,7 @@ class Embedder:
         Raises ValueError if the model gives anything but numbers.
         """
         salt = self._salt("text")
-        texts = [_readable(text) for text in texts]
+        texts = [text[:_LETTERS] for text in as_texts(texts)]
         keys = [_key(salt, _digest(text.encode())) for text in texts]
         rows = {key: self.cache.get(key, self.size) for key in keys}
         missing = [
@@ -83,7 +84,7 @@ class Embedder:
         for chunk in _chunks(missing, _TEXTS_AT_ONCE):
             with self._arithmetic():
                 embeds = self.clip.encode_texts([text for _, text in chunk])
-            rows |= self._keep([key for key, _ in chunk], _unit(embeds))
+            rows |= self._keep([key for key, _ in chunk], embeds)
             ready += len(chunk)
             if progress:
                 progress(ready, len(rows))
@@ -171,12 +172,8 @@ class Embedder:
 
     def _keep(self, keys: list[str], embeds: torch.Tensor) -> dict[str, torch.Tensor]:
         """New embeddings by their keys, also in the cache."""
-        if not embeds.isfinite().all():
-            raise ValueError(
-                f"{getattr(self.clip, 'name', 'the model')} gives no numbers (NaN): "
-                "its training must have diverged"
-            )
-        rows = dict(zip(keys, embeds.float().cpu(), strict=True))
+        embeds = unit(embeds.cpu(), getattr(self.clip, "name", "the model"))
+        rows = dict(zip(keys, embeds, strict=True))
         self.cache.put(rows, model_identity(self.clip))
         return rows
 
@@ -189,8 +186,8 @@ class Embedder:
         with self._arithmetic():
             if not _is_split(self.clip):
                 pictures = [p for group in inputs for p in group]
-                return _unit(self.clip.encode_images(pictures))
-            return self.clip.image_features(torch.cat(inputs))  # [B, D]
+                return self.clip.encode_images(pictures)
+            return self.clip.encode_pixels(torch.cat(inputs))  # [B, D]
 
     @contextmanager
     def _arithmetic(self):
@@ -204,12 +201,7 @@ class Embedder:
 
 def _is_split(clip) -> bool:
     """Whether preprocessing and encoding can be called one by one."""
-    return hasattr(clip, "preprocess") and hasattr(clip, "image_features")
-
-
-def _unit(embeds: torch.Tensor) -> torch.Tensor:
-    """Of length one in float32, whatever they were computed in."""
-    return F.normalize(embeds.float(), dim=-1)
+    return hasattr(clip, "preprocess") and hasattr(clip, "encode_pixels")
 
 
 def _digest(content: bytes) -> bytes:
@@ -218,11 +210,6 @@ def _digest(content: bytes) -> bytes:
 
 def _key(salt: bytes, digest: bytes) -> str:
     return hashlib.sha256(salt + digest).hexdigest()
-
-
-def _readable(text: str) -> str:
-    """What of a text a tokenizer takes: half a surrogate pair becomes "?"."""
-    return text[:_LETTERS].encode("utf-8", "replace").decode()
 
 
 def _open(item) -> tuple[bytes, Callable[[], Image.Image]]:

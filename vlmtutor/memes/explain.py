@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.inside import first_state, relevance
 from ..models.pictures import as_seen
+from ..models.texts import as_texts
 
 # From dark to bright, so that the map reads without colour too.
 _RAMP = np.array(
@@ -27,7 +28,8 @@ def explain(clip, image: Image.Image, text: str) -> Tensor:
 
     One number a patch: 1 for the patch that matters most, 0 for the one
     that matters least. The patches cover what the model sees of the
-    picture, :func:`seen_box`. Raises ValueError for a text without letters.
+    picture, :func:`seen_box`. Raises ValueError for a text without letters,
+    and for a SigLIP, which has no class token to look from.
 
     Attention tells who looks at whom; its gradient tells whether a look
     raises the cosine. Their product, followed through all layers from the
@@ -35,8 +37,11 @@ def explain(clip, image: Image.Image, text: str) -> Tensor:
     layers matter: by the last one the patches have exchanged what they saw,
     and a patch may speak for a thing that is somewhere else.
     """
+    [text] = as_texts([text])
     if not text.strip():
         raise ValueError("no words to explain: write at least one")
+    if getattr(clip, "logit_bias", None) is not None:
+        raise ValueError(f"{clip.name} is a SigLIP: only a CLIP can be asked why")
     target = clip.encode_texts([text])[0]  # [D]
     pixel_values = clip.preprocess([image]).to(clip.model.device)
     with torch.no_grad():

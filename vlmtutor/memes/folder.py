@@ -6,12 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from tqdm.auto import tqdm
 
-from ..models.pictures import (
-    UnreadablePicture,
-)
+from ..models.pictures import UnreadablePicture
+from ..naming import even_cosine
 from .cache import EmbeddingCache
 from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
@@ -118,6 +116,7 @@ def caption_folder(
         temperature,
         correction,
         float(clip.logit_scale),
+        even_cosine(clip),
     )
     settings = {
         "model": str(getattr(clip, "name", "")),
@@ -223,7 +222,7 @@ def _embed(files: list[Path], stream: Iterator, progress: bool):
             skipped.append(Skipped(path.name, str(row)))
         else:
             if embeds is None:
-                embeds = torch.empty(len(files), len(row), dtype=row.dtype)
+                embeds = row.new_empty(len(files), len(row))
             embeds[len(readable)] = row
             readable[path] = digest
     return (readable, None if embeds is None else embeds[: len(readable)], skipped)

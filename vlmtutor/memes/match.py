@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..models.pictures import UnreadablePicture
+from ..models.texts import as_texts
+from ..naming import even_cosine, probabilities
 from .hubs import CORRECTION, Scores
 from .options import one_of
 
@@ -44,6 +46,7 @@ class Matches:
     table: Scores
     temperature: float
     chosen: tuple[int | None, ...]
+    even: float | None = None
 
     @property
     def scores(self) -> torch.Tensor:
@@ -57,8 +60,15 @@ class Matches:
 
     @property
     def probabilities(self) -> torch.Tensor:
-        """Softmax over the captions of ``corrected / temperature``: [N, M]."""
-        return (self.corrected / self.temperature).softmax(dim=-1)
+        """Softmax over the captions of ``corrected / temperature``: [N, M].
+
+        A SigLIP's are sigmoids of the cosines, whatever the other captions.
+        """
+        return self._shares(self.scores, self.corrected)
+
+    def _shares(self, cosines: torch.Tensor, corrected: torch.Tensor) -> torch.Tensor:
+        scores = corrected if self.even is None else cosines
+        return probabilities(scores, self.temperature, self.even)
 
     def choice(self, picture: int) -> Choice | None:
         """The chosen caption of a picture."""
@@ -95,9 +105,8 @@ class Matches:
     def _row(self, picture: int) -> tuple:
         """Cosines, corrected ones and shares of one picture: [M] each."""
         rows = slice(picture, picture + 1)
-        corrected = self.table.corrected(rows)[0]
-        shares = (corrected / self.temperature).softmax(dim=-1)
-        return self.table.cosines(rows)[0], corrected, shares
+        cosines, corrected = self.table.cosines(rows), self.table.corrected(rows)
+        return cosines[0], corrected[0], self._shares(cosines, corrected)[0]
 
 
 def match(
@@ -151,6 +160,7 @@ def match(
         temperature,
         correction,
         float(clip.logit_scale),
+        even_cosine(clip),
     )
 
 
@@ -162,8 +172,12 @@ def match_embeddings(
     temperature: float | None = None,
     correction: str | None = CORRECTION,
     logit_scale: float = 100.0,
+    even: float | None = None,
 ) -> Matches:
-    """Like ``match``, from normalised embeddings [N, D] and [M, D]."""
+    """Like ``match``, from normalised embeddings [N, D] and [M, D].
+
+    ``even`` is the model's ``naming.even_cosine``: only a SigLIP has one.
+    """
     captions = _checked(captions)
     temperature = 1 / logit_scale if temperature is None else temperature
     if not temperature > 0:
@@ -174,7 +188,7 @@ def match_embeddings(
         chosen = tuple(j for part in parts for j in part)
     else:
         chosen = assign_captions(table.corrected(slice(None)), assign)
-    return Matches(captions, table, temperature, chosen)
+    return Matches(captions, table, temperature, chosen, even)
 
 
 def assign_captions(
@@ -206,12 +220,7 @@ def _rounded(scores: torch.Tensor) -> np.ndarray:
 
 
 def _checked(captions: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(captions, str):
-        raise TypeError("captions must be a list of texts, not one text")
+    captions = tuple(as_texts(captions, "caption"))
     if not captions:
         raise ValueError("no captions to choose from: give at least one")
-    for number, caption in enumerate(captions):
-        if not isinstance(caption, str):
-            kind = type(caption).__name__
-            raise TypeError(f"caption {number} is a {kind}, not a text")
-    return tuple(captions)
+    return captions

@@ -2,10 +2,11 @@
 
 from .hub import (
     DEFAULT_HUB_NAME,
+    Known,
     ModelNotFound,
     download,
-    download_size_mb,
     is_cached,
+    known,
     load_clip,
 )
 
@@ -13,10 +14,11 @@ __all__ = [
     "DEFAULT_HUB_NAME",
     "Clip",
     "ImageSettings",
+    "Known",
     "ModelNotFound",
     "download",
-    "download_size_mb",
     "is_cached",
+    "known",
     "load_clip",
 ]
 

@@ -1,27 +1,38 @@
-"""``python -m vlmtutor download [NAME]``: fetch a model before a class."""
+"""``python -m vlmtutor download [NAME]``: list CLIPs, or fetch one."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..console import fail
-from .hub import DEFAULT_HUB_NAME, ModelNotFound, download, download_size_mb, is_cached
+from .hub import ModelNotFound, download, is_cached, known
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         nargs="?",
-        default=DEFAULT_HUB_NAME,
-        help=f"a CLIP on the hub (default: {DEFAULT_HUB_NAME})",
+        help="a CLIP on the hub to fetch; without one, those to choose from",
     )
 
 
+def _list() -> None:
+    """One line a CLIP: is it here, its id, size, licence and use."""
+    print("CLIPs that load_clip opens (* is here, the others are on the hub):\n")
+    for k in known():
+        mark, pin = "*" if k.is_here else " ", (k.revision or "")[:7]
+        print(f"{mark} {k.id:44} {k.megabytes:4} MB  {k.licence:12} {pin:7}")
+        print(f"      {k.label}: {k.purpose}")
+    print("\npython -m vlmtutor download NAME fetches one, and safetensors only.")
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.name is None:
+        _list()
+        return 0
+    sizes = {k.id: f" ({k.megabytes} MB, {k.licence})" for k in known()}
     if not is_cached(args.name):
-        megabytes = download_size_mb(args.name)
-        size = f" ({megabytes} MB)" if megabytes else ""
-        print(f"fetching {args.name}{size}")
+        print(f"fetching {args.name}{sizes.get(args.name, '')}")
     try:
         folder = download(args.name)
     except ModelNotFound as error:

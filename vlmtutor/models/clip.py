@@ -1,13 +1,13 @@
 """One CLIP, ready to use: pictures and texts in, vectors of length one out.
 
-CLIP: Radford et al. 2021, arXiv 2103.00020.
+CLIP: Radford et al. 2021, arXiv 2103.00020.  SigLIP, the same two towers
+trained pair by pair: Zhai et al. 2023, arXiv 2303.15343.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,100 +15,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import CLIPModel
+from transformers import CLIPModel, SiglipModel
 
+from .device import back_to_cpu, usual_torch
+from .image_settings import ImageSettings
 from .inside import value_path
 from .pictures import rgb_picture
-
-# The mean and standard deviation of CLIP's own training pictures.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-LONGEST = 8  # sides of a strip longer than this : 1 are cut before resizing
+from .texts import as_texts
 
 
-@dataclass(frozen=True)
-class ImageSettings:
-    """How a CLIP wants its pictures: the numbers in its processor's file.
-
-    ``resize`` is the new length of the shorter side, or (height, width), or
-    None; ``crop`` is (height, width) or None; ``resample`` is Pillow's number
-    (3 is bicubic); ``scale`` multiplies bytes before ``mean`` is subtracted
-    and ``std`` divides.
-    """
-
-    resize: int | tuple[int, int] | None = 224
-    crop: tuple[int, int] | None = (224, 224)
-    resample: int = 3
-    scale: float = 1 / 255
-    mean: tuple[float, ...] = CLIP_MEAN
-    std: tuple[float, ...] = CLIP_STD
-
-    @classmethod
-    def from_config(cls, config: dict) -> ImageSettings:
-        """Read the fields of ``preprocessor_config.json``."""
-        size, crop = config.get("size", 224), config.get("crop_size", 224)
-        if isinstance(size, dict):
-            if "height" in size:
-                size = (size["height"], size["width"])
-            else:
-                size = size["shortest_edge"]
-        if isinstance(crop, int):
-            crop = {"height": crop, "width": crop}
-        settings = {"resize": size, "crop": (crop["height"], crop["width"])}
-        settings["resample"] = config.get("resample", 3)
-        settings["scale"] = config.get("rescale_factor", 1 / 255)
-        settings["mean"] = tuple(config.get("image_mean", CLIP_MEAN))
-        settings["std"] = tuple(config.get("image_std", CLIP_STD))
-        off = {
-            "do_resize": {"resize": None},
-            "do_center_crop": {"crop": None},
-            "do_rescale": {"scale": 1.0},
-            "do_normalize": {"mean": (0, 0, 0), "std": (1, 1, 1)},
-        }
-        for step, neutral in off.items():
-            if not config.get(step, True):
-                settings |= neutral
-        return cls(**settings)
-
-    def pixel_values(self, image: Image.Image) -> np.ndarray:
-        """One RGB picture as float32 [3, H, W]."""
-        if isinstance(self.resize, int):
-            if self.crop:
-                image = _shorten(image)
-            width, height = image.size
-            longer = int(self.resize * max(image.size) / min(image.size))
-            small = (self.resize, longer)
-            size = small if width <= height else small[::-1]
-            image = image.resize(size, self.resample)
-        elif self.resize:
-            image = image.resize(self.resize[::-1], self.resample)
-        if self.crop:
-            height, width = self.crop
-            left = (image.width - width) // 2
-            top = (image.height - height) // 2
-            image = image.crop((left, top, left + width, top + height))
-        pixels = np.asarray(image, np.float32) * np.float32(self.scale)
-        pixels = (pixels - np.float32(self.mean)) / np.float32(self.std)
-        return pixels.transpose(2, 0, 1)  # [H, W, 3] → [3, H, W]
-
-
-def _shorten(image: Image.Image) -> Image.Image:
-    """The middle of a very long strip.
-
-    The crop would cut its ends away anyhow; resized before that, a strip one
-    pixel wide could fill the memory.
-    """
-    limit = LONGEST * min(image.size)
-    if max(image.size) <= limit:
-        return image
-    width, height = (min(side, limit) for side in image.size)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def _listed(items, what: str) -> list:
+def _listed(items) -> list:
     if isinstance(items, (str, os.PathLike, Image.Image)):
-        raise TypeError(f"pass a list of {what}, not a single one")
+        raise TypeError("pass a list of pictures, not a single one")
     return list(items)
 
 
@@ -122,8 +40,25 @@ def _batches(items: list, size: int, progress: bool, what: str) -> Iterator:
             bar.update(len(batch))
 
 
+def unit(features: Tensor, name: str) -> Tensor:
+    """Features [N, D] in float32, L2-normalised.
+
+    Raises ValueError where one has no direction: NaN, infinity or nothing
+    but zeros.  A caption chosen by such scores would look like any other.
+    """
+    embeds = F.normalize(features.float(), dim=-1)
+    fine = (embeds.norm(dim=-1) - 1).abs() < 1e-3  # False for NaN
+    if not fine.all():
+        raise ValueError(
+            f"{name} gives no usable embedding for {int((~fine).sum())} of "
+            f"{len(fine)} inputs (NaN, infinity or zero): its training "
+            "diverged, or its files are damaged"
+        )
+    return embeds
+
+
 class Clip:
-    """A ``transformers.CLIPModel`` with its tokenizer and image settings.
+    """A CLIP or SigLIP of ``transformers``, with tokenizer and image settings.
 
     ``model`` and ``tokenizer`` are the library's own objects, there to be
     looked into.  ``name``, ``image_size`` (pixels) and ``embed_dim`` (D)
@@ -131,14 +66,19 @@ class Clip:
     """
 
     def __init__(
-        self, model: CLIPModel, tokenizer, settings: ImageSettings, name="CLIP"
+        self,
+        model: CLIPModel | SiglipModel,
+        tokenizer,
+        settings: ImageSettings,
+        name="CLIP",
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.image_settings = settings
         self.name = name
-        self.image_size = model.config.vision_config.image_size
-        self.embed_dim = model.config.projection_dim
+        vision = model.config.vision_config
+        self.image_size = vision.image_size
+        self.embed_dim = getattr(model.config, "projection_dim", vision.hidden_size)
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.model.parameters()) / 1e6
@@ -152,6 +92,22 @@ class Clip:
         """What similarities are multiplied by, already exponentiated."""
         return float(self.model.logit_scale.detach().exp())
 
+    @property
+    def logit_bias(self) -> float | None:
+        """What a SigLIP adds to scaled similarities; None for a CLIP.
+
+        With a bias each pair has a probability of its own, the sigmoid of
+        ``logit_scale * cosine + logit_bias``; without one the texts for a
+        picture share one, by a softmax.
+        """
+        bias = getattr(self.model, "logit_bias", None)
+        return None if bias is None else float(bias.detach())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes; embeddings come back to the CPU."""
+        return self.model.device
+
     def preprocess(self, images) -> Tensor:
         """PIL images or paths → pixel_values [N, 3, H, W].
 
@@ -159,25 +115,26 @@ class Clip:
         the numbers do not depend on whether torchvision is installed.
         """
         settings = self.image_settings
-        arrays = [
-            settings.pixel_values(rgb_picture(image))
-            for image in _listed(images, "pictures")
-        ]
-        if not arrays:
-            return torch.zeros(0, 3, self.image_size, self.image_size)
-        return torch.from_numpy(np.stack(arrays))
+        arrays = [settings.pixel_values(rgb_picture(i)) for i in _listed(images)]
+        none = np.zeros((0, 3, self.image_size, self.image_size), np.float32)
+        return torch.from_numpy(np.stack(arrays) if arrays else none)
 
     def tokenize(self, texts) -> dict[str, Tensor]:
-        """Texts → input_ids and attention_mask [M, L], over-long ones cut."""
-        limit = self.model.config.text_config.max_position_embeddings
+        """Texts → input_ids and attention_mask [M, L], over-long ones cut.
+
+        A SigLIP was trained on texts filled up to its full length, without
+        a mask.
+        """
+        full = self.logit_bias is not None
         encoded = self.tokenizer(
-            _listed(texts, "texts"),
-            padding=True,
+            as_texts(texts),
+            padding="max_length" if full else True,
             truncation=True,
-            max_length=limit,
-            return_tensors="pt",
+            max_length=self.model.config.text_config.max_position_embeddings,
+            return_attention_mask=not full,
+            return_tensors="np",
         )
-        return dict(encoded)
+        return {key: torch.from_numpy(ids).long() for key, ids in encoded.items()}
 
     def image_features(self, pixel_values: Tensor, normalize: bool = True) -> Tensor:
         """pixel_values [N, 3, H, W] → image features [N, D] in float32.
@@ -185,43 +142,67 @@ class Clip:
         Of length one unless ``normalize`` is off.  Gradients flow; the
         features stay on the model's device.
         """
-        pixel_values = pixel_values.to(self.model.device)
-        output = self.model.get_image_features(pixel_values=pixel_values)
+        output = self.model.get_image_features(
+            pixel_values=pixel_values.to(self.device)
+        )
         return _features(output, normalize)
 
     def text_features(
         self, inputs: dict[str, Tensor], normalize: bool = True
     ) -> Tensor:
         """What ``tokenize`` gives → text features [M, D] in float32."""
-        inputs = {key: value.to(self.model.device) for key, value in inputs.items()}
+        inputs = {key: value.to(self.device) for key, value in inputs.items()}
         return _features(self.model.get_text_features(**inputs), normalize)
 
-    @torch.no_grad()
+    def _embed(self, compute: Callable[[], Tensor]) -> Tensor:
+        """Features without gradients, checked, of length one, on the CPU."""
+        device = self.device
+        try:
+            with usual_torch(device), torch.no_grad():
+                features = compute().cpu()
+        except RuntimeError as error:
+            if device.type == "cpu":
+                raise
+            back_to_cpu(self.model, device, error)
+            with usual_torch(), torch.no_grad():
+                features = compute()
+        return unit(features, self.name)
+
+    def encode_pixels(self, pixel_values: Tensor) -> Tensor:
+        """pixel_values [N, 3, H, W] → image_embeds [N, D], as encode_images."""
+        return self._embed(lambda: self.image_features(pixel_values, False))
+
+    @usual_torch()
     def encode_images(
         self, images, batch_size: int = 64, progress: bool = False
     ) -> Tensor:
-        """PIL images or paths → image_embeds [N, D], L2-normalised, on CPU."""
-        images = _listed(images, "pictures")
+        """PIL images or paths → image_embeds [N, D], L2-normalised, on CPU.
+
+        Raises ValueError if the model gives NaN, infinity or zero.
+        """
+        images = _listed(images)
         embeds = [torch.zeros(0, self.embed_dim)]
         for batch in _batches(images, batch_size, progress, "pictures"):
-            embeds.append(self.image_features(self.preprocess(batch)).cpu())
+            embeds.append(self.encode_pixels(self.preprocess(batch)))
         return torch.cat(embeds)
 
-    @torch.no_grad()
+    @usual_torch()
     def encode_texts(
         self, texts, batch_size: int = 256, progress: bool = False
     ) -> Tensor:
         """Texts → text_embeds [M, D], L2-normalised, on CPU.
 
         A text with more tokens than the model has positions is cut short.
+        Raises TypeError for what is no text, with its place, and ValueError
+        if the model gives NaN, infinity or zero.
         """
-        texts = _listed(texts, "texts")
+        texts = as_texts(texts)
         # Short texts run with short ones, so that little is padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         embeds = torch.zeros(len(texts), self.embed_dim)
         for rows in _batches(order, batch_size, progress, "texts"):
             inputs = self.tokenize([texts[i] for i in rows])
-            embeds[rows] = self.text_features(inputs).cpu()
+            embeds[rows] = self._embed(lambda i=inputs: self.text_features(i, False))
         return embeds
 
     def patch_features(self, pixel_values: Tensor, path: str = "value") -> Tensor:
@@ -236,6 +217,8 @@ class Clip:
         """
         if path not in ("value", "attention"):
             raise ValueError(f"path is 'value' or 'attention', not {path!r}")
+        if self.logit_bias is not None:
+            raise ValueError(f"{self.name} is a SigLIP: its patches speak no words")
         vision = self.model.vision_model
         height, width = pixel_values.shape[-2:]
         output = vision(

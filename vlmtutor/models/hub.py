@@ -7,10 +7,9 @@ are read but safetensors: a pickle can run code when it is opened.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,20 +22,28 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import are_progress_bars_disabled, validate_repo_id
+from tqdm.auto import tqdm
+
+from ..console import printable
+from .catalog import ON_HUB, PINNED, STICKERCLIP, Known, local, shipped
+from .checkpoint import Unusable, faults, open_folder, pickle_note
+from .fetch import Progress, fetch, list_files
 
 if TYPE_CHECKING:
-    from .clip import Clip, ImageSettings
+    from .clip import Clip
 
-STICKERCLIP = Path(__file__).parent / "stickerclip"
 DEFAULT_HUB_NAME = "openai/clip-vit-base-patch32"
-# The hub's conversion of OpenAI's weights to safetensors.  Its main branch
-# (3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268) holds the same weights, but only
-# pickled.
-PINNED = {DEFAULT_HUB_NAME: "c237dc49a33fc61debc9276459120b7eac67e7ef"}
-DOWNLOAD_MB = {DEFAULT_HUB_NAME: 610}
-WANTED = ("*.json", "merges.txt", "model.safetensors", "model-*.safetensors")
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-HUB_SECONDS = 4  # how long the hub may take to say that it is there
+
+__all__ = [
+    "DEFAULT_HUB_NAME",
+    "STICKERCLIP",
+    "Known",
+    "ModelNotFound",
+    "download",
+    "is_cached",
+    "known",
+    "load_clip",
+]
 
 
 class ModelNotFound(RuntimeError):
@@ -44,54 +51,27 @@ class ModelNotFound(RuntimeError):
 
 
 def _not_found(name, looked: list[str]) -> ModelNotFound:
+    first = ON_HUB[0]
     lines = [f"no usable CLIP under the name {str(name)!r}", "Looked for:"]
-    lines += [f"  - {line}" for line in looked]
-    size = f"{DOWNLOAD_MB[DEFAULT_HUB_NAME]} MB"
+    lines += [f"  - {printable(line)}" for line in looked]
     lines += [
         "Ways on:",
         "  - vt.load_clip() opens the shipped StickerCLIP, without a network",
-        f"  - python -m vlmtutor download gets {DEFAULT_HUB_NAME} ({size})",
+        "  - python -m vlmtutor download lists CLIPs to fetch, the smallest "
+        f"{first.megabytes} MB",
         "  - vt.load_clip(name, download=True) asks the hub for any name",
         "  - vt.load_clip('path/to/folder') opens a folder from elsewhere",
     ]
     return ModelNotFound("\n".join(lines))
 
 
-def _pickle_note(names: list[str]) -> str:
-    pickled = sorted(n for n in names if n.endswith(PICKLED))
-    if not pickled:
-        return "no model.safetensors"
-    return (
-        f"no model.safetensors, only pickled weights ({', '.join(pickled)}), "
-        "which are refused: opening a pickle can run any code"
-    )
+def known() -> list[Known]:
+    """The CLIPs to choose from: shipped, yours, then the hub's by size.
 
-
-def _faults(folder: Path) -> list[str]:
-    """What keeps a folder from being a CLIP; empty when all is there."""
-
-    def has(*names: str) -> bool:
-        return all((folder / name).is_file() for name in names)
-
-    faults = []
-    if not has("config.json"):
-        faults.append("no config.json")
-    else:
-        try:
-            text = (folder / "config.json").read_text(encoding="utf-8")
-            kind = json.loads(text).get("model_type")
-        except (ValueError, AttributeError):
-            faults.append("config.json is no JSON object")
-        else:
-            if kind != "clip":
-                faults.append(f"config.json describes a {kind!r}, not a 'clip'")
-    if not has("model.safetensors") and not has("model.safetensors.index.json"):
-        faults.append(_pickle_note([file.name for file in folder.iterdir()]))
-    if not has("tokenizer.json") and not has("vocab.json", "merges.txt"):
-        faults.append("no tokenizer.json, nor vocab.json with merges.txt")
-    if not has("preprocessor_config.json") and not has("processor_config.json"):
-        faults.append("no preprocessor_config.json")
-    return faults
+    Yours are the folders in ``runs`` (a student of notebook 11, say).  Asks
+    no network; ``load_clip`` opens any other CLIP or SigLIP as well.
+    """
+    return local() + [replace(k, is_here=is_cached(k.id)) for k in ON_HUB]
 
 
 def _snapshots(name: str) -> Iterator[Path]:
@@ -107,10 +87,10 @@ def _cached(name: str) -> tuple[Path | None, str]:
     """The cached folder of a hub model, or None, and a line on the search."""
     line = f"the cache {constants.HF_HUB_CACHE}: it does not hold {name}"
     for folder in _snapshots(name):
-        faults = _faults(folder)
-        if not faults:
+        found = faults(folder)
+        if not found:
             return folder, ""
-        line = f"the cache, {folder}: {'; '.join(faults)}"
+        line = f"the cache, {folder}: {'; '.join(found)}"
     return None, line
 
 
@@ -122,50 +102,17 @@ def is_cached(name: str = DEFAULT_HUB_NAME) -> bool:
         return False
 
 
-def download_size_mb(name: str = DEFAULT_HUB_NAME) -> int | None:
-    """Megabytes that a download fetches; None where that is not known."""
-    return DOWNLOAD_MB.get(name)
-
-
-def _hub_files(name: str, revision: str) -> list[str]:
-    """The file names of a model on the hub: one question, a few seconds.
-
-    Asked from a thread, as looking up a host has no time limit of its own.
-    Raises what the hub's client raises, and TimeoutError.
-    """
-    answer: dict = {}
-
-    def ask() -> None:
-        try:
-            info = hf.HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
-            answer["files"] = [file.rfilename for file in info.siblings or []]
-        except Exception as error:  # handed on to the asking thread
-            answer["error"] = error
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)
-    if "error" in answer:
-        raise answer["error"]
-    if "files" not in answer:
-        raise TimeoutError(f"no answer within {HUB_SECONDS} seconds")
-    return answer["files"]
-
-
-def _download(name: str) -> tuple[Path | None, str]:
+def _fetch(name: str, progress: Progress | None) -> tuple[Path | None, str]:
     """Fetch a hub model into the cache: its folder, or None and why."""
-    revision = PINNED.get(name, constants.DEFAULT_REVISION)
+    revision = PINNED.get(name) or constants.DEFAULT_REVISION
     hub = f"the hub {constants.ENDPOINT}"
     try:
-        files = _hub_files(name, revision)
-        if not any(file.endswith(".safetensors") for file in files):
-            return None, f"{hub}: {_pickle_note(files)}"
-        path = hf.snapshot_download(
-            name,
-            revision=revision,
-            allow_patterns=list(WANTED),
-            etag_timeout=HUB_SECONDS,
-        )
+        commit, files = list_files(name, revision)
+        names = [file.name for file in files]
+        if not any(n.endswith(".safetensors") for n in names):
+            return None, f"{hub}: {pickle_note(names)}"
+        with _bar(name, progress) as report:
+            folder = fetch(name, revision, commit, files, report)
     except OfflineModeIsEnabled:
         return None, f"{hub}: not asked, as HF_HUB_OFFLINE is set"
     except GatedRepoError:
@@ -175,11 +122,27 @@ def _download(name: str) -> tuple[Path | None, str]:
     except Exception as error:  # the client's HTTP library is its own affair
         reason = str(error).splitlines()[0] if str(error) else ""
         return None, f"{hub}: {type(error).__name__} {reason}".rstrip()
-    faults = _faults(Path(path))
-    return (None, f"{path}: {'; '.join(faults)}") if faults else (path, "")
+    found = faults(folder)
+    return (None, f"{folder}: {'; '.join(found)}") if found else (folder, "")
 
 
-def _find_hub_model(name: str, download: bool) -> Path:
+@contextlib.contextmanager
+def _bar(name: str, progress: Progress | None) -> Iterator[Progress]:
+    """Where a download tells how far it is: ``progress``, or a bar."""
+    if progress is not None:
+        yield progress
+        return
+    silent = are_progress_bars_disabled()
+    with tqdm(desc=name, unit="B", unit_scale=True, disable=silent) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+
+
+def _find_hub_model(name: str, ask: bool, progress: Progress | None = None) -> Path:
     looked = [f"a folder {Path(name).expanduser().absolute()}: there is none"]
     try:
         validate_repo_id(name)
@@ -189,98 +152,61 @@ def _find_hub_model(name: str, download: bool) -> Path:
     folder, line = _cached(name)
     if folder is None:
         looked.append(line)
-        if download:
-            folder, line = _download(name)
+        if ask:
+            folder, line = _fetch(name, progress)
         else:
             line = f"the hub {constants.ENDPOINT}: not asked"
         looked.append(line)
     if folder is None:
         raise _not_found(name, looked)
-    return Path(folder)
+    return folder
 
 
-def download(name: str = DEFAULT_HUB_NAME) -> Path:
+def download(name: str = DEFAULT_HUB_NAME, progress: Progress | None = None) -> Path:
     """The cached folder of a hub model, fetched first where it is missing.
 
-    Only safetensors, tokenizer and settings are fetched, with a progress bar;
-    OpenAI's ViT-B/32 at a pinned revision.  Raises ModelNotFound within
-    seconds when the hub cannot be reached.
+    Only safetensors, tokenizer and settings are fetched, those of
+    :func:`known` at a pinned revision; an earlier try is gone on with.
+    ``progress(bytes here, bytes in all)`` takes the place of a bar.  Raises
+    ModelNotFound, within seconds when the hub cannot be reached, and when it
+    sends nothing for half a minute.
     """
-    return _find_hub_model(name, download=True)
+    return _find_hub_model(name, True, progress)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from reporting on each opened model."""
-    from transformers.utils import logging
+def _open(folder: Path, name: str, device: str) -> Clip:
+    from .device import find_device, move
 
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    hub_bars = not are_progress_bars_disabled()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    place = find_device(device)
     try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars and hub_bars:
-            logging.enable_progress_bar()
+        clip = open_folder(folder, name)
+    except Unusable as reason:
+        lines = [f"{folder}: {line}" for line in reason.args]
+        raise _not_found(name, lines) from reason
+    if place.type != "cpu":
+        move(clip.model, place)
+    return clip
 
 
-def _image_settings(folder: Path) -> ImageSettings:
-    from .clip import ImageSettings
-
-    file = folder / "preprocessor_config.json"
-    if not file.is_file():  # newer folders keep all processors in one file
-        file = folder / "processor_config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return ImageSettings.from_config(config.get("image_processor", config))
-
-
-def _open(folder: Path, name: str) -> Clip:
-    faults = _faults(folder)
-    if faults:
-        raise _not_found(name, [f"{folder}: {fault}" for fault in faults])
-    import torch
-    from transformers import AutoTokenizer, CLIPModel
-
-    from .clip import Clip
-
-    try:
-        with quiet():
-            model, report = CLIPModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        settings = _image_settings(folder)
-    except Exception as error:  # torch, safetensors, tokenizers: each its own
-        line = f"{folder}: {type(error).__name__}: {error}"
-        raise _not_found(name, [line]) from error
-    # transformers fills what is missing with random numbers.
-    if missing := sorted(report["missing_keys"]):
-        line = f"{folder}: {len(missing)} weights are missing ({missing[0]} …)"
-        raise _not_found(name, [line])
-    return Clip(model, tokenizer, settings, name)
-
-
-def load_clip(name: str | Path | None = None, download: bool = False) -> Clip:
+def load_clip(
+    name: str | Path | None = None, download: bool = False, device: str = "cpu"
+) -> Clip:
     """Open a CLIP in fp32: StickerCLIP, or a folder, or one from the hub.
 
     ``name`` is a folder in the format of ``transformers`` or a name on the
-    hub, such as "openai/clip-vit-base-patch32".  A hub model is taken from
-    the local cache; only with ``download`` is the network asked, with a short
-    time limit.  Raises ModelNotFound, which says how to go on.
+    hub, such as "openai/clip-vit-base-patch32"; :func:`known` lists some.  A
+    hub model is taken from the local cache; only with ``download`` is the
+    network asked, with a short time limit.  ``device`` is "cpu", "cuda",
+    "mps" or "auto"; one that fails is said on stderr, and the CPU is used.
+    Raises ModelNotFound, which says how to go on.
     """
-    if name is None or str(name).lower() == "stickerclip":
-        if not STICKERCLIP.is_dir():
-            raise _not_found("StickerCLIP", [f"{STICKERCLIP}: no such folder"])
-        return _open(STICKERCLIP, "StickerCLIP")
+    name = "StickerCLIP" if name is None else name
+    if own := shipped(str(name)):
+        label, folder = own
+        if not folder.is_dir():
+            raise _not_found(label, [f"{folder}: no such folder"])
+        return _open(folder, label, device)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _open(folder, folder.resolve().name)
-    return _open(_find_hub_model(str(name), download), str(name))
+        return _open(folder, folder.resolve().name, device)
+    return _open(_find_hub_model(str(name), download), str(name), device)

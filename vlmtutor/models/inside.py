@@ -217,7 +217,7 @@ def gather_relevance(
     gathered before.  It starts as the identity and only grows.
     """
     first = attentions[0]
-    gathered = torch.eye(first.shape[-1], device=first.device)
+    gathered = torch.eye(first.shape[-1], device=first.device, dtype=first.dtype)
     gathered = gathered.expand(*first.shape[:-3], *gathered.shape)
     for attention, gradient in zip(attentions, gradients, strict=True):
         step = (attention * gradient).relu().mean(dim=-3)

@@ -6,8 +6,8 @@ import copy
 import json
 from pathlib import Path
 
+from .checkpoint import quiet
 from .clip import Clip
-from .hub import quiet
 
 
 def save_clip(clip: Clip, folder: str | Path) -> Path:

@@ -87,7 +87,8 @@ class Controls:
             description="Temperature", min=COLDEST, max=HOTTEST, step=0.005
         )
         self.model = widgets.Dropdown(description="Model")
-        self.download = widgets.Button()
+        self.more = widgets.Dropdown(description="More models")
+        self.download = widgets.Button(description="Download this model")
         self.folder = widgets.Text(description="Folder", continuous_update=False)
         self.load = widgets.Button(description="Load the folder")
         self.upload = widgets.FileUpload(
@@ -136,7 +137,7 @@ class Controls:
             self.correction,
             self.temperature,
             self.model,
-            self.download,
+            _row(self.more, self.download),
             _title("Pictures", UPLOAD_LIMIT),
             self.folder,
             _row(self.load, self.upload),

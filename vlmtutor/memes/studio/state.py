@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...naming import even_cosine
 from ..cache import EmbeddingCache
 from ..captions import parse_captions, unique_captions
 from ..embed import Embedder
@@ -263,6 +264,7 @@ class StudioState:
             temperature=self.temperature,
             correction=self.correction,
             logit_scale=float(self.clip.logit_scale),
+            even=even_cosine(self.clip),
         )
 
     def _encode(self, texts: list[str], progress: Progress | None = None):

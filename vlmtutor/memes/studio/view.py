@@ -21,7 +21,7 @@ from .html import (
     skipped_html,
     status_html,
 )
-from .models import download_size, ready_models
+from .models import missing_models, ready_models
 from .state import StudioState
 
 EVERY = 0.5  # seconds between two looks at a progress bar
@@ -131,9 +131,11 @@ class StudioView(widgets.VBox):
         with self._filling():
             self.ui.model.options = [(v, k) for k, v in labels.items()]
             self.ui.model.value = self.model
-        megabytes = download_size()
-        self.ui.download.description = f"Download OpenAI's CLIP ({megabytes} MB)"
-        show(self.ui.download, megabytes > 0)
+        missing = missing_models()
+        self.ui.more.options = list(missing.items())
+        self.ui.more.index = 0 if missing else None
+        for widget in (self.ui.more, self.ui.download):
+            show(widget, bool(missing))
 
     def _draw(self, offer: bool = True) -> None:
         """Show the meme and all that belongs to it."""

@@ -13,7 +13,7 @@ from ..folder import stored_embeddings
 from .callbacks import by_person, job, of_picture, told
 from .files import save_meme, save_zip
 from .html import shorten
-from .models import download_openai, download_size
+from .models import fetch_model
 from .pictures import find_folder
 from .state import StudioState
 from .view import StudioView
@@ -27,9 +27,9 @@ class MemeStudio(StudioView):
     ``load_clip`` returns, or a name for it (by default StickerCLIP). Memes
     are saved to ``out``, by default ``memes`` beside the folder; pictures
     that ``caption_folder`` has encoded for ``out`` are not encoded again.
-    Raises what ``load_clip`` and ``read_captions`` raise; a folder that is
-    not there or empty is told in the status line, as pictures can be
-    uploaded.
+    Models are opened on ``device``, as by ``load_clip``. Raises what
+    ``load_clip`` and ``read_captions`` raise; a folder that is not there or
+    empty is told in the status line, as pictures can be uploaded.
 
     ``state`` is the StudioState that all of it acts on, ``ui`` the widgets.
     Tab walks through them; Enter or Space presses a button.
@@ -41,11 +41,13 @@ class MemeStudio(StudioView):
         captions: Sequence[str] | str | Path | None = None,
         clip=None,
         out: str | Path | None = None,
+        device: str = "cpu",
     ):
+        self.device = device
         if clip is None or isinstance(clip, (str, Path)):
             from ...models import load_clip
 
-            clip = load_clip(clip)
+            clip = load_clip(clip, device=device)
         folder = find_folder(folder)
         if captions is None:
             file = folder / "captions.txt"
@@ -197,7 +199,7 @@ class MemeStudio(StudioView):
         self._say(f"Opening {self.ui.model.label} …")
         try:
             if name not in self.models:
-                self.models[name] = load_clip(name)
+                self.models[name] = load_clip(name, device=self.device)
             self.state.set_clip(self.models[name], self._progress)
             self.model = name
         finally:
@@ -210,10 +212,10 @@ class MemeStudio(StudioView):
     @job
     def _download(self) -> None:
         self._say("Asking the hub …")
-        size = download_size()
-        download_openai(lambda done: self._say(f"{done:,.0f} of {size} MB are here …"))
+        model = self.ui.more.value
+        fetch_model(model.id, self._say)
         self._list_models()
-        self._say("OpenAI's CLIP is here: choose it under Model.")
+        self._say(f"{model.label} is here: choose it under Model.")
 
     @told
     @job
