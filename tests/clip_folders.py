@@ -37,37 +37,56 @@ HUB_NAME = "openai/clip-vit-base-patch32"
 VIT_B_32 = {
     "projection_dim": 512,
     "text_config": {
-        "vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048,
-        "num_hidden_layers": 12, "num_attention_heads": 8,
-        "max_position_embeddings": 77, "hidden_act": "quick_gelu",
-        "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+        "vocab_size": 49408,
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "max_position_embeddings": 77,
+        "hidden_act": "quick_gelu",
+        "bos_token_id": 0,
+        "pad_token_id": 1,
+        "eos_token_id": 2,
     },
     "vision_config": {
-        "hidden_size": 768, "intermediate_size": 3072,
-        "num_hidden_layers": 12, "num_attention_heads": 12,
-        "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 32,
+        "hidden_act": "quick_gelu",
     },
-}  # fmt: skip
+}
 # TinyCLIP's, as their model_configs have them; widths and lengths are whole.
 TINYCLIP_8M = {
     "projection_dim": 512,
-    "text_config": VIT_B_32["text_config"] | {
-        "hidden_size": 256, "intermediate_size": 1024,
-        "num_hidden_layers": 3, "num_attention_heads": 4,
+    "text_config": VIT_B_32["text_config"]
+    | {
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
     },
-    "vision_config": VIT_B_32["vision_config"] | {
-        "hidden_size": 256, "intermediate_size": 1024, "patch_size": 16,
-        "num_hidden_layers": 10, "num_attention_heads": 4,
+    "vision_config": VIT_B_32["vision_config"]
+    | {
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "patch_size": 16,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 4,
     },
-}  # fmt: skip
+}
 TINYCLIP_40M = {
     "projection_dim": 512,
     "text_config": VIT_B_32["text_config"] | {"num_hidden_layers": 6},
-    "vision_config": VIT_B_32["vision_config"] | {
-        "hidden_size": 512, "intermediate_size": 2048,
+    "vision_config": VIT_B_32["vision_config"]
+    | {
+        "hidden_size": 512,
+        "intermediate_size": 2048,
         "num_attention_heads": 8,
     },
-}  # fmt: skip
+}
 # SigLIP's base, as much of it as its config.json says: the rest is default.
 SIGLIP_BASE = {
     "text_config": {"model_type": "siglip_text_model", "vocab_size": 32000},
@@ -75,27 +94,44 @@ SIGLIP_BASE = {
 }
 TINY_SIGLIP = {
     "text_config": {
-        "vocab_size": 1200, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 4,
-        "max_position_embeddings": 12, "projection_size": 32,
+        "vocab_size": 1200,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 12,
+        "projection_size": 32,
     },
     "vision_config": {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
     },
-}  # fmt: skip
+}
 TINY = {
     "projection_dim": 16,
-    "text_config": VIT_B_32["text_config"] | {
-        "vocab_size": 2000, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 4,
+    "text_config": VIT_B_32["text_config"]
+    | {
+        "vocab_size": 2000,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
         "max_position_embeddings": 20,
     },
-    "vision_config": VIT_B_32["vision_config"] | {
-        "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
+    "vision_config": VIT_B_32["vision_config"]
+    | {
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
     },
-}  # fmt: skip
+}
 
 
 def write_tokenizer(folder: Path, vocab_size: int, length: int) -> None:
@@ -192,12 +228,17 @@ def write_siglip(folder: Path, config: dict = TINY_SIGLIP, seed: int = 0) -> Pat
     _write_pieces(folder, settings.text_config.vocab_size)
     size = settings.vision_config.image_size
     processor = {
-        "do_normalize": True, "do_rescale": True, "do_resize": True,
-        "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "resample": 3,
         "image_processor_type": "SiglipImageProcessor",
-        "processor_class": "SiglipProcessor", "rescale_factor": 1 / 255,
+        "processor_class": "SiglipProcessor",
+        "rescale_factor": 1 / 255,
         "size": {"height": size, "width": size},
-    }  # fmt: skip
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
 

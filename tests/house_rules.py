@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # The rooms from the ground up; a module imports from its own floor and from
 # those below.  The longest name that fits says where a module stands.
 FLOORS = (
-    "claims figures install metrics calibration notebooks optimizers precision "
+    "claims console fonts install metrics calibration notebooks optimizers precision "
     "seeding stored table verdict views",
     "world",
     "selfcheck models objectives",
-    "diagrams naming pairs training",
+    "diagrams figures naming pairs training",
     "transfer",
     "lessons",
     "distill.methods distill.pictures distill.supervision",
@@ -33,6 +33,7 @@ FLOORS = (
 )
 LINES = 300
 LONG = {  # path → why it is longer
+    "vlmtutor/memes/letters.py": "runs of letters, and the faces that draw them",
     "vlmtutor/distill/segmentation/freeseg.py": "three tasks and tuning at test",
     "vlmtutor/distill/segmentation/zegclip.py": "prompts, a decoder, self-training",
 }

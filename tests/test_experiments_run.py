@@ -213,10 +213,28 @@ def test_stored_json_has_the_promised_fields(drawn, command):
     assert code == 0 and found["name"] == "draws"
     row = found["rows"][0]
     assert set(row) == {
-        "method", "row", "backbone", "table", "supervision", "scores", "by_seed",
-        "step0", "seeds", "chosen", "grid", "steps", "teacher_s", "shared_s",
-        "fit_s", "ms", "trained", "gate", "code_changed", "checks", "rule",
-    }  # fmt: skip
+        "method",
+        "row",
+        "backbone",
+        "table",
+        "supervision",
+        "scores",
+        "by_seed",
+        "step0",
+        "seeds",
+        "chosen",
+        "grid",
+        "steps",
+        "teacher_s",
+        "shared_s",
+        "fit_s",
+        "ms",
+        "trained",
+        "gate",
+        "code_changed",
+        "checks",
+        "rule",
+    }
     assert set(row["checks"][0]) == {"name", "low", "high", "by_seed", "verdict"}
 
 

@@ -148,25 +148,52 @@ def test_the_command_does_not_claim_success(copy, tmp_path, capsys):
 # Processor files.
 
 ABSURD = [
-    {"image_std": [0, 0.2, 0.2]}, {"image_std": [0.2, 0.2]}, {"image_std": 0.2},
-    {"image_std": [math.nan] * 3}, {"image_std": [1e-300] * 3},
-    {"image_std": ["a", "b", "c"]}, {"image_std": None},
-    {"image_mean": [math.inf] * 3}, {"image_mean": []}, {"image_mean": "rgb"},
-    {"rescale_factor": 0}, {"rescale_factor": math.nan},
-    {"rescale_factor": 1e300}, {"rescale_factor": "1/255"},
-    {"size": 0}, {"size": -1}, {"size": 10**9}, {"size": "32"}, {"size": None},
-    {"size": {}}, {"size": {"shortest_edge": 10**6}}, {"size": [32, 32]},
-    {"size": {"shortest_edge": 32.5}}, {"size": {"height": 32}},
+    {"image_std": [0, 0.2, 0.2]},
+    {"image_std": [0.2, 0.2]},
+    {"image_std": 0.2},
+    {"image_std": [math.nan] * 3},
+    {"image_std": [1e-300] * 3},
+    {"image_std": ["a", "b", "c"]},
+    {"image_std": None},
+    {"image_mean": [math.inf] * 3},
+    {"image_mean": []},
+    {"image_mean": "rgb"},
+    {"rescale_factor": 0},
+    {"rescale_factor": math.nan},
+    {"rescale_factor": 1e300},
+    {"rescale_factor": "1/255"},
+    {"size": 0},
+    {"size": -1},
+    {"size": 10**9},
+    {"size": "32"},
+    {"size": None},
+    {"size": {}},
+    {"size": {"shortest_edge": 10**6}},
+    {"size": [32, 32]},
+    {"size": {"shortest_edge": 32.5}},
+    {"size": {"height": 32}},
     {"size": {"height": 10**5, "width": 10**5}},
-    {"size": {"height": 16, "width": 32}}, {"size": {"height": True, "width": 1}},
-    {"do_resize": False}, {"resample": 99}, {"resample": "bicubic"},
+    {"size": {"height": 16, "width": 32}},
+    {"size": {"height": True, "width": 1}},
+    {"do_resize": False},
+    {"resample": 99},
+    {"resample": "bicubic"},
     {"resample": []},
-]  # fmt: skip
+]
 CROPS = [
-    {"height": -1, "width": -1}, {"height": 0, "width": 32}, {"height": 32},
-    {"height": 10**6, "width": 10**6}, {"height": 9, "width": 9}, 10**9, -3, 31,
-    "all", None, [32, 32], {"height": math.nan, "width": 32},
-]  # fmt: skip
+    {"height": -1, "width": -1},
+    {"height": 0, "width": 32},
+    {"height": 32},
+    {"height": 10**6, "width": 10**6},
+    {"height": 9, "width": 9},
+    10**9,
+    -3,
+    31,
+    "all",
+    None,
+    [32, 32],
+    {"height": math.nan, "width": 32},
+]
 
 
 @pytest.mark.parametrize("change", ABSURD, ids=str)
@@ -195,12 +222,17 @@ def test_a_processor_with_sides_that_nobody_needs_takes_no_memory():
 @pytest.mark.parametrize(
     "change",
     [
-        {"hidden_size": "big"}, {"hidden_size": -5}, {"hidden_size": 10**12},
-        {"hidden_size": 64}, {"num_hidden_layers": 10**7}, {"layer_norm_eps": math.nan},
-        {"num_attention_heads": 0}, {"hidden_act": "os.system"},
+        {"hidden_size": "big"},
+        {"hidden_size": -5},
+        {"hidden_size": 10**12},
+        {"hidden_size": 64},
+        {"num_hidden_layers": 10**7},
+        {"layer_norm_eps": math.nan},
+        {"num_attention_heads": 0},
+        {"hidden_act": "os.system"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_absurd_towers_are_refused(copy, tower, change):
     file = copy / "config.json"
     edit_json(file, **{tower: json.loads(file.read_text())[tower] | change})
@@ -227,10 +259,12 @@ def test_what_is_no_json_object_is_named(copy, name, data):
         {"transformers_weights": "adapter_model.bin"},
         {"transformers_weights": "../secret.safetensors"},
         {"fusion_config": {"patch_embeddings": True}},
-        {"dtype": "float64"}, {"torch_dtype": "float16"}, {"dtype": "no such"},
+        {"dtype": "float64"},
+        {"torch_dtype": "float16"},
+        {"dtype": "no such"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_a_config_asks_for_besides_its_towers_is_not_done(
     copy, sound, evil, tmp_path, monkeypatch
 ):
@@ -294,14 +328,29 @@ def test_a_model_in_several_files_opens(copy, sound):
 @pytest.mark.parametrize(
     "name",
     [
-        "weights.bin", "pytorch_model.bin", "model.pt", "model.safetensors.bin",
-        "../secret.safetensors", "..\\secret.safetensors", "/etc/passwd",
-        "sub/model.safetensors", "./model-1.safetensors", ".safetensors", "", ".",
-        "..", "C:\\x.safetensors", "a\0.safetensors", "a\n.safetensors", "\x1b[31m",
-        "model.safetensors\n", "~/x.safetensors", "no-such.safetensors",
+        "weights.bin",
+        "pytorch_model.bin",
+        "model.pt",
+        "model.safetensors.bin",
+        "../secret.safetensors",
+        "..\\secret.safetensors",
+        "/etc/passwd",
+        "sub/model.safetensors",
+        "./model-1.safetensors",
+        ".safetensors",
+        "",
+        ".",
+        "..",
+        "C:\\x.safetensors",
+        "a\0.safetensors",
+        "a\n.safetensors",
+        "\x1b[31m",
+        "model.safetensors\n",
+        "~/x.safetensors",
+        "no-such.safetensors",
         "model-\u202e.safetensors",
     ],
-)  # fmt: skip
+)
 def test_an_index_names_safetensors_beside_it_and_nothing_else(copy, name, tmp_path):
     weights = shard(copy, name)
     for pickled in ("weights.bin", "pytorch_model.bin", "model.pt"):
@@ -316,10 +365,18 @@ def test_an_index_names_safetensors_beside_it_and_nothing_else(copy, name, tmp_p
 
 @pytest.mark.parametrize(
     "index",
-    [{}, [], None, {"weight_map": {}}, {"weight_map": []}, {"weight_map": {"a": 3}},
-     {"weight_map": {"a": None}}, {"weight_map": {"a": ["model.safetensors"]}}],
+    [
+        {},
+        [],
+        None,
+        {"weight_map": {}},
+        {"weight_map": []},
+        {"weight_map": {"a": 3}},
+        {"weight_map": {"a": None}},
+        {"weight_map": {"a": ["model.safetensors"]}},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_index_that_is_none_is_refused(copy, index):
     shard(copy, "")
     (copy / INDEX).write_text(json.dumps(index))
@@ -365,9 +422,28 @@ def test_names_with_escape_codes_reach_the_terminal_as_text(copy):
 
 # What is no text.
 
-NO_TEXTS = [math.nan, None, 3, 2.5, True, b"bytes", ["a"], ("a",), {"a": 1}, object(),
-            [], {}, 1j, range(2), Ellipsis, int, plain("red"), torch.ones(1), {"a"},
-            lambda: "a"]  # fmt: skip
+NO_TEXTS = [
+    math.nan,
+    None,
+    3,
+    2.5,
+    True,
+    b"bytes",
+    ["a"],
+    ("a",),
+    {"a": 1},
+    object(),
+    [],
+    {},
+    1j,
+    range(2),
+    Ellipsis,
+    int,
+    plain("red"),
+    torch.ones(1),
+    {"a"},
+    lambda: "a",
+]
 
 
 def text_entrances(clip):

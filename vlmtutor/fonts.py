@@ -19,9 +19,21 @@ from fontTools.ttLib import TTFont
 from PIL import ImageFont
 
 # Families that have many scripts, or one of the large ones; before others.
-_GOOD = ("noto", "pingfang", "hiragino", "msyh", "yugoth", "malgun", "nirmala",
-         "leelaw", "kohinoor", "thonburi", "arialuni", "arial unicode",
-         "droid")  # fmt: skip
+_GOOD = (
+    "noto",
+    "pingfang",
+    "hiragino",
+    "msyh",
+    "yugoth",
+    "malgun",
+    "nirmala",
+    "leelaw",
+    "kohinoor",
+    "thonburi",
+    "arialuni",
+    "arial unicode",
+    "droid",
+)
 # Pictures of letters, and fonts that have a box for every character.
 _USELESS = ("emoji", "lastresort", "blank")
 _SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
@@ -92,8 +104,10 @@ def _folders() -> list[str]:
     home, env = os.path.expanduser("~"), os.environ.get
     if sys.platform == "win32":
         local = env("LOCALAPPDATA", home)
-        return [env("WINDIR", "C:\\Windows") + "\\Fonts",
-                local + "\\Microsoft\\Windows\\Fonts"]  # fmt: skip
+        return [
+            env("WINDIR", "C:\\Windows") + "\\Fonts",
+            local + "\\Microsoft\\Windows\\Fonts",
+        ]
     if sys.platform == "darwin":
         return ["/System/Library/Fonts", "/Library/Fonts", home + "/Library/Fonts"]
     data = [env("XDG_DATA_HOME") or home + "/.local/share"]

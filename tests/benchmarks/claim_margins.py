@@ -119,9 +119,12 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument(
-        "--as", dest="processors", nargs="+", default=["this"],
+        "--as",
+        dest="processors",
+        nargs="+",
+        default=["this"],
         choices=notebooks.PROCESSORS,
-    )  # fmt: skip
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--most", type=int, default=10, help="claims to list (10)")
     args = parser.parse_args()

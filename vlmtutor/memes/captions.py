@@ -68,8 +68,12 @@ def unique_captions(captions: Iterable[str]) -> Captions:
 
 def _text_of(path: Path) -> str:
     data = path.read_bytes()
-    for mark, name in ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"),
-                       (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):  # fmt: skip
+    for mark, name in (
+        (b"\xff\xfe\0\0", "UTF-32"),
+        (b"\0\0\xfe\xff", "UTF-32"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff", "UTF-16"),
+    ):
         if data.startswith(mark):
             raise ValueError(_not_utf8(path, f"it looks like {name}"))
     few, many = sorted(data[start::2].count(0) for start in (0, 1))

@@ -9,6 +9,7 @@ from .hub import ModelNotFound, download, is_cached, known
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``download`` takes: a name, or nothing for a list."""
     parser.add_argument(
         "name",
         nargs="?",
@@ -27,6 +28,7 @@ def _list() -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """List what there is, or fetch one; the exit code."""
     if args.name is None:
         _list()
         return 0

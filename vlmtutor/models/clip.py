@@ -213,7 +213,7 @@ class Clip:
         residual and MLP stay (Zhou et al. 2022, arXiv 2112.01071).
         ``path="attention"`` takes the last block as it is.  Other picture
         sizes than the model's own get interpolated positions.  Gradients
-        flow.
+        flow.  Raises ValueError for another path, and for a SigLIP.
         """
         if path not in ("value", "attention"):
             raise ValueError(f"path is 'value' or 'attention', not {path!r}")

@@ -198,7 +198,7 @@ def load_clip(
     hub model is taken from the local cache; only with ``download`` is the
     network asked, with a short time limit.  ``device`` is "cpu", "cuda",
     "mps" or "auto"; one that fails is said on stderr, and the CPU is used.
-    Raises ModelNotFound, which says how to go on.
+    Raises ModelNotFound (by _not_found), which says how to go on.
     """
     name = "StickerCLIP" if name is None else name
     if own := shipped(str(name)):

@@ -54,7 +54,7 @@ def rgb_picture(source: Image.Image | str | Path) -> Image.Image:
     """A picture as a person would see it, from a path or a PIL image.
 
     Raises FileNotFoundError, and UnreadablePicture with the path for a file
-    that cannot be read.
+    that cannot be read; TypeError for what is neither.
     """
     if isinstance(source, Image.Image):
         # A plain RGB picture, as as_seen makes them, is taken as it is.
@@ -148,8 +148,8 @@ def open_header(data: bytes) -> Image.Image:
     """A picture whose pixels are not decoded yet: ``size``, ``format``, ….
 
     Unlike ``Image.open`` it has no limit of its own, at which it would warn
-    on the screen of whoever runs this. Raises UnreadablePicture for bytes
-    that are no picture of :data:`FORMATS`.
+    on the screen of whoever runs this. Raises UnreadablePicture (_Damaged)
+    for bytes that are no picture of :data:`FORMATS`.
     """
     Image.init()
     if is_heic(data) and "HEIF" not in Image.OPEN:
