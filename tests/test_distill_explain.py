@@ -49,6 +49,7 @@ def test_rival_names_change_a_softmax_cam_and_not_a_raw_one():
 
 
 def test_a_row_does_not_touch_its_neighbours_and_clip_gets_no_gradient():
+    clip().model.zero_grad()  # other tests share this model
     t = texts("cat")
     both = explain.grad_cam(clip(), hidden(3), lambda z: z @ t[0])
     alone = explain.grad_cam(clip(), hidden(3)[2:3], lambda z: z @ t[0])

@@ -64,6 +64,7 @@ def test_teacher_gets_pictures_and_names_alone_and_trains_nothing():
 
 
 def test_student_learns_and_its_classifier_is_the_frozen_text():
+    clip().model.zero_grad()  # other tests share this model
     before = {k: v.clone() for k, v in clip().model.state_dict().items()}
     data = bench().data(Unlabeled)
     made = maskclip.fit(clip(), data, names=NAMES, steps=2)

@@ -27,7 +27,7 @@ def bench() -> Bench:
 def test_gates_are_open_for_the_shipped_model():
     figures = gates.measure(bench())
     gates.check_types(bench())
-    gates.check_gates(figures)
+    assert gates.closed(figures) == []
     print(figures)
     assert figures["MaskCLIP raw, h"] > 0.45
 

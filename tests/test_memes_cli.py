@@ -138,7 +138,7 @@ def test_letters_that_no_font_has_and_left_out_lines_are_told(
     ],
 )
 def test_no_control_code_reaches_the_terminal(memes, capsys, change, monkeypatch):
-    def load_clip(name=None):
+    def load_clip(name=None, device="cpu"):
         raise models.ModelNotFound(f"{name} is nowhere,\nlooked for in vain")
 
     if "--model" in change.get("options", ()):
