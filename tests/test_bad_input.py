@@ -377,7 +377,7 @@ def test_hundreds_of_hostile_folders(tmp_path_factory, monkeypatch):
     @given(
         files=st.dictionaries(names, hostile.file_contents(), min_size=5, max_size=9),
         texts=st.lists(hostile.captions(), min_size=2, max_size=5),
-        style=st.sampled_from(STYLES),
+        style=st.sampled_from([s for s in STYLES if s != "auto"]),  # needs a real CLIP
         assign=st.sampled_from(["best", "one_to_one"]),
     )
     def attack(files, texts, style, assign):

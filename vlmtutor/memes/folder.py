@@ -18,6 +18,7 @@ from .letters import choose_face
 from .match import ASSIGNMENTS, match_embeddings
 from .options import one_of
 from .outbox import HIDDEN, Outbox
+from .placement import check_model
 from .render import STYLES
 from .report import Report, Skipped
 from .writing import Writer
@@ -85,6 +86,8 @@ def caption_folder(
         from ..models import load_clip
 
         clip = load_clip()
+    if style == "auto":
+        check_model(clip)
     if temperature is None:
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
