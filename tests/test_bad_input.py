@@ -373,7 +373,7 @@ def test_hundreds_of_hostile_folders(tmp_path_factory, monkeypatch):
     names = hostile.file_names() if ON_LINUX else hostile.plain_names()
     cases = {"files": 0, "captions": 0, "memes": 0, "skipped": 0}
 
-    @settings(max_examples=50, **ATTACK)
+    @settings(max_examples=80, **ATTACK)
     @given(
         files=st.dictionaries(names, hostile.file_contents(), min_size=5, max_size=9),
         texts=st.lists(hostile.captions(), min_size=2, max_size=5),
