@@ -180,7 +180,7 @@ def test_another_model_and_back(page, studio):
 
 
 def test_photos_of_11_mb_arrive_together(page, studio, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 1500, 1500, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 1700, 1700, 3), np.uint8)
     photos = [tmp_path / f"photo {n}.jpg" for n in range(3)]
     for photo, noise in zip(photos, pixels, strict=True):
         Image.fromarray(noise).save(photo, quality=97)
