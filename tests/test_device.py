@@ -180,8 +180,10 @@ def test_gradients_and_heat_maps_after_what_was_set(tmp_path, switch):
     folder = write_clip(tmp_path / "tiny")
     with SWITCHES[switch]():
         clip = load_clip(folder)
+        within = explain(clip, PICTURES[0], "red")
     heat = explain(clip, PICTURES[0], "red")
     assert heat.shape == (4, 4) and heat.isfinite().all()
+    torch.testing.assert_close(within, heat)
     values = clip.preprocess(PICTURES).requires_grad_()
     clip.image_features(values).sum().backward()
     assert values.grad.isfinite().all()

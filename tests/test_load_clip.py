@@ -4,8 +4,6 @@ import io
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -444,13 +442,6 @@ def test_an_unknown_name_says_how_to_go_on(cache, no_network):
     with pytest.raises(ModelNotFound, match="cannot be the name"):
         load_clip("../no such/folder", download=True)
     assert no_network == []
-
-
-def test_opening_the_package_loads_no_torch():
-    code = "import sys, vlmtutor.models, vlmtutor.naming; "
-    code += "print([m for m in ('torch', 'transformers') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stdout.strip() == "[]", run.stderr
 
 
 shipped = pytest.mark.skipif(

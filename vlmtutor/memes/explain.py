@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..models.device import usual_torch
 from ..models.inside import first_state, relevance
 from ..models.pictures import as_seen
 from ..models.texts import as_texts
@@ -23,6 +24,7 @@ _RAMP = np.array(
 )
 
 
+@usual_torch()  # gradients must flow, whatever the caller has set
 def explain(clip, image: Image.Image, text: str) -> Tensor:
     """Where in ``image`` the cosine with ``text`` comes from: [h, w].
 
