@@ -24,12 +24,12 @@ INSTALLED := .venv/.installed
 $(shell test -e $(PY) || rm -f $(INSTALLED))
 
 # Jupyter closes a message above 10 MB, say three photos, without a word.
-UPLOADS := '--ServerApp.tornado_settings={"websocket_max_message_size":209715200}'
+UPLOADS := "--ServerApp.tornado_settings={'websocket_max_message_size':209715200}"
 
 .PHONY: lab test smoke memes notebooks lint setup
 
 lab: setup
-	$(PY) -m jupyterlab $(UPLOADS) $(LAB) notebooks/00_start_here.ipynb
+	$(PY) -m jupyterlab $(LAB) notebooks/00_start_here.ipynb $(UPLOADS)
 
 test: setup
 	$(PY) tests/everything.py

@@ -18,12 +18,18 @@ SIGNATURES = (
     b"RIFF\x40\0\0\0WEBPVP8 ", b"II*\0", b"MM\0*", b"P6\n64 64\n255\n",
     b"\0\0\1\0\1\0", b"\0\0\0\x0cjP  \r\n\x87\n", b"\x0a\5\1\x08", b"qoif",
     b"\0\0\0 ftypavif", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg>", b"%PDF-1.7",
+    b"\0\0\0 ftypheic", b"\0\0\0 ftypqt  ", b"\xff\x0a", b"8BPS\0\1", b"PK\3\4",
+    b"\0\0\0\x0cJXL \r\n\x87\n", b"{\\rtf1", b"[" * 3000, b"RIFF\4\0\0\0AVI ",
+    b"version https://git-lfs", b"\x1aE\xdf\xa3", b"\0" * 64,
 )  # fmt: skip
 NASTY_TEXTS = (
     "", " ", "\n\n|", "\0", "\ud800", "a" * 10_000, "long " * 2_000,
     "שלום עולם", "مرحبا بالعالم", "👩‍👩‍👧‍👦🏳️‍🌈", "Z̷̢̛͈͓̟͎̅́̃̐a̶̧͊l̸̡̛g̵̨͝o̴̧͠", "\u202eevil\u2066",
     "../../etc/passwd", "{format} %s %n", "<script>alert(1)</script>",
     "ﷺ" * 50, "漢字かな交じり文", "\ufeff", "|", "#", "\x1b[31mred", "ﬁ ß İ",
+    "\u00a0\u202f", "non\u00a0?" * 60, "วัน\u200bจันทร์" * 30, "\u200b" * 99,
+    "می‌خواهم 12 😭 (abc)", "सोमवार क्ष्म्य", "१२३", "\u0301", "ا\u0651\u064e" * 40,
+    "שָׁלוֹם [a] 3.14%", "\u2028", "#tag", "[1]", "\U000e0067", "\ue000\U0010ffff",
 )  # fmt: skip
 NASTY_NAMES = (
     "..png", "...", "CON.png", "nul", "a.png.", " .png", "-rf.png", "~.png",
@@ -31,6 +37,8 @@ NASTY_NAMES = (
     "report.json", "gallery.png", "gallery-2.png", ".hidden.png", "$HOME.png",
     "é.png", "e\u0301.png", "A.PNG", "a.png", "a.jpeg", "\udcff\udcfe.png",
     "🐶.png", "x" * 240 + ".png", "|.png", "*.png", "q?.png", "'\".png",
+    "~", "CONIN$.png", "com¹.png", "a.jfif", "a.heic", "\x1b]0;x\x07.png",
+    "report", "GALLERY.jpe", "a.png.part", "journal.jsonl", "lock",
 )  # fmt: skip
 
 
@@ -58,11 +66,6 @@ def odd_picture(mode: str, width: int, height: int) -> bytes:
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few hundred bytes that claims to be enormous."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + crc
-
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -70,6 +73,34 @@ def bomb(width: int, height: int) -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0" * 9999))
         + chunk(b"IEND", b"")
     )
+
+
+PROFILES = (b"", b"no profile", bytes(200), b"\0\0\2\x0clcms" + bytes(600))
+
+
+@functools.cache
+def profiled_picture(format: str, mode: str, profile: bytes) -> bytes:
+    """A picture whose colour profile is none."""
+    file = io.BytesIO()
+    Image.new(mode, (40, 36), 1).save(file, format, icc_profile=profile)
+    return file.getvalue()
+
+
+def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
+    """A part of a PNG file, its checksum right unless ``crc`` is given."""
+    crc = zlib.crc32(kind + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+@st.composite
+def side_chunked_pictures(draw) -> bytes:
+    """A PNG with a part that no pixel depends on, whole or not."""
+    data = real_picture("PNG")
+    kind = draw(st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"vpAg"]))
+    crc = draw(st.sampled_from([None, 0]))
+    side = chunk(kind, draw(st.binary(max_size=60)), crc)
+    place = draw(st.sampled_from([33, len(data) - 12]))
+    return data[:place] + side + data[place:]
 
 
 @st.composite
@@ -99,6 +130,13 @@ def file_contents() -> st.SearchStrategy[bytes]:
         damaged_pictures(),
         damaged_pictures(),
         st.sampled_from(FORMATS).map(real_picture),
+        side_chunked_pictures(),
+        st.builds(
+            profiled_picture,
+            st.sampled_from(["PNG", "TIFF"]),
+            st.sampled_from(["L", "RGB", "RGBA"]),
+            st.sampled_from(PROFILES),
+        ),
         st.builds(odd_picture, modes, sides, sides),
         st.builds(bomb, st.integers(5_000, 2**31 - 1), st.integers(5_000, 2**31 - 1)),
         st.text(max_size=200).map(lambda t: t.encode("utf-8")),

@@ -505,11 +505,14 @@ def test_a_hundred_hostile_caption_files(tmp_path):
     encoded = st.builds(
         lambda text, code: text.encode(code, "replace"),
         texts,
-        st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]),
+        st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"]),
+    )
+    made_for_programs = st.builds(
+        bytes.__add__, st.sampled_from([b"{\\rtf1", b"<html>", b'["a", "']), encoded
     )
 
     @settings(max_examples=120, **ATTACK)
-    @given(st.one_of(st.binary(max_size=200), encoded))
+    @given(st.one_of(st.binary(max_size=200), encoded, made_for_programs))
     def attack(data):
         path.write_bytes(data)
         try:

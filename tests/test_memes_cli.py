@@ -153,4 +153,4 @@ def test_no_control_code_reaches_the_terminal(memes, capsys, change, monkeypatch
 )
 def test_other_commands_hold_control_codes_back_too(words, capsys):
     assert main(words) != 0
-    assert "\x1b" not in capsys.readouterr().err
+    assert "\x1b" not in "".join(capsys.readouterr())

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hostile import bomb
+from hostile import bomb, chunk
 from PIL import Image, ImageCms
 
 from vlmtutor.memes import UnreadablePicture, read_picture, render
@@ -173,11 +173,6 @@ def test_render_sees_the_same_picture():
 
 
 # What other programs show: damage beside the pixels, lost last bytes.
-
-
-def chunk(kind, body, crc=None):
-    crc = zlib.crc32(kind + body) if crc is None else crc
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
 LONG = zlib.compress(b"seed 7, steps 30; " * 200_000)

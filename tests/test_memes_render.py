@@ -1,9 +1,18 @@
+import json
+import subprocess
+import sys
+import zipfile
+
 import numpy as np
 import pytest
+from fake_clip import ColourClip
+from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
+from scipy import ndimage
 
+from vlmtutor import MemeStudio, fonts
 from vlmtutor.memes import STYLES, direction, letters, render
 from vlmtutor.memes.fitting import ELLIPSIS, fit
 from vlmtutor.memes.letters import choose_face, clean_text, split_runs
@@ -266,3 +275,164 @@ def test_emoji_sequence_without_raqm(monkeypatch):
     monkeypatch.setattr(letters, "_shapes_text", lambda: False)
     picture = gray(128, 128)
     assert changed(render(picture, "👩‍🚀 مرحبا"), picture).any()
+
+
+# Letters beyond the two fonts that come along.
+
+
+@pytest.fixture
+def star_font(tmp_path):
+    """A font whose 星 and क look like DejaVu's A and B; no other letters."""
+    with TTFont(fonts.dejavu("DejaVuSans-Bold.ttf")) as font:
+        for table in font["cmap"].tables:
+            table.cmap = {0x661F: "A", 0x915: "B", 0x20: "space"}
+        font.save(tmp_path / "star.ttf")
+    return str(tmp_path / "star.ttf")
+
+
+@pytest.fixture
+def system(monkeypatch):
+    """Set which fonts the computer has."""
+
+    def system(*paths):
+        fonts.system_font.cache_clear()
+        monkeypatch.setattr(fonts, "_system_fonts", lambda: paths)
+
+    system()
+    yield system
+    fonts.system_font.cache_clear()
+
+
+def test_each_letter_comes_from_a_font_that_has_it(star_font, system):
+    picture, text, options = gray(), "星क", {"style": "below"}
+    system(star_font)
+    stars = render(picture, text, **options)
+    with pytest.warns(UserWarning, match="no font here has the letters 星 क .boxes"):
+        system()
+        boxes = render(picture, text, **options)
+    assert stars != boxes
+    named = render(picture, text, font=star_font, **options)
+    assert named != boxes and letters.complaints(text, star_font) == []
+    # The others keep the look that they have alone, whichever font is named.
+    system(star_font)
+    face = choose_face("day = 星")
+    assert "Anton" in face.path and face.paths[1] == star_font and not face.missing
+    assert face.width("day = 星") == face.width("day = ") + face.width("星")
+    assert choose_face("Ωμ 星").path.endswith("DejaVuSans-Bold.ttf")
+    assert choose_face("day", font=star_font).paths[0] == star_font
+
+
+def test_ordinary_text_says_nothing(recwarn):
+    for text in ("Größe: 100 % 😭", "Ωμέγα", "مرحبا שלום", "non\u00a0? a\u200bb", "①"):
+        assert letters.complaints(text) == []
+        render(gray(64, 64), text)
+    assert not recwarn.list
+
+
+def test_an_emoji_without_a_picture_is_named(monkeypatch):
+    monkeypatch.setattr(letters, "_emoji", lambda char, side: None)
+    (said,) = letters.complaints("go 👩\u200d🚀 go 🐶")
+    assert said.startswith("no font here has the letters 👩\u200d🚀 🐶 (boxes")
+
+
+@pytest.mark.parametrize("data", [b"", b"no font", b"wOF2" + bytes(90)])
+def test_a_font_that_is_none_is_one_line(tmp_path, data):
+    (tmp_path / "x.ttf").write_bytes(data)
+    for path in (tmp_path / "x.ttf", tmp_path, tmp_path / "gone.ttf"):
+        with pytest.raises(OSError, match="cannot read the font"):
+            render(gray(), "hello", font=path)
+        with pytest.raises(OSError, match="cannot read the font"):
+            MemeStudio(tmp_path, ["a"], ColourClip(), tmp_path / "out", font=path)
+
+
+def test_a_font_whose_other_letters_are_blank(star_font, tmp_path):
+    with TTFont(star_font) as font:
+        font["glyf"][".notdef"] = font["glyf"]["space"]
+        font.save(tmp_path / "blank.ttf")
+    for text in ("星", "hello cat", "星 hello"):
+        meme = render(gray(), text, "bottom", font=tmp_path / "blank.ttf")
+        assert changed(meme, gray()).any()
+
+
+def test_a_font_without_letters_is_refused():
+    symbols = fonts.dejavu("STIXSizOneSymReg.ttf")
+    with pytest.raises(OSError, match="no letters in it"):
+        render(gray(), "hello", font=symbols)
+
+
+def test_the_studio_tells_of_missing_letters(tmp_path, system, star_font):
+    gray(64, 64).save(tmp_path / "a.png")
+    told, out = "Note: no font here has the letters 星", tmp_path / "out"
+    for font, is_told in ((None, True), (star_font, False)):
+        studio = MemeStudio(tmp_path, ["星"], ColourClip(), out, font=font)
+        assert (told in studio.ui.status.value) == is_told
+        studio.ui.save_all.click()
+        with zipfile.ZipFile(out / "memes.zip") as file:
+            (row,) = json.loads(file.read("memes.json"))
+        assert ("notes" in row) == is_told
+        (out / "memes.zip").unlink()
+
+
+def test_no_matplotlib_is_needed_to_draw():
+    code = (
+        "from PIL import Image; from vlmtutor.memes import render; import sys;"
+        "from vlmtutor.figures import grid;"
+        "render(Image.new('RGB', (99, 99)), 'żółw Ω'); grid([Image.new('L', (9, 9))],"
+        "['x']); assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("width", range(60, 400, 40))
+def test_no_line_begins_with_a_mark(width):
+    text = clean_text("Encore lundi\u00a0? Mais pourquoi\u202f! Il dit\u00a0: non")
+    block = fit(text, choose_face(text), width, 400, 40, 12)
+    assert not [line for line in block.lines if line[0] in "?!:"]
+    text = clean_text("星期一又来了，我还没睡醒。再睡一会儿！" * 3)
+    lines = fit(text, choose_face(text), width, 60, 40, 12).lines
+    assert len(lines) > 1 and not [line for line in lines if line[0] in "，。！"]
+
+
+def test_thai_breaks_where_the_writer_allows_it():
+    words = ["วันจันทร์", "มา", "แล้ว", "ครับ"]
+    text = clean_text("\u200b".join(words))
+    block = fit(text, choose_face(text), 260, 300, 40, 30)
+    assert len(block.lines) > 1 and "".join(block.lines) == "".join(words)
+    assert all(any(line.endswith(word) for word in words) for line in block.lines)
+
+
+def strokes(image):
+    """How many separate pieces of black ink a white bar has."""
+    return ndimage.label(np.asarray(image.convert("L")) < 128)[1]
+
+
+@pytest.mark.parametrize("word", ["محمد", "سلام", "چپگ"])  # Arabic and Persian
+def test_arabic_letters_join_without_raqm(word, monkeypatch):
+    def bar():
+        return render(Image.new("RGB", (400, 64), "white"), word, "above")
+
+    shaped = bar()
+    monkeypatch.setattr(letters, "_shapes_text", lambda: False)
+    basic = bar()
+    letters_apart = sum(c in "دراوزذ" for c in word) + 1
+    dots = 3 * sum(c in "چپ" for c in word)
+    assert strokes(basic) <= letters_apart + dots < len(word) + dots + 1
+    if features.check("raqm"):
+        assert strokes(basic) == strokes(shaped)
+
+
+def test_what_only_raqm_can_put_together_is_told(monkeypatch):
+    monkeypatch.setattr(letters, "_shapes_text", lambda: False)
+    for text, is_told in (("सोमवार", True), ("مرحبا", False), ("hi", False)):
+        said = " ".join(letters.complaints(text))
+        assert ("FriBiDi" in said) == is_told
+
+
+def test_mixed_lines_have_one_order_with_and_without_raqm(monkeypatch):
+    """With an emoji the line is put in order here, not by Raqm."""
+    face = choose_face("שa")
+    for shaped in (True, False):
+        monkeypatch.setattr(letters, "_shapes_text", lambda shaped=shaped: shaped)
+        pieces = face.pieces("אב ab 😭 cd גד", True)
+        texts = [text.strip() for text, _, _ in pieces]
+        assert [text for text in texts if text] == ["גד", "ab", "😭", "cd", "אב"]

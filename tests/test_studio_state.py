@@ -7,6 +7,7 @@ import zipfile
 import pytest
 import torch
 from fake_clip import ColourClip, TinyClip, plain
+from hostile import chunk, real_picture
 from PIL import Image
 
 from vlmtutor.memes import UnreadablePicture, render
@@ -219,7 +220,9 @@ def test_auto_draws_where_the_placement_says(folder, monkeypatch):
     calls = []
     real = state_module.place_caption
     monkeypatch.setattr(
-        state_module, "place_caption", lambda *a: calls.append(a[2]) or real(*a)
+        state_module,
+        "place_caption",
+        lambda *a, **k: calls.append(a[2]) or real(*a, **k),
     )
     state.set_style("auto")
     placement = state.placement(0)
@@ -309,3 +312,30 @@ def test_a_preview_fits_the_page_and_keeps_the_original():
     large = Image.new("RGB", (3000, 1000))
     small = Image.open(io.BytesIO(preview(large, 300)))
     assert small.size == (300, 100) and large.size == (3000, 1000)
+
+
+def test_a_folder_of_folders_says_where_to_look(state, folder, tmp_path):
+    (tmp_path / "DCIM" / "100APPLE").mkdir(parents=True)
+    before = list(state.pictures)
+    with pytest.raises(ValueError, match="only folders.*100APPLE"):
+        state.load_folder(tmp_path / "DCIM")
+    assert state.pictures == before
+
+
+def test_the_captions_field_takes_hashtags(state):
+    assert state.set_captions("#monday\n# a comment\nnap\u2028time\r\nnap time") == 2
+    assert state.captions == ["#monday", "nap time"]
+
+
+def test_what_a_viewer_shows_is_taken_from_a_folder_and_an_upload(state, tmp_path):
+    sound = real_picture("PNG")
+    mended = sound[:33] + chunk(b"tEXt", b"a\0b", crc=0) + sound[33:]
+    cut = real_picture("JPEG")[:-2]
+    (tmp_path / "new").mkdir()
+    for name, data in (("a.png", mended), ("b.jpg", cut)):
+        (tmp_path / "new" / name).write_bytes(data)
+    assert state.load_folder(tmp_path / "new") == 2 and not state.skipped
+    for data in (mended, cut):
+        assert state.add_upload("c.png", data).size() == (48, 40)
+    with pytest.raises(UnreadablePicture, match="HEIC.*pillow-heif"):
+        state.add_upload("d.heic", b"\0\0\0\x18ftypheic" + bytes(40))

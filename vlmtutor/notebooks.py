@@ -9,6 +9,7 @@ which compares.  Both use the same environment, so that they agree.  ``--check
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,6 +45,12 @@ PROCESSORS = {
 
 def environment(processor: str = "this", threads: int = 2) -> dict[str, str]:
     """What kernels see: no network for models, two threads, plain figures."""
+    with contextlib.suppress(ValueError):  # a MPLBACKEND that is none
+        import matplotlib
+
+        # Where it may not write to its folder it names another one in
+        # os.environ, and complains: once and here, not in every notebook.
+        matplotlib.get_cachedir()
     env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     return (
         env

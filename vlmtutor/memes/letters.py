@@ -122,11 +122,14 @@ class Face:
         self.ascent = self.descent = 0.0
         for path, letters in zip(paths, ("Ágjpqy", *samples), strict=True):
             font = _font(path, REFERENCE, _shapes_text())
-            _, top, _, bottom = font.getbbox(letters, anchor="ls")
-            self.ascent = max(self.ascent, -top / REFERENCE)
-            self.descent = max(self.descent, bottom / REFERENCE)
+            up, down = font.getmetrics()
+            if path != self.path or fonts.has(path, "g"):  # else: blank, or a box
+                _, top, _, down = font.getbbox(letters, anchor="ls")
+                up = -top
+            self.ascent = max(self.ascent, up / REFERENCE)
+            self.descent = max(self.descent, down / REFERENCE)
         self.step = 0.94 * (self.ascent + self.descent)  # line to line
-        self.space = self.width(" ")
+        self.space = self.width(" ") or 0.25
 
     def width(self, text: str) -> float:
         """Advance width in em, emoji included."""
@@ -178,7 +181,7 @@ class Face:
         shaped = _shapes_text()
         x = baseline[0] - self._advance(line, size) / 2
         y = baseline[1]
-        for text, path, backward in self._pieces(line, right_to_left):
+        for text, path, backward in self.pieces(line, right_to_left):
             if path is None:
                 _paste_emoji(layer, text, x, y, size)
                 x += EMOJI_WIDTH * size
@@ -194,7 +197,7 @@ class Face:
             draw.text((x, y), text, color, font, anchor="ls", **options)
             x += advance
 
-    def _pieces(self, line: str, right_to_left: bool) -> list:
+    def pieces(self, line: str, right_to_left: bool) -> list:
         """(text, font or None for an emoji, backward?) from left to right."""
         runs = self._runs(line)
         if _shapes_text() and len(runs) == 1:  # Raqm finds the order itself
@@ -295,14 +298,14 @@ def _draws_nothing(char: str) -> bool:
 def complaints(text: str, font: str | Path | None = None) -> list[str]:
     """What a reader of a meme with this text would miss, in sentences."""
     said = []
-    missing = choose_face(text, font).missing
-    missing += "".join(
+    missing = [*choose_face(text, font).missing]
+    missing += [
         run.text
         for run in split_runs(text)
         if run.is_emoji and _emoji(run.text, REFERENCE) is None
-    )
+    ]
     if missing:
-        named = printable(" ".join(missing[:_MOST_NAMED]))
+        named = printable(" ".join(missing[:_MOST_NAMED]), keep="\u200d\ufe0f")
         more = " …" if len(missing) > _MOST_NAMED else ""
         said.append(
             f"no font here has the letters {named}{more} (boxes stand for them): "

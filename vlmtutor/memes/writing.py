@@ -186,9 +186,12 @@ def _format(data: bytes, size: tuple[int, int]) -> tuple[str, dict]:
     """
     format, _ = _header(data)
     lossless = format == "WEBP" and b"VP8L" in data[:64]
-    if format in PHOTOS and not lossless and max(size) <= LONGEST_JPEG:
+    if format not in PHOTOS or lossless or max(size) > LONGEST_JPEG:
+        return ".png", {"format": "PNG"}
+    if format in ("JPEG", "MPO"):
         return ".jpg", {"format": "JPEG", "quality": 92, "subsampling": 0}
-    return ".png", {"format": "PNG"}
+    # The newer formats are smaller for what they show: no use to gild it.
+    return ".jpg", {"format": "JPEG", "quality": 90}
 
 
 def _digest(*parts: object) -> str:

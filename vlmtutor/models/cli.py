@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import fail
+from ..console import fail, printable
 from .hub import ModelNotFound, download, is_cached, known
 
 
@@ -34,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     sizes = {k.id: f" ({k.megabytes} MB, {k.licence})" for k in known()}
     if not is_cached(args.name):
-        print(f"fetching {args.name}{sizes.get(args.name, '')}")
+        print(f"fetching {printable(args.name)}{sizes.get(args.name, '')}")
     try:
         folder = download(args.name)
     except ModelNotFound as error:
         return fail(error)
-    print(f"{args.name} is in {folder}")
+    print(printable(f"{args.name} is in {folder}"))
     return 0

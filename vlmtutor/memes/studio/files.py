@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from ...models.pictures import UnreadablePicture
 from ..names import safe_stem, unused
 from ..outbox import Outbox
+from ..render import TooSmall
 
 if TYPE_CHECKING:
     from .pictures import Progress
@@ -75,13 +77,14 @@ def _write_zip(path: Path, state: StudioState, progress: Progress | None) -> Non
             row = {"picture": picture.name, "caption": state.caption(i)}
             try:
                 data = png_bytes(state.meme(i))
-            except ValueError as reason:
+            except (UnreadablePicture, TooSmall) as reason:
                 row["skipped"] = str(reason)
             else:
                 name = unused(safe_stem(picture.name), ".png", taken)
                 taken.add(name.casefold())
                 file.writestr(_entry(name), data)
                 row["meme"] = name
+                row |= {"notes": notes} if (notes := state.notes(i)) else {}
             rows.append(row)
             if progress:
                 progress(i + 1, len(state.pictures))

@@ -11,8 +11,15 @@ import torch
 from PIL import Image
 
 from ...console import printable
-from ...models.pictures import UnreadablePicture, decode_picture, read_picture
+from ...models.pictures import (
+    UnreadablePicture,
+    decode_picture,
+    open_header,
+    read_bytes,
+    read_picture,
+)
 from ..embed import Embedder
+from ..folder import nothing_in
 from ..names import safe_stem, unused
 from ..render import SMALLEST_SIDE
 from ..report import Skipped
@@ -38,6 +45,15 @@ class Picture:
             return decode_picture(self.source)
         return read_picture(self.source)
 
+    def size(self) -> tuple[int, int]:
+        """Width and height, from the header where it is sound."""
+        data = self.source if self.is_upload else read_bytes(self.source)
+        try:
+            with open_header(data) as header:
+                return header.size
+        except UnreadablePicture:
+            return decode_picture(data).size
+
 
 def find_folder(folder: str | Path) -> Path:
     """A folder named from here, from one up, or from the project.
@@ -58,7 +74,7 @@ def list_folder(folder: str | Path, taken: Collection[str] = ()) -> list[Picture
 
     Hidden files, folders and ``captions.txt`` are left out; ``taken`` holds
     names, casefolded, that are in use. Raises FileNotFoundError or
-    NotADirectoryError.
+    NotADirectoryError, and ValueError for a folder that holds only folders.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -74,6 +90,8 @@ def list_folder(folder: str | Path, taken: Collection[str] = ()) -> list[Picture
         name = unused(printable(path.stem), printable(path.suffix), names)
         names.add(name.casefold())
         pictures.append(Picture(name, path))
+    if not pictures and any(path.is_dir() for path in folder.iterdir()):
+        raise ValueError(nothing_in(folder))
     return pictures
 
 
@@ -82,7 +100,7 @@ def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
 
     Raises UnreadablePicture, with the reason, if the bytes are none.
     """
-    check_side(decode_picture(bytes(data)))
+    check_side(decode_picture(bytes(data)).size)
     suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
     name = unused(safe_stem(name), suffix[0] if suffix else "", taken)
     return Picture(name, bytes(data))
@@ -99,9 +117,7 @@ def embed_pictures(
         try:
             if isinstance(row, UnreadablePicture):
                 raise row
-            if not picture.is_upload:
-                with Image.open(picture.source) as header:
-                    check_side(header)
+            check_side(picture.size())
         except (OSError, ValueError) as reason:
             skipped.append(Skipped(picture.name, str(reason)))
         else:
@@ -112,10 +128,10 @@ def embed_pictures(
     return kept, rows, skipped
 
 
-def check_side(image: Image.Image) -> None:
+def check_side(size: tuple[int, int]) -> None:
     """Raise UnreadablePicture for a picture too small to write on."""
-    if min(image.size) < SMALLEST_SIDE:
-        width, height = image.size
+    if min(size) < SMALLEST_SIDE:
+        width, height = size
         raise UnreadablePicture(
             f"too small to write on: {width} x {height} pixels, "
             f"at least {SMALLEST_SIDE} a side are needed"

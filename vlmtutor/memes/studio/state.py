@@ -21,11 +21,12 @@ from ..captions import parse_captions, unique_captions
 from ..embed import Embedder
 from ..explain import explain, overlay, seen_box
 from ..hubs import CORRECTION, CORRECTIONS
-from ..letters import clean_text
+from ..layout import drawn_text
+from ..letters import choose_face, clean_text, complaints
 from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
 from ..options import one_of
 from ..placement import Placement, check_model, place_caption
-from ..render import STYLES, render
+from ..render import STYLES, draw
 from ..report import Skipped
 from .html import Bar
 from .pictures import Picture, Progress, embed_pictures, list_folder, open_upload
@@ -38,7 +39,7 @@ class StudioState:
     ``temperature``, ``clip`` and ``skipped`` (files that are no pictures, each with the
     reason) may be read freely; change them through the methods. ``out`` is
     the folder that memes are saved to, ``cache`` where embeddings are kept
-    (by default in memory).
+    (by default in memory), ``font`` a font file, as for ``render``.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class StudioState:
         captions: Iterable[str] = (),
         out: str | Path = "memes",
         cache: EmbeddingCache | None = None,
+        font: str | Path | None = None,
     ):
-        self.clip = clip
+        self.clip, self.font = clip, font
+        choose_face("", font)  # OSError now, not with the first meme
         self.captions = unique_captions(captions)
         self.out, self._cache = Path(os.path.expanduser(out)), cache
         self.temperature = 1 / float(clip.logit_scale)
@@ -198,9 +201,12 @@ class StudioState:
 
     def meme(self, i: int) -> Image.Image:
         """Picture ``i`` with its caption: RGB, at full size."""
-        placement = self.placement(i)
-        style = placement.style if placement else self.style
-        return render(self.pictures[i].read(), self.caption(i), style)
+        style = getattr(self.placement(i), "style", self.style)
+        return draw(self.pictures[i].read(), self.caption(i), style, font=self.font)
+
+    def notes(self, i: int) -> list[str]:
+        """What is not as one would expect of a meme: letters without a font."""
+        return complaints(drawn_text(self.caption(i)), self.font)
 
     def placement(self, i: int) -> Placement | None:
         """Where style "auto" puts the caption of picture ``i``; else None."""
@@ -209,8 +215,8 @@ class StudioState:
             return None
         key = self.pictures[i].name, caption
         if key not in self._places:
-            image = self.pictures[i].read()
-            self._places[key] = place_caption(self.clip, image, caption)
+            asked = self.clip, self.pictures[i].read(), caption
+            self._places[key] = place_caption(*asked, font=self.font)
         return self._places[key]
 
     def chart(self, i: int, k: int = 6) -> list[Bar]:

@@ -103,7 +103,8 @@ class StudioView(widgets.VBox):
         name = self.state.pictures[i].name
         count = f"Picture {i + 1} of {len(self.state.pictures)}"
         caption = self.state.caption(i) or "no caption"
-        return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}"
+        notes = "".join(f". Note: {note}" for note in self.state.notes(i))
+        return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}{notes}"
 
     def _tell(self) -> None:
         """Say what there is, and which picture is on show."""

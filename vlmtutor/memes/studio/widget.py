@@ -27,9 +27,11 @@ class MemeStudio(StudioView):
     ``load_clip`` returns, or a name for it (by default StickerCLIP). Memes
     are saved to ``out``, by default ``memes`` beside the folder; pictures
     that ``caption_folder`` has encoded for ``out`` are not encoded again.
-    Models are opened on ``device``, as by ``load_clip``. Raises what
-    ``load_clip`` and ``read_captions`` raise; a folder that is not there or
-    empty is told in the status line, as pictures can be uploaded.
+    Models are opened on ``device``, as by ``load_clip``; ``font`` is a font
+    file for scripts that the fonts here lack. Raises what ``load_clip`` and
+    ``read_captions`` raise, and OSError for a font that is none; a folder
+    that is not there or empty is told in the status line, as pictures can be
+    uploaded.
 
     ``state`` is the StudioState that all of it acts on, ``ui`` the widgets.
     Tab walks through them; Enter or Space presses a button.
@@ -42,6 +44,7 @@ class MemeStudio(StudioView):
         clip=None,
         out: str | Path | None = None,
         device: str = "cpu",
+        font: str | Path | None = None,
     ):
         self.device = device
         if clip is None or isinstance(clip, (str, Path)):
@@ -59,7 +62,7 @@ class MemeStudio(StudioView):
         out = Path(out).expanduser()
         stored = stored_embeddings(out)
         cache = EmbeddingCache(stored) if stored.is_dir() else None
-        state = StudioState(clip, captions, out, cache)
+        state = StudioState(clip, captions, out, cache, font)
         super().__init__(state, str(folder))
         self._listen()
         self._list_pictures()
