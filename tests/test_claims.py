@@ -42,6 +42,15 @@ def test_numbers_are_rounded(capsys):
     )
 
 
+def test_what_was_computed_elsewhere_gets_its_source_and_no_tick(capsys):
+    claim("two is even", True, source="stored 2026-11-25, one run", two=2)
+    assert capsys.readouterr().out == (
+        "[stored 2026-11-25, one run] two is even (two 2)\n"
+    )
+    with pytest.raises(ClaimFailed, match="one is more"):
+        claim("one is more", False, source="stored")
+
+
 @pytest.mark.parametrize("condition", [False, np.False_, torch.tensor(False)])
 def test_a_false_claim_raises_with_the_numbers(condition, capsys):
     with pytest.raises(ClaimFailed) as failure:
@@ -166,3 +175,14 @@ def test_an_answer_that_changes_its_arguments_spoils_nothing():
 def test_an_exercise_needs_cases():
     with pytest.raises(ValueError, match="at least one"):
         check_exercise("empty", abs, [])
+
+
+def test_the_first_place_that_differs_is_named():
+    wanted = torch.arange(20.0).view(4, 5)
+    wrong = wanted.clone()
+    wrong[2, 3], wrong[3, 0] = 7.5, -1
+    with pytest.raises(ExerciseFailed, match=r"expected 13 at \[2, 3\], got 7.5"):
+        check_exercise("grid", lambda: wrong, [((), wanted)])
+    mask = wanted > 6
+    with pytest.raises(ExerciseFailed, match=r"expected no at \[0, 0\], got yes"):
+        check_exercise("mask", lambda: ~mask, [((), mask)])

@@ -31,8 +31,8 @@ def test_pictures_and_words_meet_where_they_do():
     def into(kind, name):
         return {a for a, b in diagrams.parts(model(kind))[1] if b == name}
 
-    assert into(TwoTower, "similarity") == {"image tower", "text tower"}
-    assert into(TwoLeg, "fusion") == {"image tower", "text tower"}
+    assert into(TwoTower, "similarity") == {"image encoder", "text encoder"}
+    assert into(TwoLeg, "fusion") == {"image encoder", "text encoder"}
     assert into(TwoLeg, "match") == {"fusion"}
     assert into(OneTower, "tower") == {"patches", "words"}
 
@@ -41,11 +41,11 @@ def test_numbers_are_those_of_the_model():
     two = model(TwoTower, image_layers=3)
     texts = {box.name: box.text for box in diagrams.parts(two)[0]}
     millions = count_parameters(two.image) / 1e6
-    assert texts["image tower"] == f"3 blocks\n{millions:.2f} M"
+    assert texts["image encoder"] == f"image encoder\n3 blocks, {millions:.2f} M"
     cnn = model(TwoTower, image_encoder="cnn")
     texts = {box.name: box.text for box in diagrams.parts(cnn)[0]}
-    assert texts["image tower"].startswith("2 residual layers")
-    assert texts["text tower"].startswith("1 block\n")
+    assert "\n2 residual layers, " in texts["image encoder"]
+    assert "\n1 block, " in texts["text encoder"]
 
 
 @pytest.mark.parametrize("kind", [TwoTower, TwoLeg, OneTower])
@@ -60,3 +60,32 @@ def test_a_drawing_fits_its_axes(kind):
         assert x0 < box.x - box.width / 2 and box.x + box.width / 2 < x1
         assert y0 < box.y - 0.3 and box.y + 0.3 < y1
     plt.close(figure)
+
+
+def test_any_boxes_can_be_drawn():
+    figure, ax = plt.subplots()
+    boxes = [
+        diagrams.Box("a", "first", 0, 0),
+        diagrams.Box("b", "beside", 3, 0),
+        diagrams.Box("c", "above", 0, 2, "text", 4.0),
+    ]
+    diagrams.draw_boxes(ax, boxes, [("a", "b", "on"), ("c", "a")], "three")
+    beside, down = (t for t in ax.texts if t.get_text() == "")
+    assert beside.xyann[1] == beside.xy[1] == 0
+    assert 0 < beside.xyann[0] < beside.xy[0] < 3  # from edge to edge
+    assert 0 < down.xy[1] < down.xyann[1] < 2
+    assert {t.get_text() for t in ax.texts} == {"", "on", "first", "beside", "above"}
+    with pytest.raises(KeyError):
+        diagrams.draw_boxes(ax, boxes, [("a", "nowhere")])
+    plt.close(figure)
+
+
+def test_the_two_figures_of_the_study():
+    one = diagrams.paradigms()
+    words = {t.get_text() for t in one.axes[0].texts}
+    assert {"many labels", "pre-training", "few labels", "predictions"} <= words
+    kinds = {"two towers": TwoTower, "two legs": TwoLeg, "one tower": OneTower}
+    two = diagrams.frameworks({name: model(kind) for name, kind in kinds.items()})
+    titles = [ax.get_title().split(",")[0] for ax in two.axes]
+    assert titles == list(kinds)
+    plt.close(one), plt.close(two)

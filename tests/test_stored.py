@@ -85,3 +85,22 @@ def test_runs_are_flat_rows_and_means_are_over_those_that_have_it(
     assert named == [("a", "few", 0, 0.5), ("a", "more", 0, 1), ("b", "b", 0, 0.25)]
     assert stored.means(found, "x", by="labels") == {1: 0.375, 2: 1}
     assert stored.means(found, "y", by="part") == {"a": 0}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "dates", "mark"),
+    [
+        (1, ["2026-11-25"], "stored 2026-11-25, one run, here"),
+        (3, ["2026-11-25", "2026-11-24"], "2026-11-24 to 2026-11-25, 3 seeds, no"),
+        (8, ["2026-11-25"], "stored 2026-11-25, 8 seeds, here"),
+    ],
+)
+def test_the_mark_of_a_stored_claim(seeds, dates, mark, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    runs = [
+        {"part": "a", "seed": k, "date": date, "machine": {"system": "here"}}
+        for k in range(seeds)
+        for date in dates
+    ]
+    stored.save({"parts": runs}, "n")
+    assert mark in stored.origin("n")

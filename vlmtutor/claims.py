@@ -19,17 +19,20 @@ class ExerciseFailed(AssertionError):
     """A function does not yet do what its exercise asks for."""
 
 
-def claim(sentence: str, condition, **numbers) -> None:
+def claim(sentence: str, condition, source: str | None = None, **numbers) -> None:
     """Print "✓ sentence" if it is true, else raise ClaimFailed.
 
     ``condition`` is one truth value: a bool, a NumPy bool or a tensor with
     one bool; anything else raises TypeError, since a number is no claim.
     ``numbers`` are shown behind the sentence, rounded to three digits. Where
-    a screen lacks "✓", "[OK]" stands for it.
+    a screen lacks "✓", "[OK]" stands for it.  What was not computed just now
+    has a ``source``, say :func:`vlmtutor.stored.origin`, and gets that as its
+    mark: never a "✓".
     """
     if not _truth(condition):
         raise ClaimFailed(f"not so: {sentence}{_listed(numbers, digits=6)}")
-    say(f"✓ {sentence}{_listed(numbers, digits=3)}")
+    mark = "✓" if source is None else f"[{source}]"
+    say(f"{mark} {sentence}{_listed(numbers, digits=3)}")
 
 
 def check_shape(x, shape: str, **sizes: int) -> None:
@@ -162,8 +165,24 @@ def _problem(result, expected, tolerance: float) -> str | None:
         if shape != tuple(expected.shape):
             return f"the shape should be {list(expected.shape)}, got {list(shape)}"
     if not _same(result, expected, tolerance):
-        return f"expected {_brief(expected)}, got {_brief(result)}"
+        place = _first_difference(result, expected, tolerance)
+        return place or f"expected {_brief(expected)}, got {_brief(result)}"
     return None
+
+
+def _first_difference(result, expected, tolerance: float) -> str | None:
+    """Where two arrays of one shape first differ; None for what is no array."""
+    if not getattr(expected, "shape", None) or not hasattr(result, "shape"):
+        return None
+    a, b = _array(result), _array(expected)
+    if a.dtype.kind not in "biuf" or (a.dtype == bool) != (b.dtype == bool):
+        return None
+    far = ~np.isclose(
+        a.astype(float), b.astype(float), tolerance, tolerance, equal_nan=True
+    )
+    place = tuple(int(i) for i in np.argwhere(far)[0])
+    wanted, got = (_number(x[place].item(), 4) for x in (b, a))
+    return f"expected {wanted} at {list(place)}, got {got}"
 
 
 def _same(a, b, tolerance: float) -> bool:

@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .verdict import SEEDS
+
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
 
 
@@ -113,6 +115,23 @@ def runs(name: str) -> list[dict]:
             scores = row.get("scores", {})
             found.append({**head, "row": run["part"], **row, **scores})
     return found
+
+
+def origin(name: str) -> str:
+    """Where and when a stored experiment was run, as the mark of its claims.
+
+    "stored 2026-11-25, 3 seeds, no verdict, Linux x86_64": eight seeds make a
+    verdict (:mod:`vlmtutor.verdict`), one is called one run.
+    """
+    parts = load(name)["parts"]
+    seeds = len({run["seed"] for run in parts})
+    many = "one run" if seeds == 1 else f"{seeds} seeds"
+    many += "" if seeds == 1 or seeds >= SEEDS else ", no verdict"
+    dates = sorted({run["date"] for run in parts})
+    machines = sorted({run["machine"]["system"] for run in parts})
+    return f"stored {' to '.join(dates[:: len(dates) - 1 or 1])}, {many}, " + (
+        " and ".join(machines)
+    )
 
 
 def means(rows: Sequence[dict], score: str, by: str) -> dict:
