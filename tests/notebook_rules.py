@@ -210,7 +210,12 @@ def small_cells(nb):
 
 
 def prose_length(nb, least, most):
-    text = re.sub(r"\]\([^)]*\)", "]", prose(nb))  # addresses are no words
+    """Words of running prose: no addresses, formulas, folds or glossary."""
+    text = re.sub(r"\]\([^)]*\)", "]", prose(nb))
+    text = re.sub(
+        r"<details>.*?</details>|\$\$.*?\$\$|\$[^$\n]+\$", "", text, flags=re.S
+    )
+    text = re.sub(r"^### Glossary *$.*?(?=^##? |\Z)", "", text, flags=re.M | re.S)
     words = len(re.findall(r"\w[\w'’.-]*", text))
     if not least <= words <= most:
         return [f"{words} words of prose, not {least} to {most}"]

@@ -332,6 +332,16 @@ def test_counting_words():
     assert rules.prose_length(nb, 3, 9) == ["2 words of prose, not 3 to 9"]
 
 
+def test_folds_formulas_and_the_glossary_are_not_counted():
+    texts = [
+        "One two.\n\n$$L = \\log N$$\n\nThree $x_i$ costs $5.",
+        "<details><summary>A hint</summary>\n\nMany words.\n\n</details>",
+        "### Glossary\n\n- **token**: a word\n\n## Six",
+    ]
+    nb = notebook(*map(text, texts))
+    assert rules.prose_length(nb, 6, 6) == []
+
+
 def test_refreshing_keeps_an_error_and_drops_where_it_was():
     error = nbformat.v4.new_output(
         "error",
