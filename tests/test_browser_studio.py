@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -78,18 +79,23 @@ def send(page, studio, path):
     chooser.value.set_files(path)
 
 
-def changed(page, before):
-    """The meme on the page, once it is another than before."""
-    for _ in range(100):
-        now = widget_image(page, f"{STUDIO} .vt-wide img")
-        if now != before:
-            return now
+def until(page, look, good):
+    """What ``look`` sees, once it is ``good``; the last sight after ``LONG``."""
+    end = time.monotonic() + LONG / 1000
+    while not good(seen := look()) and time.monotonic() < end:
         page.wait_for_timeout(100)
-    raise AssertionError("the picture on the page did not change")
+    return seen
 
 
 def meme(page):
     return widget_image(page, f"{STUDIO} .vt-wide img")
+
+
+def changed(page, before):
+    """The meme on the page, once it is another than before."""
+    now = until(page, lambda: meme(page), lambda now: now != before)
+    assert now != before, "the picture on the page did not change"
+    return now
 
 
 def expected_heat(name, words):
@@ -213,9 +219,14 @@ def test_why_this_caption_points_at_what_the_words_name(page, studio):
         button(studio, "Why this caption?").click()
         said = f"“{words}”: brightest {place}."
         studio.get_by_text(said).wait_for(timeout=LONG)
-        page.wait_for_timeout(500)  # the button asks once more
-        heat = widget_image(page, f"{STUDIO} img[alt^='Heat map. “{words}']")
-        assert differ(heat, expected_heat("trust_me.png", words)) < 2
+        wanted = expected_heat("trust_me.png", words)
+        image = f"{STUDIO} img[alt^='Heat map. “{words}']"
+        heat = until(
+            page,
+            lambda image=image: widget_image(page, image),
+            lambda heat, wanted=wanted: differ(heat, wanted) < 2,
+        )
+        assert differ(heat, wanted) < 2
         seen.append(heat)
     assert differ(*seen) > 5
     clip_out(page, STUDIO, "studio_why.png")
@@ -275,13 +286,14 @@ def test_it_is_readable_at_200_per_cent(page, studio):
     size = page.viewport_size
     page.set_viewport_size({"width": 640, "height": 500})
     try:
-        page.wait_for_timeout(500)
+        page.wait_for_function("innerWidth === 640")
         studio.scroll_into_view_if_needed()
-        assert page.evaluate(CUT_OFF) == []
+        cut_off = until(page, lambda: page.evaluate(CUT_OFF), lambda seen: not seen)
+        assert cut_off == []
         clip_out(page, STUDIO, "studio_200.png")
     finally:
         page.set_viewport_size(size)
-        page.wait_for_timeout(300)
+        page.wait_for_function(f"innerWidth === {size['width']}")
     clip_out(page, STUDIO, "studio.png")
 
 
@@ -300,7 +312,6 @@ def test_the_status_stays_in_sight(page, studio):
     """Save is far below the line that says where the file went."""
     field = studio.get_by_label("All captions")
     field.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
     expect(field).to_be_in_viewport()
     expect(status(studio)).to_be_in_viewport()
 

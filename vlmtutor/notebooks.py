@@ -21,7 +21,9 @@ from .console import fail
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
-SECONDS = 480  # that one cell may take: at most 60 s on two quiet cores, times 8
+# that one cell may take: 120 s on one thread, times 4 for slow machines, times 2
+# for other work on the cores
+SECONDS = 960
 KEPT = ("tags", "reason")  # metadata of a cell; the rest is an editor's
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
