@@ -9,7 +9,10 @@
 #   make lint        style only
 #
 # PYTHON=... chooses the Python that .venv is made with.
+# LOCKED=1 checks all packages but torch against .requirements.lock.
 # LAB=... passes options to JupyterLab, say LAB=--no-browser.
+
+export LOCKED
 
 ifeq ($(OS),Windows_NT)
 PY := .venv/Scripts/python.exe

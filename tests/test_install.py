@@ -1,5 +1,6 @@
 """Which build of torch set-up fetches, without fetching any."""
 
+import re
 import subprocess
 import sys
 
@@ -111,3 +112,30 @@ def test_set_up_needs_nothing_but_python():
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def locked():
+    """name → version of the lock file; each must have a hash."""
+    entries = re.split(r"\n(?=[a-z])", "\n" + install.LOCK.read_text("utf-8"))[1:]
+    assert all("--hash=sha256:" in entry for entry in entries)
+    return dict(re.match(r"([\w.-]+)==([\w.]+)", entry).groups() for entry in entries)
+
+
+def test_the_lock_holds_what_the_requirements_pin():
+    found = locked()
+    text = install.REQUIREMENTS.read_text("utf-8")
+    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", text, flags=re.M))
+    assert pins.pop("torch") and "torch" not in found
+    pins = {name.replace("_", "-"): version for name, version in pins.items()}
+    assert {name: found[name] for name in pins} == pins
+    assert not [name for name in found if name.startswith(("nvidia", "cuda"))]
+
+
+def test_a_hash_that_differs_ends_set_up(monkeypatch):
+    asked = []
+    monkeypatch.setenv("LOCKED", "1")
+    monkeypatch.setattr(
+        install, "pip_install", lambda *words, quiet=True: asked.append(words)
+    )
+    assert install.main() == 1
+    assert asked == [("--no-deps", "--require-hashes", "-r", str(install.LOCK))]

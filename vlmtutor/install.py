@@ -4,7 +4,8 @@
 Python and pip.  On Linux, PyPI's torch brings gigabytes of libraries for
 NVIDIA's cards.  Where there is no such card the small build is tried first:
 from the indexes that pip knows, then, unless somebody has told pip to use
-another index, from torch's own; only torch ever comes from there.
+another index, from torch's own; only torch ever comes from there.  With LOCKED
+in the environment all other packages must have the hashes of the lock file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
+LOCK = REQUIREMENTS.with_name(".requirements.lock")
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # What tells pip where to look; who has set one has reasons.
 CHOICES = ("index-url", "extra-index-url", "no-index", "find-links")
@@ -95,6 +97,12 @@ def main() -> int:
     """Install everything; pip's exit code."""
     version = torch_pin()
     print("Installing requirements.txt; the first time takes minutes.", flush=True)
+    if os.environ.get("LOCKED"):
+        print("First all but torch, checked against hashes.", flush=True)
+        if not pip_install(
+            "--no-deps", "--require-hashes", "-r", str(LOCK), quiet=False
+        ):
+            return 1
     linux = sys.platform == "linux"
     if linux and not has_torch() and not has_nvidia_card():
         if not install_small_torch(version):
