@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from hostile import bomb, chunk
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageColor
 
 from vlmtutor.memes import UnreadablePicture, read_picture, render
 from vlmtutor.models.pictures import as_seen, decode_picture
@@ -227,11 +227,25 @@ def test_a_jpeg_without_its_last_bytes_is_read(options, lost):
     assert decode_picture(data + b"PK\3\4 an archive").tobytes() == whole.tobytes()
 
 
-def test_an_animation_cut_in_its_last_frame_shows_its_first():
-    frames = [Image.new("RGB", (20, 20), c) for c in ("red", "blue", "lime")]
-    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
-    red, green, blue = decode_picture(data[:-9]).getpixel((10, 10))
-    assert red > 200 and green < 50 and blue < 50
+def noisy(color):
+    """A frame of one colour with grain, so that it takes some bytes."""
+    grain = np.random.default_rng(0).integers(0, 60, (40, 40, 1))
+    paler = np.abs(np.array(ImageColor.getrgb(color)) - grain)
+    return Image.fromarray(paler.astype(np.uint8))
+
+
+@pytest.mark.parametrize("format", ["WEBP", "AVIF"])
+def test_an_animation_cut_in_its_last_frame_shows_its_first(format):
+    if format not in Image.SAVE_ALL:
+        pytest.skip("this Pillow writes no such animation")
+    frames = [noisy(c) for c in ("red", "blue", "lime")]
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    whole = decode_picture(data)
+    red, green, blue = whole.getpixel((10, 10))
+    assert red > 150 and green < 90 and blue < 90
+    assert decode_picture(data[:-9]).tobytes() == whole.tobytes()
+    with pytest.raises(UnreadablePicture, match="damaged|truncated|AVIF"):
+        decode_picture(data[: len(data) // 3])  # in the first frame
 
 
 # Colours through the profile of the picture.

@@ -1,7 +1,7 @@
 """Files that viewers show and Pillow refuses: the same picture, readable.
 
 What is mended does not touch the pixels: a side chunk of a PNG that is too
-long or damaged, the last bytes of a JPEG, the last frames of a WebP.
+long or damaged, the last bytes of a JPEG, the last frames of a WebP or AVIF.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def mended(data: bytes) -> bytes | None:
         return _jpeg_with_its_end(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_of_whole_chunks(data)
+    if data[4:12] == b"ftypavis":
+        return _avif_of_full_length(data)
     return None
 
 
@@ -62,14 +64,14 @@ def _jpeg_with_its_end(data: bytes) -> bytes | None:
     """
     data = data.rstrip(b"\xff")  # half of an end mark
     ends = (data + made_up + b"\xff\xd9" for made_up in (b"", b"\x55\xaa" * 64))
-    first, second = (np.asarray(_opened(end)) for end in ends)  # [H, W, ...]
+    first, second = (_pixels(end, "JPEG") for end in ends)  # [H, W, ...]
     differs = (first != second).reshape(len(first), -1).any(axis=1)
     lost = min(LOST_ROWS, len(first) // 2)
     return None if differs[:-lost].any() else data + b"\xff\xd9"
 
 
-def _opened(data: bytes) -> Image.Image:
-    return Image.OPEN["JPEG"][0](io.BytesIO(data))
+def _pixels(data: bytes, format: str) -> np.ndarray:
+    return np.asarray(Image.OPEN[format][0](io.BytesIO(data)))
 
 
 def _webp_of_whole_chunks(data: bytes) -> bytes:
@@ -80,3 +82,20 @@ def _webp_of_whole_chunks(data: bytes) -> bytes:
         at += 8 + size + size % 2
         end = at if at <= len(data) else end
     return b"RIFF" + (end - 8).to_bytes(4, "little") + data[8:end]
+
+
+def _avif_of_full_length(data: bytes) -> bytes | None:
+    """An animation filled up to the length that its boxes name.
+
+    What fills it is made up twice: a first frame that differs was cut too.
+    """
+    end, lacking = 0, 0
+    while end + 8 <= len(data):
+        end += max(int.from_bytes(data[end : end + 4], "big"), 8)
+        lacking = end - len(data)
+    if not 0 < lacking < len(data):
+        return None
+    Image.init()  # knows AVIF from then on
+    filled = [data + filler * lacking for filler in (b"\0", b"\x55")]
+    first, second = (_pixels(one, "AVIF") for one in filled)
+    return filled[0] if np.array_equal(first, second) else None
