@@ -203,10 +203,32 @@ def test_auto_says_where_and_why(folder):
     assert studio.ui.place.value == ""
 
 
-def test_auto_with_a_model_that_cannot_tell_says_so(studio):
+def test_auto_is_offered_where_the_model_can_tell(studio, folder):
+    assert "auto" not in dict(studio.ui.style.options).values()
+    studio = vt.MemeStudio(folder, clip=TinyClip())
     studio.ui.style.value = "auto"
-    assert "Problem" in told(studio) and "colour-clip" in told(studio)
-    assert studio.ui.style.value == studio.state.style == "classic"
+    assert studio.state.style == "auto"
+    studio.state.set_clip(ColourClip())
+    assert studio.state.style == "classic"
+    with pytest.raises(ValueError, match="auto"):
+        studio.state.set_style("auto")
+
+
+def test_with_few_captions_and_one_of_your_own_all_are_offered(folder):
+    """Yours fits best: the last of the others must have its share too."""
+    studio = vt.MemeStudio(folder, ["a red day", "green"], clip=ColourClip())
+    for own in ("red red red", "blue", "nothing at all"):
+        studio.ui.words.value = own
+        assert "Problem" not in told(studio)
+        shown = [b.description for b in studio.ui.choices if b.layout.display != "none"]
+        assert [s.rpartition(" (")[0] for s in sorted(shown)] == ["a red day", "green"]
+
+
+def test_a_click_on_an_alternative_that_is_gone_does_nothing(studio):
+    studio.ui.captions.value = "red"
+    before = told(studio)
+    studio.ui.choices[-1].click()
+    assert told(studio) == before
 
 
 def test_the_limit_of_uploads_is_said_beside_the_button(studio):

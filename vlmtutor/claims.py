@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .console import say
+from .console import counted, say
 
 
 class ClaimFailed(AssertionError):
@@ -86,7 +86,7 @@ def check_exercise(
             raise ExerciseFailed(
                 f"{name}, case {number} of {len(cases)}: with ({given}) {problem}"
             )
-    say(f"✓ {name}: {_count(len(cases), 'case')}")
+    say(f"✓ {name}: {counted(len(cases), 'case')}")
 
 
 def _truth(condition) -> bool:
@@ -145,10 +145,6 @@ def _brief(value) -> str:
         return f"an array of shape {list(value.shape)}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _problem(result, expected, tolerance: float) -> str | None:

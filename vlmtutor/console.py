@@ -36,6 +36,11 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def counted(n: int, noun: str) -> str:
+    """ "1 case", "1,200 cases"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def fail(error: object) -> int:
     """Say on stderr why a command failed; its exit code, 1."""
     reason = printable(str(error), keep="\n")

@@ -43,9 +43,14 @@ class Placement(NamedTuple):
         return f"{place}: the text hides {own} of the heat there, {rest}"
 
 
+def can_place(clip) -> bool:
+    """Whether a model's attention can be read."""
+    return hasattr(clip, "model")
+
+
 def check_model(clip) -> None:
     """ValueError for a model whose attention cannot be read."""
-    if not hasattr(clip, "model"):
+    if not can_place(clip):
         name = getattr(clip, "name", type(clip).__name__)
         raise ValueError(f"style 'auto' has to look into a model, not into {name}")
 

@@ -77,7 +77,7 @@ class Controls:
         self.heat_note = widgets.HTML()
 
     def _make_settings(self) -> None:
-        self.style = widgets.Dropdown(description="Style", options=STYLES)
+        self.style = widgets.Dropdown(description="Style")
         self.assign = widgets.Dropdown(description="Assignment", options=ASSIGNMENTS)
         self.correction = widgets.Dropdown(
             description="Correction", options=CORRECTIONS

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...console import counted
 from ...naming import even_cosine
 from ..cache import EmbeddingCache
 from ..captions import parse_captions, unique_captions
@@ -25,7 +26,7 @@ from ..layout import drawn_text
 from ..letters import choose_face, clean_text, complaints
 from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
 from ..options import one_of
-from ..placement import Placement, check_model, place_caption
+from ..placement import Placement, can_place, place_caption
 from ..render import STYLES, draw
 from ..report import Skipped
 from .html import Bar
@@ -93,8 +94,7 @@ class StudioState:
         """
         taken = {p.name.casefold() for p in self.pictures}
         picture = open_upload(name, data, taken)
-        embedder = Embedder(self.clip, self._cache)
-        _, rows, _ = embed_pictures([picture], embedder)
+        _, rows, _ = embed_pictures([picture], Embedder(self.clip, self._cache))
         self.pictures.append(picture)
         self._image_embeds += rows
         self._noise = None
@@ -113,6 +113,8 @@ class StudioState:
         found = embed_pictures(self.pictures, embedder, progress)
         embedder.texts(self.captions)
         self.clip, self._places = clip, {}
+        if self.style not in self.styles():
+            self.style = "classic"
         self.temperature = 1 / float(clip.logit_scale)
         self.pictures, self._image_embeds, gone = found
         self.skipped = self.skipped + gone
@@ -133,11 +135,13 @@ class StudioState:
             self.unshuffle()
         return len(captions)
 
+    def styles(self) -> list[str]:
+        """Where the words can stand: "auto" has to look into the model."""
+        return [s for s in STYLES if s != "auto" or can_place(self.clip)]
+
     def set_style(self, style: str) -> None:
-        """Where the words stand: ValueError if not one of ``STYLES``."""
-        if one_of(STYLES, style, "style") == "auto":
-            check_model(self.clip)
-        self.style = style
+        """Where the words stand: ValueError if not one of ``styles()``."""
+        self.style = one_of(self.styles(), style, "style")
 
     def set_assign(self, assign: str) -> None:
         """Take "best" or "one_to_one"; ValueError for any other."""
@@ -183,8 +187,8 @@ class StudioState:
 
         Each is drawn with the probability that the chart shows, so likely
         captions come often, and a higher temperature gives wilder memes.
-        (With Gumbel noise added to its logits, the largest of them is a
-        sample of their softmax.) The n-th shuffle is the same every time.
+        (With Gumbel noise added, the largest logit is a sample of their
+        softmax.) The n-th shuffle is the same every time.
         """
         self._shuffles += 1
         generator = np.random.default_rng(self._shuffles)
@@ -240,11 +244,11 @@ class StudioState:
     def summary(self) -> str:
         """One line for a person: what there is."""
         name = getattr(self.clip, "name", type(self.clip).__name__)
-        counts = (len(self.pictures), "picture"), (len(self.captions), "caption")
-        text = ", ".join([*(_count(n, noun) for n, noun in counts), name])
+        pictures = counted(len(self.pictures), "picture")
+        text = f"{pictures}, {counted(len(self.captions), 'caption')}, {name}"
         bare = sum(caption is None for caption in self._chosen)
         if bare and self.captions:
-            text += f"; too few captions: {_count(bare, 'picture')} without"
+            text += f"; too few captions: {counted(bare, 'picture')} without"
         return text
 
     # inside
@@ -257,9 +261,8 @@ class StudioState:
         if not texts:
             return []
         best = self._match(texts).best_of(i, len(texts))
-        return [
-            Bar(c.caption, c.score, c.probability, c.caption == chosen) for c in best
-        ]
+        bars = ((c.caption, c.score, c.probability, c.caption == chosen) for c in best)
+        return [Bar(*bar) for bar in bars]
 
     def _match(self, texts: list[str]) -> Matches:
         """All pictures and some texts."""
@@ -294,7 +297,3 @@ class StudioState:
         chosen = assign_captions(scores, self.assign)
         for i, j in zip(rows, chosen, strict=True):
             self._chosen[i] = None if j is None else self.captions[columns[j]]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

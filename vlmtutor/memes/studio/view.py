@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import ipywidgets as widgets
 
 from ...models.pictures import UnreadablePicture
-from .controls import COLDEST, HOTTEST, Controls, show
+from .controls import COLDEST, HOTTEST, STYLES, Controls, show
 from .files import preview
 from .html import (
     chart_html,
@@ -127,11 +127,15 @@ class StudioView(widgets.VBox):
         self._draw()
 
     def _list_models(self) -> None:
+        """The models to choose from, and the styles that this one can."""
         labels = {name: name for name in self.models}
         labels |= {name: label for label, name in ready_models().items()}
         with self._filling():
             self.ui.model.options = [(v, k) for k, v in labels.items()]
             self.ui.model.value = self.model
+            styles = self.state.styles()
+            self.ui.style.options = [(k, v) for k, v in STYLES.items() if v in styles]
+            self.ui.style.value = self.state.style
         missing = missing_models()
         self.ui.more.options = list(missing.items())
         self.ui.more.index = 0 if missing else None
@@ -168,7 +172,9 @@ class StudioView(widgets.VBox):
         if offer:
             bars = [] if i is None else self.state.alternatives(i)
             self._offered = [bar.caption for bar in bars]
-        every = [] if i is None else self.state.chart(i, k=len(self.state.captions))
+        # all captions and, where it is none of them, the picture's own
+        count = len(self.state.captions) + 1
+        every = [] if i is None else self.state.chart(i, k=count)
         shares = {bar.caption: bar.probability for bar in every}
         for k, button in enumerate(self.ui.choices):
             show(button, k < len(self._offered))

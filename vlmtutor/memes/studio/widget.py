@@ -120,9 +120,10 @@ class MemeStudio(StudioView):
     @of_picture
     @told
     def _pick(self, k: int) -> None:
-        self.state.write(self.ui.picture.value, self._offered[k])
-        self._draw(offer=False)
-        self._say(f"Taken. {self._about()}")
+        if k < len(self._offered):  # else the button has just gone
+            self.state.write(self.ui.picture.value, self._offered[k])
+            self._draw(offer=False)
+            self._say(f"Taken. {self._about()}")
 
     @of_picture
     @by_person
