@@ -102,6 +102,13 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     assert not (tmp_path / "killed" / f"{CHECKPOINT}.new").exists()
 
 
+def test_a_torn_checkpoint_is_named_with_the_way_on(tmp_path):
+    torn = tmp_path / "checkpoint.pt"
+    torn.write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(ValueError, match="checkpoint.pt.*remove it"):
+        Pretraining(tmp_path, TINY)
+
+
 def test_the_seed_decides(tmp_path):
     def after(name, seed):
         training = Pretraining(tmp_path / name, replace(TINY, seed=seed))

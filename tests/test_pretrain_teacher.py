@@ -105,3 +105,11 @@ def test_the_encoder_knows_what_goes_together():
     assert torch.allclose(found.norm(dim=-1), torch.ones(3), atol=1e-4)
     near, far = float(found[0] @ found[1]), float(found[0] @ found[2])
     assert near > far + 0.3
+
+
+def test_a_torn_cache_is_made_again(few_categories, letters, tmp_path):
+    whole = teacher.text_targets(WORDS, tmp_path, n=10)
+    (cache,) = tmp_path.iterdir()
+    cache.write_bytes(cache.read_bytes()[:200])
+    again = teacher.text_targets(WORDS, tmp_path, n=10)
+    assert torch.equal(again.embeds, whole.embeds)

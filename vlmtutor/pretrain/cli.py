@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         training = Pretraining(folder, config, device, args.processes)
         if args.warm_start:
             training.warm_start(Path(args.warm_start))
-    except (ImportError, FileNotFoundError) as error:
+    except (ImportError, FileNotFoundError, ValueError) as error:
         fail(error)
         return 1
     training.run(args.until)

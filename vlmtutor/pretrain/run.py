@@ -45,7 +45,8 @@ class Pretraining:
     """One run in a folder; ``run()`` goes on where the last one stopped.
 
     ``processes`` draw scenes beside the one that trains (0: it draws them
-    itself); what is learned is the same for any number of them.
+    itself); what is learned is the same for any number of them.  Raises
+    ValueError for a checkpoint that cannot be read.
     """
 
     def __init__(
@@ -116,13 +117,20 @@ class Pretraining:
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
-        state = torch.load(path, weights_only=True, map_location=self.device)
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as error:  # a torn file raises errors of any kind
+            reason = type(error).__name__
+            raise ValueError(
+                f"{path} cannot be read ({reason}): remove it to begin anew"
+            ) from error
         if state["size"] != self.size:
             model = build_model(self.config, len(self.tokenizer), state["size"])
             self._start(state["size"], model)
         self.trainer.load_state_dict(state["trainer"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.averaged = state["averaged"]
+        kept = state["averaged"].items()
+        self.averaged = {name: tensor.to(self.device) for name, tensor in kept}
         self.step, self.seconds = state["step"], state["seconds"]
         self.log = state["log"]
 

@@ -8,6 +8,7 @@ it may be about.  Held-out meme lines are never touched.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -128,9 +130,11 @@ def text_targets(
     texts = own + free_texts(vocabulary, n, seed)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     cache = Path(folder) / f"teacher-{digest}.safetensors"
+    kept = None
     if cache.exists():
-        kept = load_file(cache)
-    else:
+        with contextlib.suppress(SafetensorError):  # a torn one is made again
+            kept = load_file(cache)
+    if kept is None:
         embeds = embed(texts)
         classes = len(load_categories())
         labels = torch.tensor(labels)
