@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # As `make lab` starts it.
-(UPLOADS,) = re.findall(r"(?m)^UPLOADS := '(.*)'$", (ROOT / "Makefile").read_text())
+(UPLOADS,) = re.findall(r'(?m)^UPLOADS := "(.*)"$', (ROOT / "Makefile").read_text())
 SECONDS = 240  # until JupyterLab answers
 
 # No question about news, and no cell taken off the page while out of sight.
