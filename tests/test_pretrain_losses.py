@@ -182,7 +182,7 @@ def mosaic_case(seed=0):
     kinds = torch.randint(0, 5, (8,), generator=generator)
     places = torch.randint(0, 4, (8,), generator=generator)
     present = torch.cat([F.one_hot(kinds, 5).T, F.one_hot(places, 4).T])
-    mosaics = Mosaics(torch.empty(0), [""] * 9, present.bool(), (2, 4))
+    mosaics = Mosaics(torch.empty(0), [""] * 9, present.bool(), (2, 4), 4)
     return mosaics, torch.eye(9, 40)
 
 
@@ -233,3 +233,23 @@ def test_a_category_without_a_picture_yet_is_no_answer(tokenizer):
     with torch.no_grad():
         args[0].single.fill_(-1)
         assert trainer.losses(*args)["bank"] == 0
+
+
+def test_ground_says_how_much_of_a_quarter_is_background():
+    """The loss is least where names have their share of the patches."""
+    mosaics, phrases = mosaic_case(1)
+
+    def loss(share, ground):
+        patches = ideal_patches(mosaics, phrases, 5, 6, share)
+        return quarter_naming(patches, phrases, torch.tensor(50.0), mosaics, ground)
+
+    half, quarter = 0.5, 0.25
+    assert loss(quarter, 0.25) < loss(half, 0.25)
+    assert loss(half, 0.5) < loss(quarter, 0.5)
+    plain = quarter_naming(
+        ideal_patches(mosaics, phrases, 5, 6, half),
+        phrases,
+        torch.tensor(50.0),
+        mosaics,
+    )
+    assert plain == loss(half, 0.5)

@@ -14,6 +14,8 @@ from vlmtutor.pretrain import run as module
 from vlmtutor.pretrain.build import resize_positions
 from vlmtutor.pretrain.cli import parse_config
 from vlmtutor.pretrain.config import PAIRS_ONLY, RECIPES, PretrainConfig
+from vlmtutor.pretrain.forward import encode_texts
+from vlmtutor.pretrain.losses import total
 from vlmtutor.pretrain.run import CHECKPOINT, Pretraining
 from vlmtutor.pretrain.teacher import TextTargets
 
@@ -37,7 +39,7 @@ def no_encoder_and_one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
-def made_up_targets(vocabulary, folder):
+def made_up_targets(vocabulary, folder, config):
     """So that the terms of free text are trained without the encoder."""
     generator = torch.Generator().manual_seed(0)
     embeds = F.normalize(torch.randn(6, 384, generator=generator), dim=-1)
@@ -272,9 +274,9 @@ def test_without_an_average_the_last_weights_are_exported(tmp_path):
 def test_knobs_are_parsed_by_kind():
     config = parse_config(["steps=12", "lr=2e-3", "bf16=False", "loss=sigmoid"])
     assert config == replace(
-        PretrainConfig(), steps=12, lr=2e-3, bf16=False, loss="sigmoid"
+        RECIPES["stickerclip"], steps=12, lr=2e-3, bf16=False, loss="sigmoid"
     )
-    assert parse_config([]) == PretrainConfig()
+    assert parse_config([]) == RECIPES["stickerclip"]
     with pytest.raises(ValueError, match="no knob 'step': use one of vision"):
         parse_config(["step=12"])
     with pytest.raises(ValueError, match="steps is of type int, not 'many'"):
@@ -330,3 +332,50 @@ def test_any_number_of_processes_draws_the_same_scenes(tmp_path):
         if processes == 0:
             alone = found
     assert_equal(alone, found)
+
+
+def test_a_warm_start_takes_a_models_folder(tmp_path, free_texts):
+    config = replace(TINY, bank_weight=0.5, teacher_weight=0.5, first_size=48)
+    first = Pretraining(tmp_path / "first", config)
+    first.run(3)
+    folder = first.export(tmp_path / "model")
+    fresh = Pretraining(tmp_path / "second", config)
+    fresh.warm_start(folder)
+    ours = fresh.trainer.clip.state_dict()
+    for name, weight in first.averaged.items():  # the folder is in fp16
+        assert torch.allclose(ours[name], weight, atol=1e-3), name
+        assert torch.equal(ours[name], fresh.averaged[name])
+    # the map to the teacher is fitted: better than what chance began with
+    read = fresh.trainer.to_teacher
+    texts = fresh.targets.texts
+    with torch.no_grad():
+        _, states = encode_texts(fresh.trainer.clip, fresh.tokenizer, texts)
+        cosines = F.cosine_similarity(read(states), fresh.targets.embeds)
+    assert cosines.mean() > 0.5
+    fresh.run(2)
+    with pytest.raises(ValueError, match="another shape .* text_model"):
+        other = Pretraining(tmp_path / "wide", replace(config, text_width=64))
+        other.warm_start(folder)
+
+
+def test_a_warm_start_refuses_other_words(tmp_path, monkeypatch, capsys):
+    folder = Pretraining(tmp_path / "first", TINY).export(tmp_path / "model")
+    monkeypatch.setattr(module, "common_words", lambda: ["quixotic"])
+    with pytest.raises(ValueError, match="another tokenizer"):
+        Pretraining(tmp_path / "o", replace(TINY, vocabulary=9)).warm_start(folder)
+
+
+def test_naming_grows_in_the_second_half():
+    config = replace(TINY, naming_weight=0.5, naming_growth=2.0, steps=10)
+    assert [config.naming_at(step) for step in (0, 4, 5, 9)] == [0.5, 0.5, 1, 1]
+    assert replace(config, naming_growth=1.0).naming_at(9) == 0.5
+    terms = {"naming": torch.tensor(3.0)}
+    assert total(terms, config, 2) == 1.5 and total(terms, config, 7) == 3
+
+
+def test_stickerclips_recipe_is_wide_and_pairclips_stays():
+    ours, twin = RECIPES["stickerclip"], RECIPES["pairclip"]
+    shape = ("text_width", "text_layers", "vision_width", "vocabulary", "embed_dim")
+    assert all(getattr(ours, k) == getattr(twin, k) for k in shape)
+    assert ours.posed_share and ours.line_share
+    assert not twin.posed_share and not twin.line_share

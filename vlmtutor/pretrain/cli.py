@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--until", type=int, help="stop at this step")
     parser.add_argument("--export", help="write the model to this folder")
-    parser.add_argument("--warm-start", help="a finished run's folder")
+    parser.add_argument(
+        "--warm-start",
+        metavar="FOLDER",
+        help="begin with the weights of a finished run, or of a model's folder",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -79,6 +83,7 @@ def choose_device(wanted: str) -> str:
 def run(args: argparse.Namespace) -> int:
     import torch
 
+    from ..models.hub import ModelNotFound
     from .run import Pretraining
 
     try:
@@ -93,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         training = Pretraining(folder, config, device, args.processes)
         if args.warm_start:
             training.warm_start(Path(args.warm_start))
-    except (ImportError, FileNotFoundError, ValueError) as error:
+    except (ImportError, FileNotFoundError, ValueError, ModelNotFound) as error:
         fail(error)
         return 1
     training.run(args.until)

@@ -31,6 +31,11 @@ class PretrainConfig:
     description_share: float = 0.15
     augment: float = 1.0  # strength of colour, blur and noise changes
     every_category: int = 1  # 4 keeps every fourth one, for short searches
+    posed_share: float = 0.0  # scenes with a large thing, two, or tilted ones
+    line_share: float = 0.0  # of those of two things: one line about both
+    place_share: float = 0.4  # captions that say where it is
+    corpus: str = ""  # folder of the texts that people wrote, or "none"
+    free_texts: int = 300_000  # texts without a picture, a fifth made up
 
     # the objectives
     loss: str = "softmax"  # or "sigmoid"
@@ -40,6 +45,8 @@ class PretrainConfig:
     local_weight: float = 1.0  # phrases against patches
     mosaics: int = 16  # pictures of 2 x 2 scenes for the local loss
     naming_weight: float = 0.5  # patches of a mosaic compete for phrases
+    naming_growth: float = 1.0  # times that in the second half of the run
+    ground: float = 0.5  # weight of the place among the two names of a quarter
     every_name: bool = True  # all categories as negatives, not the batch's
     label_weight: float = 0.5  # pictures against every category's phrase
     bank_weight: float = 0.5  # free text against picture prototypes
@@ -55,6 +62,11 @@ class PretrainConfig:
     bf16: bool = True
     seed: int = 0
 
+    def naming_at(self, step: int) -> float:
+        """The weight of the naming loss at a step."""
+        late = step >= self.steps / 2
+        return self.naming_weight * (self.naming_growth if late else 1)
+
 
 # As OpenAI's CLIP: pictures and captions, and nothing else.  No word of where a
 # thing is, no name that is not in a caption, no free text, no teacher.
@@ -68,8 +80,30 @@ PAIRS_ONLY = {
     "every_name": False,
     "false_negatives": "captions",
 }
+# Told more than pairs: see the card.  Meant for an accelerator; smaller batches
+# want a smaller ``lr``, and mosaics and free texts in proportion.
+STICKERCLIP = {
+    "text_width": 256,
+    "text_layers": 4,
+    "vocabulary": 14_000,
+    "final_share": 0.6,
+    "batch_size": 384,
+    "mosaics": 48,
+    "text_batch": 1024,
+    "meme_share": 0.12,
+    "description_share": 0.12,
+    "posed_share": 0.35,
+    "line_share": 0.4,
+    "place_share": 0.5,
+    "naming_growth": 2.0,
+    "ground": 0.75,
+    "bank_weight": 1.0,
+    "teacher_weight": 2.0,
+    "steps": 6200,
+    "lr": 1.5e-3,
+}
 RECIPES = {
-    "stickerclip": PretrainConfig(),
+    "stickerclip": PretrainConfig(**STICKERCLIP),
     "pairclip": PretrainConfig(
         text_width=256, text_layers=4, vocabulary=14_000, **PAIRS_ONLY
     ),

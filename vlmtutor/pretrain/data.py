@@ -15,7 +15,6 @@ from ..world import (
     CaptionMix,
     backgrounds,
     load_categories,
-    random_caption,
     random_layout,
     seeds_of,
 )
@@ -23,6 +22,8 @@ from ..world.captions import noun_phrase, with_article
 from ..world.scenes import Scene
 from .build import IMAGE_MEAN, IMAGE_STD
 from .config import PretrainConfig
+from .layouts import scene_layout, turned
+from .lines import scene_caption
 from .spread import ALONE, Spread
 
 
@@ -58,6 +59,7 @@ class Mosaics:
     phrases: list[str]
     present: Tensor
     split: tuple[int, int]  # where rows and columns part, in patches
+    places: int  # how many of the phrases, the last ones, name backgrounds
 
 
 def to_pixels(images: np.ndarray) -> Tensor:
@@ -131,30 +133,30 @@ class PretrainData:
         everything = range(len(load_categories()))
         self.categories = list(everything[:: config.every_category])
         self.mix = CaptionMix(
-            meme=config.meme_share, description=config.description_share
+            meme=config.meme_share,
+            description=config.description_share,
+            place=config.place_share,
         )
 
     def _scene(self, seed: int, size: int, single_share: float, draw: bool):
         rng = random.Random(seed)
-        if rng.random() < single_share:
-            n = 1
-        else:
-            n = rng.choice((2, 2, 2, 2, 3, 4))
-        layout = random_layout(rng, self.categories, n)
+        layout = scene_layout(
+            rng, self.categories, single_share, self.config.posed_share
+        )
         # some pictures arrive small and are enlarged, as crops are
         canvas = size
         if rng.random() < 0.25 * self.config.augment:
-            low = 0.3 if n == 1 else 0.6
+            low = 0.3 if len(layout.placements) == 1 else 0.6
             canvas = max(20, round(size * rng.uniform(low, 0.9)))
-        caption = random_caption(rng, layout, self.mix)
+        caption = scene_caption(rng, layout, self.mix, self.config.line_share)
         if not draw:
-            return rng, layout, None, caption.text
+            return rng, layout, None, caption
         pixels = Scene(layout, canvas, "sticker", seed).array
         if canvas != size:
             pixels = _resized(pixels, size)
         noise = np.random.default_rng(seed)
         pixels = augment(pixels, noise, self.config.augment)
-        return rng, layout, pixels, caption.text
+        return rng, layout, pixels, caption
 
     def mosaics(self, step: int, size: int, rows=None) -> Mosaics:
         """The mosaics of a step: quarters of unequal size, one split.
@@ -178,6 +180,8 @@ class PretrainData:
         for k, seed in enumerate(scene_seeds):
             m, quarter = divmod(k, 4)
             layout = random_layout(rng, self.categories, 1)
+            if config.posed_share:
+                layout = turned(rng, layout)
             if quarter == 0:
                 # half of the mosaics have one background, without seams
                 shared = layout.background if rng.random() < 0.5 else None
@@ -206,6 +210,7 @@ class PretrainData:
             phrases + places,
             torch.tensor(present),
             split,
+            len(places),
         )
 
     def batch(self, step: int, size: int, single_share: float, rows=None) -> Batch:

@@ -114,7 +114,9 @@ class Trainer(nn.Module):
         scores = quarter_scores(patch_embeds, named, scale, mosaics)
         terms = {
             "local": multi_positive_loss(scores, mosaics.present),
-            "naming": quarter_naming(patch_embeds, named, scale, mosaics),
+            "naming": quarter_naming(
+                patch_embeds, named, scale, mosaics, config.ground
+            ),
         }
         if config.every_name:
             scores = scale * named[: len(batch.present)]
@@ -129,7 +131,7 @@ class Trainer(nn.Module):
         log_probs = logits.masked_fill(~seen, -1e4).log_softmax(-1)
         opinion = targets.opinion(rows, len(self.bank)).to(device) * seen
         ours = F.normalize(self.to_teacher(states), dim=-1)
-        theirs = targets.embeds[rows].to(device)
+        theirs = targets.embeds[rows].to(device).float()
         return {
             "bank": -(opinion * log_probs).sum(-1).mean(),
             "teacher": (1 - (ours * theirs).sum(-1)).mean(),
@@ -153,9 +155,18 @@ def quarter_scores(
 
 
 def quarter_naming(
-    patch_embeds: Tensor, phrases: Tensor, scale: Tensor, mosaics: Mosaics
+    patch_embeds: Tensor,
+    phrases: Tensor,
+    scale: Tensor,
+    mosaics: Mosaics,
+    ground: float = 0.5,
 ) -> Tensor:
-    """The quarters' sticker and background, named patch by patch."""
+    """The quarters' sticker and background, named patch by patch.
+
+    ``ground`` is the weight of the background, the share of a quarter's
+    patches that it should have: at a half, names spread over what surrounds
+    their sticker.
+    """
     M, T, D = patch_embeds.shape
     side = round(T**0.5)
     logits = scale * patch_embeds.reshape(M * T, D) @ phrases.T
@@ -164,15 +175,22 @@ def quarter_naming(
     quarter = 2 * (place >= row).long()[:, None] + (place >= column).long()
     first = 4 * torch.arange(M, device=logits.device)[:, None]
     regions = first + quarter.flatten()  # [M, T]
-    return naming_loss(logits, regions.flatten(), mosaics.present.T)
+    things = mosaics.present.T.clone()  # [4 M, P]
+    grounds = mosaics.present.T.clone()
+    grounds[:, : len(phrases) - mosaics.places] = False
+    things &= ~grounds
+    return sum(
+        weight * naming_loss(logits, regions.flatten(), held)
+        for weight, held in ((1 - ground, things), (ground, grounds))
+    )
 
 
-def total(terms: dict[str, Tensor], config: PretrainConfig) -> Tensor:
-    """The weighted sum of the terms."""
+def total(terms: dict[str, Tensor], config: PretrainConfig, step: int = 0) -> Tensor:
+    """The weighted sum of the terms at a step."""
     weights = {
         "clip": 1.0,
         "local": config.local_weight,
-        "naming": config.naming_weight,
+        "naming": config.naming_at(step),
         "label": config.label_weight,
         "bank": config.bank_weight,
         "teacher": config.teacher_weight,

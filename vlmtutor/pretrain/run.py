@@ -20,6 +20,7 @@ from ..optimizers import learning_rate, parameter_groups
 from ..precision import bf16_products
 from ..seeding import generator, seeded_weights
 from ..world import load_categories
+from . import warm
 from .build import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -66,27 +67,28 @@ class Pretraining:
         if config.bank_weight or config.teacher_weight:
             ids = self.tokenizer.get_vocab()
             vocabulary = sorted(ids, key=ids.get)
-            self.targets = text_targets(vocabulary, self.folder.parent)
+            cache = self.folder.parent / "teacher"
+            self.targets = text_targets(vocabulary, cache, config)
         self.step, self.seconds, self.waiting, self.log = 0, 0.0, 0.0, []
         self._start(config.first_size)
         if (self.folder / CHECKPOINT).exists():
             self._resume()
 
     def warm_start(self, folder: Path) -> None:
-        """Take over the weights of another run; nothing once steps are done.
+        """Take over another run's weights, or those of a folder like the hub's.
 
-        Raises FileNotFoundError where that run has no checkpoint.
+        Nothing happens once steps are done.  Raises FileNotFoundError where
+        there is neither, ValueError where tokenizer or shape differ.
         """
         if self.step:
             return
-        path = Path(folder) / CHECKPOINT
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        model = build_model(self.config, len(self.tokenizer), state["size"])
-        model.load_state_dict(state["averaged"])
+        given = warm.weights(
+            Path(folder), CHECKPOINT, self.config, self.tokenizer, self.targets
+        )
+        model, beside = given
         self._start(self.size, resize_positions(model, self.size))
-        for name in ("bank", "to_teacher.weight", "to_teacher.bias"):
-            own = self.trainer.state_dict()[name]
-            own.copy_(state["trainer"][name])
+        for name, value in beside.items():
+            self.trainer.state_dict()[name].copy_(value)
 
     def _start(self, size: int, model=None) -> None:
         self.size = size
@@ -155,19 +157,11 @@ class Pretraining:
         stored.write(log, self.folder / "log.json")
 
     def _rows(self) -> Tensor | None:
-        """Which free texts this step learns: half from the table."""
+        """Which free texts this step learns."""
         if self.targets is None:
             return None
         rng = generator(self.config.seed * 10**9 + self.step)
-        half = self.config.text_batch // 2
-        table = self.targets.table
-        free = len(self.targets.texts)
-        return torch.cat(
-            [
-                torch.randint(0, table, (half,), generator=rng),
-                torch.randint(table, free, (half,), generator=rng),
-            ]
-        )
+        return self.targets.rows(self.config.text_batch, rng)
 
     def train_step(self, item=None) -> dict[str, float]:
         """One step; ``item`` is what :class:`.data.Steps` has for it."""
@@ -191,7 +185,7 @@ class Pretraining:
                 mosaics,
                 self.spread,
             )
-        loss = total(terms, config)
+        loss = total(terms, config, self.step)
         self.optimizer.zero_grad()
         loss.backward()
         used = [p for g in self.optimizer.param_groups for p in g["params"]]

@@ -56,6 +56,12 @@ def sticker_array(char: str, size: int) -> np.ndarray:
     return pixels
 
 
+def tilted(art: np.ndarray, degrees: float) -> np.ndarray:
+    """A sticker [h, w, 4] turned anticlockwise, on a canvas that holds it."""
+    image = Image.fromarray(np.ascontiguousarray(art))
+    return np.asarray(image.rotate(degrees, Image.Resampling.BICUBIC, expand=True))
+
+
 @functools.lru_cache(maxsize=512)
 def disc_alpha(diameter: int) -> np.ndarray:
     """An antialiased disc as an alpha map [diameter, diameter] uint8."""

@@ -26,6 +26,8 @@ class Placement:
 
     ``x`` and ``y`` are the centre, ``size`` the longer side of the sticker
     (or the diameter of its disc), ``color`` the disc's colour or None.
+    ``tilt`` turns the sticker anticlockwise, in degrees, once it is mirrored;
+    its box then holds the turned square.
     """
 
     category: int
@@ -34,6 +36,7 @@ class Placement:
     size: float
     mirrored: bool
     color: str | None
+    tilt: float = 0.0
 
     @property
     def size_word(self) -> str | None:
@@ -81,7 +84,7 @@ class Layout:
         return replace(self, placements=(*swapped, *rest))
 
 
-def _covers(a: Placement, b: Placement) -> float:
+def covers(a: Placement, b: Placement) -> float:
     """Overlap of two squares as a share of the smaller one."""
     reach = (a.size + b.size) / 2
     wide = min(max(0.0, reach - abs(a.x - b.x)), a.size, b.size)
@@ -97,7 +100,7 @@ def _place(rng: random.Random, low, high, others):
         x = rng.uniform(size / 2, 1 - size / 2)
         y = rng.uniform(size / 2, 1 - size / 2)
         spot = Placement(0, x, y, size, False, None)
-        if all(_covers(spot, other) <= MAX_COVERED for other in others):
+        if all(covers(spot, other) <= MAX_COVERED for other in others):
             break
     return size, x, y
 

@@ -63,6 +63,8 @@ def _sticker_at(p: Placement, size: int) -> tuple[int, int, np.ndarray]:
     art = glyphs.sticker_array(char, max(4, round(longest)))
     if p.mirrored:
         art = art[:, ::-1]
+    if p.tilt:
+        art = glyphs.tilted(art, p.tilt)
     height, width = art.shape[:2]
     left = round(p.x * size - width / 2)
     top = round(p.y * size - height / 2)
