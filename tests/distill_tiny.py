@@ -6,6 +6,7 @@ import functools
 
 from transfer_tiny import clip
 
+from vlmtutor.distill.bench.boxed import BoxBench, BoxProtocol
 from vlmtutor.distill.bench.protocol import Bench, Bounds, Protocol
 
 SIZES = Bounds(masks=6, captions=8, test=6)
@@ -21,3 +22,24 @@ def protocol(seed: int = 0) -> Protocol:
 def bench() -> Bench:
     """One bench for tests that leave it alone."""
     return Bench(clip(), protocol())
+
+
+def box_protocol(seed: int = 0, **changes) -> BoxProtocol:
+    names = {"base": ("lion", "cat", "apple"), "novel": ("tiger", "bee")}
+    return BoxProtocol(seed, **names, sizes=SIZES, boxes=8, **changes)
+
+
+@functools.cache
+def box_bench() -> BoxBench:
+    """The same for boxes, with a proposer that has hardly learned anything."""
+    bench = BoxBench(clip(), box_protocol())
+    from vlmtutor.distill.parts import box_proposer
+
+    steps = box_proposer.STEPS
+    box_proposer.STEPS = 2
+    try:
+        for kind in box_proposer.KINDS:
+            bench.proposer(kind)
+    finally:
+        box_proposer.STEPS = steps
+    return bench.prepare()

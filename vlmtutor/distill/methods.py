@@ -1,6 +1,7 @@
 """What a method says of itself, what it gives back, and which there are.
 
-A method is a module of :mod:`vlmtutor.distill.segmentation` with
+A method is a module of :mod:`vlmtutor.distill.segmentation` or of
+:mod:`vlmtutor.distill.detection` with
 
 ``ROWS``
     a tuple of :class:`Info`, one for each row of the tables that it fills;
@@ -41,12 +42,22 @@ METHODS = {
     "OVSeg": "segmentation.ovseg",
     "OpenSeg": "segmentation.openseg",
     "FreeSeg": "segmentation.freeseg",
+    "F-VLM": "detection.fvlm",
+    "ViLD": "detection.vild",
+    "DetPro": "detection.detpro",
+    "OADP": "detection.oadp",
+    "BARON": "detection.baron",
+    "HierKD": "detection.hierkd",
+    "ZSD-YOLO": "detection.zsd_yolo",
 }
 TABLES = {
     "free": "annotation-free and weak",
     "inductive": "inductive: base masks, novel names unknown while training",
     "transductive": "transductive: base masks, novel names known",
+    "boxes": "base boxes and CLIP, no novel word in training",
+    "sentences": "base boxes and sentences, in which novel words occur",
 }
+UNTOLD = ("inductive", "boxes", "sentences")  # of these, no row knows the names
 TOLD = ("names", "novel")  # what a row may be told of the bench's names
 
 
@@ -70,7 +81,8 @@ class Info:
     nothing for inductive rows, which meet novel names only when predicting.
     ``labels`` tells if the row uses image labels of the test pictures ("no",
     "predicted", or "oracle": then the pictures have ``tags`` bool [N, C]),
-    ``split`` if it must know which test names are novel.
+    ``split`` if it must know which test names are novel.  ``uses`` tells what
+    of CLIP it leans on besides its texts, in a few words.
     """
 
     name: str
@@ -88,12 +100,13 @@ class Info:
     told: tuple[str, ...] = ()
     labels: str = "no"
     split: bool = False
+    uses: str = ""
 
     def __post_init__(self):
         if self.table not in TABLES:
             raise ValueError(f"{self.table!r} is none of {list(TABLES)}")
-        if self.told and (self.table == "inductive" or {*self.told} - {*TOLD}):
-            raise ValueError(f"an {self.table} row is not told {self.told}")
+        if self.told and (self.table in UNTOLD or {*self.told} - {*TOLD}):
+            raise ValueError(f"of {self.table!r} no row is told {self.told}")
 
 
 class Segmenter(Protocol):

@@ -98,6 +98,27 @@ class Partial(Masked):
     """
 
 
+@dataclass(frozen=True)
+class Boxed(Unlabeled):
+    """Pictures with named boxes, of base classes alone.
+
+    ``boxes[i]`` [n, 4] are (x0, y0, x1, y1) in pixels, ``labels[i]`` [n] index
+    ``names``.  Things of other classes stand in the pictures, too, and
+    nothing tells where.
+    """
+
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class BoxedCaptioned(Boxed):
+    """The same, with a sentence each that may speak of anything in it."""
+
+    captions: list[str]
+
+
 def tags_of(labels: Tensor, classes: int) -> Tensor:
     """Which classes occur in label maps [N, S, S]: bool [N, classes]."""
     one_hot = labels.flatten(1)[:, :, None] == torch.arange(classes)

@@ -24,7 +24,9 @@ class Experiment:
     ``parts``: name → ``part(name, seed, backbone)``, which returns plain JSON:
     ``rows`` (or the fields of a single row: see :mod:`.rows`) and ``checks``,
     measured ones of :mod:`vlmtutor.verdict`.  ``seeds`` are 0 to N - 1;
-    ``fewer`` gives parts or backbones less.  ``choose(name, backbone)``
+    ``fewer`` gives parts or backbones less; with ``by_seed`` all parts of a
+    seed come before those of the next, for parts that share what takes long
+    to make.  ``choose(name, backbone)``
     returns what :func:`.grid.choose` does, once for all seeds of a part, which
     then gets "chosen" as a fourth argument.  ``compare(found)`` measures
     checks between parts: it gets {part: what it returned} of one seed.
@@ -38,6 +40,7 @@ class Experiment:
     seeds: int = 8
     backbones: tuple[str, ...] = (STICKERCLIP,)
     fewer: Mapping[str, int] = field(default_factory=dict)
+    by_seed: bool = False
     choose: Callable[[str, str], dict] | None = None
     compare: Callable[[dict[str, dict]], list[dict]] | None = None
     code: Callable[[str], Sequence[str]] | None = None
@@ -51,13 +54,19 @@ class Experiment:
         return code_hash(*modules)
 
     def keys(self, only=(), seeds: int | None = None, backbones=()) -> list[Key]:
-        """The parts to run: one after another, all of their seeds."""
-        return [
+        """The parts to run: one after another, all of their seeds.
+
+        With ``by_seed`` one seed after another, all of its parts.
+        """
+        keys = [
             (part, backbone, seed)
             for part in only or self.parts
             for backbone in backbones or self.backbones
             for seed in range(seeds or self._seeds(part, backbone))
         ]
+        if self.by_seed:
+            keys.sort(key=lambda key: key[1:])  # stable: parts keep their order
+        return keys
 
     def _seeds(self, part: str, backbone: str) -> int:
         fewer = (self.fewer.get(name, self.seeds) for name in (part, backbone))

@@ -46,11 +46,15 @@ class Trial:
         return once(self.bench, ("reference", name), lambda: make(self.bench))
 
     def row(self, info: Info) -> dict:
-        """Plain numbers of a row: scores, what was trained, and times."""
+        """Plain numbers of a row: scores, what was trained, and times.
+
+        Of boxes ranked in several ways, all of the scores.
+        """
         result, answering = self._answer(info, {})
         model, fitting = self._fit(info, self._settings(info, {}))
+        figures = result.table() if hasattr(result, "table") else result.scores()
         return {
-            "scores": {k: round(v, 4) for k, v in result.scores().items()},
+            "scores": rounded(figures),
             "trained": int(model.trained),
             "fit_s": round(fitting, 1),
             "ms": round(1000 * answering / len(result), 1),
@@ -87,6 +91,14 @@ class Trial:
             result = bench.answer(model, pictures, seen=seen)
             self._results[key] = result, time.perf_counter() - begun
         return self._results[key]
+
+
+def rounded(figures: Mapping) -> dict:
+    """Figures to four digits, nested as they are."""
+    return {
+        name: rounded(value) if isinstance(value, Mapping) else round(value, 4)
+        for name, value in figures.items()
+    }
 
 
 def _key(info: Info, settings: dict) -> tuple[str, str]:

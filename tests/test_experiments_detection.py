@@ -1,0 +1,111 @@
+"""The experiment of methods that draw boxes: parts, rows, gates, predictions."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+import pytest
+from distill_tiny import box_bench
+
+from vlmtutor.distill.bench import box_references
+from vlmtutor.distill.bench.box_gates import BOX_LIMITS, BOX_TOLD
+from vlmtutor.distill.methods import METHODS, get_method
+from vlmtutor.experiments import detection, predictions
+from vlmtutor.experiments.experiment import Experiment
+from vlmtutor.experiments.rows import rows
+
+DETECTORS = [n for n, home in METHODS.items() if home.startswith("detection.")]
+
+
+@pytest.fixture
+def part(monkeypatch):
+    """The experiment on the tiny bench, with few steps."""
+    monkeypatch.setattr(detection, "open_bench", lambda *args, **kw: box_bench())
+    monkeypatch.setattr(box_references, "STEPS", 2)
+    return detection
+
+
+def test_references_come_first_and_the_ablation_has_three_seeds():
+    experiment = detection.EXPERIMENT
+    assert list(experiment.parts) == ["references", *DETECTORS, detection.GROUND]
+    keys = experiment.keys()
+    assert keys[0] == ("references", "stickerclip", 0)
+    seeds = [seed for _, _, seed in keys]
+    assert seeds == sorted(seeds) and max(seeds) == 7  # seed by seed
+    assert [k[2] for k in keys if k[0] == detection.GROUND] == [0, 1, 2]
+    for name in experiment.parts:
+        assert experiment.hash(name)
+
+
+def test_without_by_seed_parts_come_one_after_another():
+    parts = {"a": None, "b": None}
+    plain = Experiment("x", "", parts, seeds=2)
+    assert [k[0] for k in plain.keys()] == ["a", "a", "b", "b"]
+    turned = Experiment("x", "", parts, seeds=2, by_seed=True)
+    assert [(k[0], k[2]) for k in turned.keys()] == [
+        ("a", 0),
+        ("b", 0),
+        ("a", 1),
+        ("b", 1),
+    ]
+
+
+def test_every_check_has_a_prediction_before_anything_runs():
+    kept = detection.choose("references", "any")["predictions"]
+    assert kept == predictions.BOX_PREDICTIONS
+    for name in DETECTORS:
+        source = inspect.getsource(get_method(name).checks)
+        own = [p for p in kept if p["method"] == name]
+        assert 1 <= len(own) <= 3
+        assert all(f'"{p["check"]}"' in source for p in own)
+
+
+def test_predictions_meet_their_fate():
+    first = predictions.BOX_PREDICTIONS[0]
+    check = {"method": first["method"], "name": first["check"], "verdict": "x"}
+    found = predictions.fates(predictions.BOX_PREDICTIONS, [check])
+    assert found[0]["verdict"] == "x" and found[1]["verdict"] is None
+
+
+def test_references_come_with_the_gates_figures(part, capsys):
+    found = part.references("references", 0, "tiny", {})
+    assert set(found["gates"]) == {*BOX_LIMITS, *BOX_TOLD}
+    assert "floor 0.70" in capsys.readouterr().out
+    names = [row["row"] for row in found["rows"]]
+    assert names == [r.name for r in box_references.BOX_REFERENCES]
+    for row in found["rows"]:
+        assert row["gate"] is (not found["closed"])
+        assert {"S", "U", "h", "AP75_U", "AR10_U", "AR100_U", "U_alone"} <= set(
+            row["scores"]["common"]
+        )
+
+
+def test_a_method_gives_rows_by_both_rules_and_its_checks(part, monkeypatch):
+    module = get_method("ViLD")
+    monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=2))
+    found = part.method("ViLD", 0, "tiny", {})
+    assert [row["row"] for row in found["rows"]] == ["ViLD", "ViLD, ensemble"]
+    for row in found["rows"]:
+        assert set(row["scores"]) == {"own", "common", "noisy"}
+        assert row["table"] == "boxes"
+        assert row["supervision"] == "Boxed + crops of proposals"
+        assert {"shared_s", "teacher_s", "fit_s", "ms", "trained", "steps"} <= set(row)
+    assert [c["name"] for c in found["checks"]] == [
+        p["check"] for p in predictions.BOX_PREDICTIONS if p["method"] == "ViLD"
+    ]
+    head = {"part": "ViLD", "backbone": "tiny", "seed": 0, "code": ""}
+    notes = {"parts": [{**head, **found}], "choices": []}
+    table = rows(detection.EXPERIMENT, notes)
+    assert table[0]["by_seed"]["own"]["U"] == [found["rows"][0]["scores"]["own"]["U"]]
+
+
+def test_knobs_are_chosen_by_h_of_the_own_rule(part, monkeypatch):
+    module = get_method("F-VLM")
+    monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=2))
+    found = part.choose("F-VLM", "tiny")
+    assert set(found["chosen"]) == {row.name for row in module.ROWS}
+    grid = found["grid"]["F-VLM"]
+    best = max(grid, key=lambda row: row["score"])
+    assert len(grid) == 12
+    assert found["chosen"]["F-VLM"] == {k: best[k] for k in ("alpha", "beta")}

@@ -1,0 +1,157 @@
+"""The bench for boxes: who may see what, beside :mod:`.protocol`'s.
+
+Classes and test scenes are those of the masks.  New are the scenes with
+boxes, where detection differs most from segmentation: things of novel classes
+stand in them unlabelled, so whoever takes all else for background learns that
+they are none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...world import Scene, StickerWorld, seeds_of
+from ..parts.box_proposer import timed_shared
+from ..parts.box_regions import BoxRegions, look_into
+from ..parts.boxes import padded
+from ..pictures import DensePictures, once
+from ..supervision import Boxed, BoxedCaptioned
+from .boxes import Boxes, judge_boxes
+from .protocol import PART_STRIDE, PARTS, STICKERS, Bench, Protocol, describe
+from .ranked import Ranked, rank
+
+SPARE = 2  # seeds that are looked at for a scene with a base sticker
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxProtocol(Protocol):
+    """:class:`.protocol.Protocol` and ``boxes`` scenes with boxes.
+
+    Each has a sticker of a base class at least.  Without ``background`` they
+    have no other: an ablation in which novel things are never background.
+    """
+
+    boxes: int = 300
+    background: bool = True
+
+    def scenes(self, part: str, size: int) -> list[Scene]:
+        """The scenes of "boxes", or of the other protocol's parts."""
+        if part != "boxes":
+            return super().scenes(part, size)
+        split = "val" if self.stage == "val" else "train"
+        offset = (len(PARTS) + (not self.background)) * PART_STRIDE
+        seeds = seeds_of("dense bench", split, SPARE * self.boxes, self.seed, offset)
+        names = (*self.base, *(self.novel if self.background else ()))
+        world, found = StickerWorld(size), []
+        for seed in seeds:
+            n = STICKERS[len(found) % len(STICKERS)]
+            scene = world.scene(seed, n=n, categories=names, discs=0.0)
+            if {o.name for o in scene.objects} & {*self.base}:
+                found.append(scene)
+            if len(found) == self.boxes:
+                break
+        return found
+
+
+class BoxBench(Bench):
+    """:class:`.protocol.Bench` for methods that draw boxes."""
+
+    def __init__(self, clip, protocol: BoxProtocol | None = None):
+        super().__init__(clip, protocol or BoxProtocol())
+
+    def prepare(self) -> BoxBench:
+        """Make the first pass over what everyone needs; itself."""
+        for part in ("boxes", "test"):
+            self.pictures(part).prepare("pixel_values")
+        return self
+
+    def proposer(self, kind: str = "oln"):
+        """The shared proposer of a kind, and the seconds of its training."""
+        return timed_shared(self.clip, self.data(Boxed), self.protocol.seed, kind)
+
+    def _make(self, kind):
+        if kind not in (Boxed, BoxedCaptioned):
+            return super()._make(kind)
+        scenes = self.scenes("boxes")
+        own = [[o for o in s.objects if o.name in self.base] for s in scenes]
+        boxes = [torch.tensor([o.box for o in some], dtype=torch.float) for some in own]
+        labels = [torch.tensor([self.base.index(o.name) for o in some]) for some in own]
+        parts = [self.pictures("boxes"), boxes, labels, list(self.base)]
+        if kind is BoxedCaptioned:
+            parts.append([describe(scene)[0] for scene in scenes])
+        return kind(*parts)
+
+    def judge_own(self, model) -> Boxes:
+        """The test pictures' boxes by the model's own rule alone: for knobs."""
+        found = model.detect(self.test_pictures, self.names, self.seen)
+        truths = self.true_boxes(self.names)
+        return judge_boxes(found, truths, len(self.base), self.names)
+
+    def true_regions(self) -> BoxRegions:
+        """The true boxes of the test pictures; a quality of 0 fills up."""
+        truths = self.true_boxes(self.names)
+        boxes = [torch.tensor(t["boxes"], dtype=torch.float) for t in truths]
+        table, there = padded([own.reshape(-1, 4) for own in boxes])
+        return look_into(self.test_pictures, table, there.float())
+
+    def true_labels(self) -> Tensor:
+        """The classes [R] of the true boxes, picture by picture."""
+        truths = self.true_boxes(self.names)
+        return torch.tensor([k for truth in truths for k in truth["labels"]])
+
+    def in_domain(self, domain: str) -> DensePictures:
+        """The test pictures in another domain, say "noisy"."""
+
+        def draw() -> DensePictures:
+            world, size = self.scenes("test"), self.clip.image_size
+            scenes = [Scene(s.layout, size, domain, s.seed) for s in world]
+            images = np.stack([scene.array for scene in scenes])
+            return DensePictures(self.clip, images)
+
+        return once(self, ("domain", domain), draw)
+
+    def answer(self, model, pictures=None, names=None, seen=None) -> Ranked:
+        """What a detector's boxes of the test pictures are worth.
+
+        Arguments as in :meth:`.protocol.Bench.answer`; the boxes are ranked by
+        the model's own rule, by the common one, and with novel names alone.
+        """
+        pictures = self.test_pictures if pictures is None else pictures
+        names = self.names if names is None else names
+        novel = [name for name in names if name in self.novel]
+        own = model.detect(pictures, names, seen)
+        common = dataclasses.replace(model, ranking="common")
+        alone = None if seen is None else torch.zeros(len(novel), dtype=torch.bool)
+        return self.ranked(
+            own,
+            common.detect(pictures, names, seen),
+            model.detect(pictures, novel, alone),
+            common.detect(pictures, novel, alone),
+            names,
+        )
+
+    def ranked(
+        self,
+        own: Sequence[dict],
+        common: Sequence[dict],
+        alone: Sequence[dict],
+        common_alone: Sequence[dict],
+        names: list[str] | None = None,
+    ) -> Ranked:
+        """Boxes of the test pictures, ranked in two ways, beside the truth.
+
+        The last two have novel names alone.
+        """
+        names = self.names if names is None else names
+        novel = [name for name in names if name in self.novel]
+        base, truths = self._base(names), self.true_boxes(names)
+        few = self.true_boxes(novel)
+        return Ranked(
+            rank(own, truths, alone, few, base, names, novel),
+            rank(common, truths, common_alone, few, base, names, novel),
+        )

@@ -1,0 +1,1 @@
+"""Methods that draw boxes, one module each: see :mod:`vlmtutor.distill.methods`."""

@@ -1,0 +1,184 @@
+"""The dense methods, one protocol: detection.
+
+A part is a method, with a row for each of its settings; one more part has the
+rows that methods are read against, and the gates; another asks, with three
+seeds, what it matters that novel things stand unlabelled among the boxes.
+Scores are given by the paper's rule of ranking ("own") and by a common one;
+knobs are chosen by the paper's rule on pseudo-novel names.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+
+from ..distill.bench.box_gates import (
+    check_boxes,
+    closed_boxes,
+    gate_report,
+    measure_boxes,
+    reference,
+)
+from ..distill.bench.box_references import BOX_REFERENCES
+from ..distill.bench.boxed import BoxBench, BoxProtocol
+from ..distill.bench.trial import Trial, rounded
+from ..distill.detection import vild
+from ..distill.methods import METHODS, get_method
+from ..distill.parts.box_regions import lesson_with, shared_regions
+from ..distill.parts.box_teacher import taught
+from ..distill.supervision import Boxed
+from . import grid
+from .dense import REFERENCE, TUNING_SEED, measured, row_of
+from .experiment import STICKERCLIP, Experiment, open_backbone
+from .predictions import BOX_PREDICTIONS
+
+GROUND = "what the background is worth"
+DOMAIN = "noisy"  # of the test scenes that are answered besides
+
+
+@functools.lru_cache(maxsize=1)  # a bench is large, and seeds come in turn
+def open_bench(
+    seed: int, backbone: str, pseudo: bool = False, background: bool = True
+) -> BoxBench:
+    """The bench of a seed, with pseudo-novel names if knobs are chosen."""
+    protocol = BoxProtocol(seed, background=background)
+    protocol = protocol.pseudo() if pseudo else protocol
+    return BoxBench(open_backbone(backbone), protocol)
+
+
+def choose(name: str, backbone: str) -> dict:
+    """The knobs of each row of a method, by h on pseudo-novel names.
+
+    The references choose nothing; what is expected of the methods is kept in
+    their place, before any of them runs.
+    """
+    if name == REFERENCE:
+        return {"chosen": {}, "grid": {}, "predictions": BOX_PREDICTIONS}
+    if name not in METHODS:
+        return {"chosen": {}, "grid": {}}
+    module, found = get_method(name), {}
+    for info in module.ROWS:
+        bench = open_bench(TUNING_SEED, backbone, pseudo=True).prepare()
+        trial = Trial(bench, module.fit)
+        found[info.name] = grid.choose(
+            info.knobs,
+            lambda t=trial, i=info, **knobs: t.bench.judge_own(
+                t.model(i, **knobs)
+            ).scores()["h"],
+            getattr(module, "PAPER", None),
+        )
+    return {
+        key: {row: one[key] for row, one in found.items()} for key in ("chosen", "grid")
+    } | {"paper": getattr(module, "PAPER", {})}
+
+
+def assets(bench: BoxBench, crops: bool, module=None) -> dict[str, float]:
+    """Make what methods share, and ask the teacher; the seconds it took then.
+
+    A method that asks the teacher for more than ``crops`` of the proposals
+    does so in its ``teach``.
+    """
+    proposer, seconds = bench.prepare().proposer()
+    data = bench.data(Boxed)
+    lesson = lesson_with(proposer, data)
+    shared_regions(proposer, bench.test_pictures)
+    teacher = 0.0
+    if crops:
+        teacher += taught(bench.clip, data.pictures, lesson)[1]
+    if hasattr(module, "teach"):
+        teacher += module.teach(bench.clip, data, lesson, bench.protocol.seed)
+    return {"shared_s": seconds, **({"teacher_s": teacher} if teacher else {})}
+
+
+def method(name: str, seed: int, backbone: str, chosen: dict) -> dict:
+    """Rows and measured checks of a method for one world seed."""
+    bench, module = open_bench(seed, backbone), get_method(name)
+    crops = any("crops of proposals" in info.uses for info in module.ROWS)
+    costs = assets(bench, crops, module)
+    trial = Trial(bench, module.fit, chosen)
+    steps = inspect.signature(module.fit).parameters["steps"].default
+    rows = []
+    for info in module.ROWS:
+        row = {"steps": steps, **row_of(trial, info), **costs}
+        row["supervision"] += f" + {info.uses}" * bool(info.uses)
+        model, seen = trial.model(info), bench.seen if info.split else None
+        worse = bench.answer(model, bench.in_domain(DOMAIN), seen=seen)
+        row["scores"][DOMAIN] = rounded(worse.own.scores())
+        rows.append(row)
+    checks = [measured(check, seed) for check in module.checks(trial)]
+    bench.forget()  # the next method starts with as much memory
+    return {"rows": rows, "checks": checks}
+
+
+def references(name: str, seed: int, backbone: str, chosen: dict) -> dict:
+    """Floors, ceilings and oracles; and the gates' figures, which are printed."""
+    bench = open_bench(seed, backbone)
+    costs = assets(bench, crops=False)
+    check_boxes(bench)
+    figures = measure_boxes(bench)
+    print(gate_report(figures), flush=True)
+    rows = []
+    for one in BOX_REFERENCES:
+        begun = time.perf_counter()
+        result = reference(bench, one.name)
+        rows.append(
+            {
+                "row": one.name,
+                "table": "reference",
+                "supervision": one.needs,
+                "scores": rounded(result.table()),
+                "fit_s": round(time.perf_counter() - begun, 1),
+                "gate": not closed_boxes(figures),
+                **costs,
+            }
+        )
+    bench.forget()
+    return {"rows": rows, "gates": figures, "closed": closed_boxes(figures)}
+
+
+def ground(name: str, seed: int, backbone: str, chosen: dict) -> dict:
+    """ViLD and its text half where novel things are background, and where not."""
+    rows = []
+    for background in (True, False):
+        bench = open_bench(seed, backbone, background=background)
+        costs = assets(bench, crops=True)
+        for title, weight in (("text head", 0), ("ViLD", 1.0)):
+            for kind in ("oln", "neg"):
+                settings = {"weight": weight, "kind": kind}
+                model = vild.fit(bench.clip, bench.data(Boxed), seed, **settings)
+                where = "among the boxes" if background else "elsewhere"
+                rows.append(
+                    {
+                        "row": f"{title}, {kind}, novel things {where}",
+                        "table": "ablation",
+                        "supervision": "Boxed",
+                        "scores": rounded(bench.answer(model).table()),
+                        **costs,
+                    }
+                )
+        bench.forget()
+    return {"rows": rows}
+
+
+def code(name: str) -> list[str]:
+    """The modules behind a part."""
+    if name in METHODS:
+        return [get_method(name).__name__]
+    bench = "vlmtutor.distill.bench"
+    return [f"{bench}.box_references", f"{bench}.box_gates"]
+
+
+TASK = "detection"
+EXPERIMENT = Experiment(
+    name=TASK,
+    about="methods that draw boxes on one protocol, with floors and ceilings",
+    parts={REFERENCE: references}
+    | {n: method for n, home in METHODS.items() if home.startswith(f"{TASK}.")}
+    | {GROUND: ground},
+    backbones=(STICKERCLIP,),
+    fewer={GROUND: 3},
+    by_seed=True,
+    choose=choose,
+    code=code,
+)

@@ -1,0 +1,60 @@
+"""What is expected of the methods, written down before they run.
+
+Each row: the method, its check, the verdict expected, and why.
+"""
+
+from __future__ import annotations
+
+from ..verdict import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
+
+_ROWS = (
+    ("F-VLM", "CLIP at test helps novel names", REPRODUCED,
+     "a head from chance calls novel things background; CLIP does not"),
+    ("F-VLM", "multiplying names novel things better than adding", NOT_REPRODUCED,
+     "a product with a head that says background is as low as that head"),
+    ("F-VLM", "the detector helps CLIP with base names", REPRODUCED,
+     "base names are what the head has learned"),
+    ("ViLD", "copied crops help novel names", REPRODUCED,
+     "63 against 9 points in a prototype"),
+    ("ViLD", "copied crops do no harm to base names", INCONCLUSIVE,
+     "base names are near their ceiling with and without"),
+    ("ViLD", "two heads are as good on novel names as one", NOT_REPRODUCED,
+     "the text head's share of a novel name is nearly nothing"),
+    ("DetPro", "learned words help ViLD with novel names", INCONCLUSIVE,
+     "square crops are named nearly perfectly: words have little to mend"),
+    ("DetPro", "crops of background look less like a name", REPRODUCED,
+     "that is what the loss asks for"),
+    ("DetPro", "crops of novel things are named as well", INCONCLUSIVE,
+     "what makes background even may make novel things even as well"),
+    ("OADP", "the object token names novel things better than a stretched crop",
+     REPRODUCED, "stretched crops are the worst teacher here"),
+    ("OADP", "object lessons help novel names", INCONCLUSIVE,
+     "the text head calls novel things background, and a product follows it"),
+    ("OADP", "lessons from blocks and the whole help novel names", INCONCLUSIVE,
+     "five blocks hold the same few things that the crops show"),
+    ("BARON", "bags help novel names beside boxes alone", REPRODUCED,
+     "alone, boxes are taught with a tenth of the weight"),
+    ("BARON", "bags of several boxes help more than bags of one", NOT_REPRODUCED,
+     "for two words the mean of their vectors found the picture more often"),
+    ("HierKD", "crops of boxed things help novel names", NOT_REPRODUCED,
+     "they show base things alone"),
+    ("HierKD", "sentences help novel names", REPRODUCED,
+     "they are the one place where novel words are read"),
+    ("HierKD", "sentences help where only novel names compete", REPRODUCED,
+     "the background and base names are out of the way"),
+    ("ZSD-YOLO", "boxes without a name help novel names", REPRODUCED,
+     "a third of the things in the scenes are novel and unlabelled"),
+    ("ZSD-YOLO", "crops help novel names beside texts", REPRODUCED,
+     "texts of base names say nothing of others"),
+    ("ZSD-YOLO", "a gate and similarity rank novel things better than the product",
+     NOT_REPRODUCED, "quality is most of what tells things from background here"),
+)  # fmt: skip
+BOX_PREDICTIONS = [
+    dict(zip(("method", "check", "expected", "why"), row, strict=True)) for row in _ROWS
+]
+
+
+def fates(predictions: list[dict], checks: list[dict]) -> list[dict]:
+    """Predictions with the "verdict" on their checks, None where none stands."""
+    found = {(c["method"], c["name"]): c["verdict"] for c in checks}
+    return [{**p, "verdict": found.get((p["method"], p["check"]))} for p in predictions]
