@@ -6,8 +6,10 @@ import functools
 
 from transfer_tiny import clip
 
+from vlmtutor.distill.bench.box_masks import region_masks
 from vlmtutor.distill.bench.boxed import BoxBench, BoxProtocol
 from vlmtutor.distill.bench.protocol import Bench, Bounds, Protocol
+from vlmtutor.distill.parts import box_proposer, proposer
 
 SIZES = Bounds(masks=6, captions=8, test=6)
 
@@ -33,13 +35,15 @@ def box_protocol(seed: int = 0, **changes) -> BoxProtocol:
 def box_bench() -> BoxBench:
     """The same for boxes, with a proposer that has hardly learned anything."""
     bench = BoxBench(clip(), box_protocol())
-    from vlmtutor.distill.parts import box_proposer
-
-    steps = box_proposer.STEPS
-    box_proposer.STEPS = 2
+    modules = (box_proposer, proposer)
+    steps = [module.STEPS for module in modules]
+    for module in modules:
+        module.STEPS = 2
     try:
         for kind in box_proposer.KINDS:
             bench.proposer(kind)
+        region_masks(bench, bench.test_pictures)
     finally:
-        box_proposer.STEPS = steps
+        for module, own in zip(modules, steps, strict=True):
+            module.STEPS = own
     return bench.prepare()

@@ -581,7 +581,8 @@ def test_raw_vectors_are_taught_their_length():
 
 
 def test_objectness_gates_and_does_not_rank():
-    model = dataclasses.replace(fitted("ZSD-YOLO"), gate=0.0)
+    passing = torch.tensor([0.1, 0.3, 0.7])
+    model = dataclasses.replace(fitted("ZSD-YOLO"), gate=0.0, passing=passing)
     similarity = torch.tensor([[[0.9, 0.1], [0.5, 0.2], [0.7, 0.6]]])
     quality = torch.tensor([[0.2, 0.8, 0.4]])
     a, b = (model.ranked(similarity, q) for q in (quality, 2 * quality))

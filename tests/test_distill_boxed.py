@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from distill_tiny import box_bench, box_protocol
 from transfer_tiny import clip
 
-from vlmtutor.distill.bench import box_gates, box_references
+from vlmtutor.distill.bench import box_gates, box_masks, box_references
+from vlmtutor.distill.bench.box_oracles import oracles
 from vlmtutor.distill.bench.boxed import BoxBench
+from vlmtutor.distill.bench.boxes import judge_boxes
 from vlmtutor.distill.bench.gates import GateClosed
 from vlmtutor.distill.bench.ranked import single
 from vlmtutor.distill.parts.box_head import RegionDetector
@@ -114,6 +117,60 @@ def test_a_place_keeps_its_surest_name():
     (kept,) = single([found])
     assert kept["labels"].tolist() == [2, 2]
     assert kept["scores"].tolist() == pytest.approx([0.4, 0.1])
+
+
+def test_masks_are_the_regions_that_fit_a_box_or_the_box():
+    mask = torch.zeros(1, 2, 32, 32, dtype=torch.bool)
+    mask[0, 0, 4:12, 4:12] = True
+    mask[0, 0, 4, 4] = False
+    found = {"boxes": [[4.0, 4, 12, 10], [20, 20, 24, 30]], "labels": [0, 1]}
+    (one,) = box_masks.with_masks([found], mask)
+    wanted = mask[0, 0].clone()
+    wanted[10:] = False  # cut to the box
+    assert torch.equal(one["masks"][0], wanted)
+    assert one["masks"][1].sum() == 40 and one["masks"][1][20:30, 20:24].all()
+
+
+def test_true_masks_are_perfect_and_shifted_ones_are_not():
+    b = box_bench()
+    truths = b.true_boxes(b.names)
+    assert all(m.any((1, 2)).all() for m in (t["masks"] for t in truths) if len(m))
+    right = [{**t, "scores": [1.0] * len(t["labels"])} for t in truths]
+    moved = [{**t, "masks": np.roll(t["masks"], 12, 1)} for t in right]
+    scores = [
+        judge_boxes(found, truths, 3, b.names, masks=True).scores()["all"]
+        for found in (right, moved)
+    ]
+    assert scores[0] == 1 and scores[1] < 0.5
+    assert judge_boxes(moved, truths, 3, b.names).scores()["all"] == 1  # of boxes
+
+
+def test_oracles_mend_one_thing_each():
+    truth = {"boxes": [[0.0, 0, 10, 10], [20, 20, 30, 30]], "labels": [0, 1]}
+
+    def worth(boxes, labels, scores):
+        found = {"boxes": boxes, "labels": labels, "scores": scores}
+        mended = oracles([found], [truth], 1, ("a", "b"))
+        return {name: round(own["h"], 6) for name, own in mended.items()}
+
+    good = truth["boxes"]
+    assert worth(good, [1, 0], [0.9, 0.8]) == {
+        "true names": 1,
+        "true boxes": 0,
+        "true order": 0,
+    }
+    near = [[0.0, 0, 10, 4], [20, 20, 30, 24]]
+    assert worth(near, [0, 1], [0.9, 0.8]) == {
+        "true names": 0,
+        "true boxes": 1,
+        "true order": 0,
+    }
+    more = [*good, [50.0, 50, 60, 60], [50.0, 50, 60, 60]]
+    assert worth(more, [0, 1, 0, 1], [0.1, 0.2, 0.9, 0.8]) == {
+        "true names": 0.5,
+        "true boxes": 0.5,
+        "true order": 1,
+    }
 
 
 def test_knobs_are_judged_by_the_own_rule():

@@ -76,9 +76,16 @@ def test_references_come_with_the_gates_figures(part, capsys):
     assert names == [r.name for r in box_references.BOX_REFERENCES]
     for row in found["rows"]:
         assert row["gate"] is (not found["closed"])
-        assert {"S", "U", "h", "AP75_U", "AR10_U", "AR100_U", "U_alone"} <= set(
-            row["scores"]["common"]
-        )
+        assert {
+            "S",
+            "U",
+            "h",
+            "AP75_U",
+            "AR10_U",
+            "AR100_U",
+            "U_alone",
+            "mask_AP_U",
+        } <= set(row["scores"]["common"])
 
 
 def test_a_method_gives_rows_by_both_rules_and_its_checks(part, monkeypatch):
@@ -87,7 +94,7 @@ def test_a_method_gives_rows_by_both_rules_and_its_checks(part, monkeypatch):
     found = part.method("ViLD", 0, "tiny", {})
     assert [row["row"] for row in found["rows"]] == ["ViLD", "ViLD, ensemble"]
     for row in found["rows"]:
-        assert set(row["scores"]) == {"own", "common", "noisy"}
+        assert set(row["scores"]) == {"own", "common", "noisy", "oracles"}
         assert row["table"] == "boxes"
         assert row["supervision"] == "Boxed + crops of proposals"
         assert {"shared_s", "teacher_s", "fit_s", "ms", "trained", "steps"} <= set(row)

@@ -18,7 +18,10 @@ def rows_of(name: str) -> dict[tuple[str, str], dict]:
     return {(row["method"], row["row"]): row for row in found}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+NOT_YET_RUN = {"detection"}
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS.keys() - NOT_YET_RUN))
 def test_what_was_carried_over_says_so(name):
     experiment = get_experiment(name)
     notes = stored.read(experiment.path())

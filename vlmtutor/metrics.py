@@ -136,13 +136,17 @@ def mean_iou(predicted, truth, classes: int, ignore: int = -1) -> float:
 
 
 def coco_evaluation(
-    detections: Sequence[dict], truths: Sequence[dict], labels: Sequence[int]
+    detections: Sequence[dict],
+    truths: Sequence[dict],
+    labels: Sequence[int],
+    masks: bool = False,
 ):
     """pycocotools' COCOeval of some classes, with boxes matched to the truth.
 
     One dict a picture.  ``truths``: "boxes" [n, 4] as (x0, y0, x1, y1) in
     pixels and "labels" [n]; ``detections``: the same and "scores" [n].  The
     100 best detections of a class in a picture count, whatever their size.
+    With ``masks`` it is "masks" bool [n, H, W] of both that are matched.
     Raises ValueError where there are not equally many dicts.
     Lin et al. 2014, arXiv 1405.0312.
     """
@@ -154,17 +158,18 @@ def coco_evaluation(
             f"detections of {len(detections)} pictures, truths of {len(truths)}"
         )
     sides = []
+    size = {"height": 0, "width": 0}  # asked for, but of use for polygons alone
     with contextlib.redirect_stdout(io.StringIO()):  # it reports each step
         for pictures, scored in ((truths, False), (detections, True)):
             side = COCO()
             side.dataset = {
-                "images": [{"id": i} for i in range(len(truths))],
-                "annotations": _coco_rows(pictures, scored),
+                "images": [{"id": i, **size} for i in range(len(truths))],
+                "annotations": _coco_rows(pictures, scored, masks),
                 "categories": [{"id": int(label)} for label in labels],
             }
             side.createIndex()
             sides.append(side)
-        scoring = COCOeval(*sides, "bbox")
+        scoring = COCOeval(*sides, "segm" if masks else "bbox")
         scoring.params.catIds = sorted(int(label) for label in labels)
         scoring.params.areaRng, scoring.params.areaRngLbl = [[0, 1e10]], ["all"]
         scoring.evaluate()
@@ -204,8 +209,12 @@ def average_precision(
     return {name: float(values.mean()) for name, values in figures.items()}
 
 
-def _coco_rows(pictures: Sequence[dict], scored: bool) -> list[dict]:
-    """The boxes of all pictures as COCO's rows."""
+def _coco_rows(
+    pictures: Sequence[dict], scored: bool, masks: bool = False
+) -> list[dict]:
+    """The boxes, or masks, of all pictures as COCO's rows."""
+    from pycocotools.mask import encode
+
     rows = []
     for image, picture in enumerate(pictures):
         boxes = _array(picture["boxes"]).reshape(-1, 4).astype(float)
@@ -216,7 +225,8 @@ def _coco_rows(pictures: Sequence[dict], scored: bool) -> list[dict]:
                 f"picture {image}: {len(boxes)} boxes, {len(kinds)} labels"
                 + f", {len(scores)} scores" * scored
             )
-        for box, kind, score in zip(boxes, kinds, scores, strict=True):
+        shapes = _array(picture["masks"]) if masks else [None] * len(boxes)
+        for box, kind, score, shape in zip(boxes, kinds, scores, shapes, strict=True):
             width, height = box[2:] - box[:2]
             row = {
                 "id": len(rows) + 1,  # pycocotools takes 0 for "no match"
@@ -226,6 +236,9 @@ def _coco_rows(pictures: Sequence[dict], scored: bool) -> list[dict]:
                 "area": width * height,
                 "iscrowd": 0,
             }
+            if masks:
+                row["area"] = int(shape.sum())
+                row["segmentation"] = encode(np.asfortranarray(shape, np.uint8))
             rows.append(row | {"score": float(score)} if scored else row)
     return rows
 

@@ -21,6 +21,8 @@ from ..parts.box_regions import BoxRegions, look_into
 from ..parts.boxes import padded
 from ..pictures import DensePictures, once
 from ..supervision import Boxed, BoxedCaptioned
+from .box_masks import region_masks, with_masks
+from .box_oracles import oracles
 from .boxes import Boxes, judge_boxes
 from .protocol import PART_STRIDE, PARTS, STICKERS, Bench, Protocol, describe
 from .ranked import Ranked, rank
@@ -86,6 +88,21 @@ class BoxBench(Bench):
             parts.append([describe(scene)[0] for scene in scenes])
         return kind(*parts)
 
+    def true_boxes(self, names: list[str]) -> list[dict]:
+        """As :meth:`.protocol.Bench.true_boxes`, with "masks" [n, S, S]."""
+        size = self.clip.image_size
+        truths = super().true_boxes(names)
+        for truth, scene in zip(truths, self.scenes("test"), strict=True):
+            own = [o.mask for o in scene.objects if o.name in names]
+            truth["masks"] = np.array(own, bool).reshape(-1, size, size)
+        return truths
+
+    def oracles(self, model) -> dict[str, dict[str, float]]:
+        """What a model's boxes would be worth with one thing mended."""
+        found = model.detect(self.test_pictures, self.names, self.seen)
+        truths = self.true_boxes(self.names)
+        return oracles(found, truths, len(self.base), self.names)
+
     def judge_own(self, model) -> Boxes:
         """The test pictures' boxes by the model's own rule alone: for knobs."""
         found = model.detect(self.test_pictures, self.names, self.seen)
@@ -133,6 +150,7 @@ class BoxBench(Bench):
             model.detect(pictures, novel, alone),
             common.detect(pictures, novel, alone),
             names,
+            pictures,
         )
 
     def ranked(
@@ -142,15 +160,19 @@ class BoxBench(Bench):
         alone: Sequence[dict],
         common_alone: Sequence[dict],
         names: list[str] | None = None,
+        pictures: DensePictures | None = None,
     ) -> Ranked:
         """Boxes of the test pictures, ranked in two ways, beside the truth.
 
-        The last two have novel names alone.
+        Two lists have all ``names``, two novel ones alone; ``pictures`` are
+        the test pictures as the model has seen them.
         """
         names = self.names if names is None else names
         novel = [name for name in names if name in self.novel]
         base, truths = self._base(names), self.true_boxes(names)
         few = self.true_boxes(novel)
+        masks = region_masks(self, pictures or self.test_pictures)
+        own, common = (with_masks(found, masks) for found in (own, common))
         return Ranked(
             rank(own, truths, alone, few, base, names, novel),
             rank(common, truths, common_alone, few, base, names, novel),

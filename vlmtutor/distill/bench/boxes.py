@@ -124,9 +124,13 @@ class Boxes:
 
 
 def judge_boxes(
-    found: Sequence[dict], truths: Sequence[dict], base: int, names: Sequence[str]
+    found: Sequence[dict],
+    truths: Sequence[dict],
+    base: int,
+    names: Sequence[str],
+    masks: bool = False,
 ) -> Boxes:
-    """Match boxes with the truth, picture by picture.
+    """Match boxes, or their ``masks``, with the truth, picture by picture.
 
     Dicts as :func:`vlmtutor.metrics.coco_evaluation` takes them, labels
     being places in ``names``.
@@ -135,7 +139,7 @@ def judge_boxes(
     counts = np.zeros((N, C))
     for n, truth in enumerate(truths):
         np.add.at(counts[n], np.asarray(truth["labels"], int), 1)
-    scoring = coco_evaluation(found, truths, range(C))
+    scoring = coco_evaluation(found, truths, range(C), masks)
     rows = np.array(scoring.evalImgs, dtype=object).reshape(C, N)
     return Boxes(tuple(_matches(row) for row in rows), counts, base, tuple(names))
 

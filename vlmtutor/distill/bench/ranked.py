@@ -21,32 +21,35 @@ ONE_PLACE = 0.5  # boxes that overlap by more stand for one thing
 
 @dataclass(frozen=True)
 class Ranking:
-    """Boxes of one rule, in three ways.
+    """Boxes of one rule, in four ways.
 
     ``all``: of all names; ``alone``: only novel names were to choose from;
-    ``single``: each place keeps its surest name alone.
+    ``single``: each place keeps its surest name alone; ``masks``: with their
+    masks matched in place of boxes.
     """
 
     all: Boxes
     alone: Boxes
     single: Boxes
+    masks: Boxes
 
     def __len__(self) -> int:
         return len(self.all)
 
     def scores(self, weights: np.ndarray | None = None) -> dict:
-        """Those of :meth:`.boxes.Boxes.scores`, and three more.
+        """Those of :meth:`.boxes.Boxes.scores`, and more.
 
         ``U_alone`` is AP50 where only novel names compete, ``S_single`` and
         ``U_single`` AP50 where a box has one name: several names for one box
         cost nothing in average precision (OVDEval: Yao et al. 2023, arXiv
-        2308.13177).
+        2308.13177); ``mask_AP_U`` is U of masks.
         """
         single = self.single.scores(weights)
         return self.all.scores(weights) | {
             "U_alone": self.alone.scores(weights)["all"],
             "S_single": single["S"],
             "U_single": single["U"],
+            "mask_AP_U": self.masks.scores(weights)["U"],
         }
 
 
@@ -81,9 +84,13 @@ def single(found: Sequence[dict]) -> list[dict]:
 
 
 def rank(found, truths, alone, few, base: int, names, novel) -> Ranking:
-    """Match boxes of all names, and those of novel ones alone, with the truth."""
+    """Match boxes of all names, and those of novel ones alone, with the truth.
+
+    Those of all names have "masks", too.
+    """
     return Ranking(
         judge_boxes(found, truths, base, names),
         judge_boxes(alone, few, 0, novel),
         judge_boxes(single(found), truths, base, names),
+        judge_boxes(found, truths, base, names, masks=True),
     )

@@ -39,6 +39,7 @@ from ..supervision import Boxed
 
 BACKGROUND = 0.9  # its weight in the loss
 RULES = ("geometric", "arithmetic", "detector", "clip")
+PAPER = {"alpha": 0.35, "beta": 0.65}
 READING = ("alpha", "beta", "rule")
 
 _PAPER = {

@@ -46,6 +46,7 @@ from ..supervision import BoxedCaptioned
 GRID = 4  # places across that a sentence asks
 SCALE = 10.0  # of cosines of sentences
 FITS = 0.5  # overlap from which on a cell is taught
+PAPER = {"instance": 0.05}
 NEGATIVES = 0.1  # share of cells of nothing that count in a step
 
 _PAPER = {

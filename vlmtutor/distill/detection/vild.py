@@ -42,6 +42,7 @@ from ..parts.two_stage import count
 from ..supervision import Boxed
 
 SHARE = 2 / 3  # of the head that knows more of a name, in the ensemble
+PAPER = {"weight": 0.5}
 Words = Callable[[list[str]], Tensor]  # names → texts [C, D], L2-normalised
 
 _PAPER = {

@@ -32,6 +32,7 @@ from ..parts.one_stage import (
     Targets,
     cosines,
     fit_cells,
+    named_cells,
     targets_of,
     true_targets,
 )
@@ -40,6 +41,7 @@ from ..parts.two_stage import count
 from ..supervision import Boxed
 
 SELF = 0.2  # overlap with the truth up to which a proposal is a self-label
+SOME = 64  # training pictures from which the gate's scale is read
 REPEATED = 0.4  # from this overlap on two boxes of a name are one
 RANKS = ("similarity", "product")
 
@@ -62,11 +64,13 @@ ROWS = (INFO,)
 
 @dataclass(frozen=True, kw_only=True)
 class ZsdYolo(CellDetector):
-    """``gate``: the share of boxes that do not pass.
+    """``gate``: the share of boxes in training pictures that do not pass.
 
+    ``passing`` [P] is what those have: objectness times best similarity.
     ``rank`` "similarity", or "product" with objectness, which passes all.
     """
 
+    passing: Tensor
     gate: float = 0.7
     rank: str = "similarity"
 
@@ -86,10 +90,8 @@ class ZsdYolo(CellDetector):
         scores = (1 + similarity) / 2  # above 0, in the same order
         if self.rank == "product":
             return scores * quality[..., None]
-        passing = quality * scores.amax(-1)
-        there = quality > 0
-        bar = torch.quantile(passing[there], self.gate) if there.any() else 0.0
-        return scores * (passing >= bar)[..., None]
+        bar = torch.quantile(self.passing, self.gate)
+        return scores * (quality * scores.amax(-1) >= bar)[..., None]
 
 
 def self_labels(lesson: Lesson, least: float = 0.5) -> Tensor:
@@ -164,14 +166,25 @@ def fit(
         return total
 
     fit_cells(net.parameters(), data, loss, steps=steps, seed=seed)
+    net.requires_grad_(False)
     return ZsdYolo(
         clip=clip,
-        net=net.requires_grad_(False),
+        net=net,
+        passing=_passing(net, data, texts),
         trained=count(net),
         overlap=REPEATED,
         gate=gate,
         rank=rank,
     )
+
+
+@torch.no_grad()
+def _passing(net: OneStage, data: Boxed, texts: Tensor) -> Tensor:
+    """Objectness times best similarity of boxes in some training pictures."""
+    spots, vectors = named_cells(net, data.pictures[:SOME])
+    best = (1 + cosines(vectors, texts).amax(-1)) / 2
+    there = spots.quality > 0
+    return (spots.quality * best)[there] if there.any() else torch.zeros(1)
 
 
 def checks(trial) -> list[Check]:

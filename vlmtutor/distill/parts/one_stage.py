@@ -20,7 +20,7 @@ from ...training import descend
 from ..pictures import DensePictures, batched
 from ..supervision import Boxed
 from .box_head import lay_out
-from .box_proposer import BoxProposer, Cells, likeliest, owners
+from .box_proposer import BoxProposer, Cells, Spots, likeliest, owners
 from .boxes import padded
 
 STEPS = 100
@@ -131,6 +131,21 @@ def softmax_focal(logits: Tensor, labels: Tensor, gamma=2.0, alpha=0.25) -> Tens
     return loss.sum() / things.sum().clamp(min=1)
 
 
+@torch.no_grad()
+def named_cells(net: OneStage, pictures: DensePictures) -> tuple[Spots, Tensor]:
+    """The likeliest cells' boxes, and their vectors [N, K, D]."""
+    pictures.prepare("pixel_values")
+    spots, vectors = [], []
+    for rows in batched(len(pictures), 32):
+        cells, own = net(pictures[rows])
+        some = likeliest(cells, net.boxes.size, CANDIDATES)
+        spots.append((some.boxes, some.quality, some.cell))
+        places = some.cell[..., None].expand(-1, -1, own.shape[-1])
+        vectors.append(own.gather(1, places))
+    fields = zip(*spots, strict=True)
+    return Spots(*map(torch.cat, fields)), torch.cat(vectors)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CellDetector:
     """Names the likeliest cells: what one-stage methods give back.
@@ -156,18 +171,11 @@ class CellDetector:
 
     @torch.no_grad()
     def detect(self, pictures, names, seen=None) -> list[dict]:
-        pictures.prepare("pixel_values")
-        found = []
-        for rows in batched(len(pictures), 32):
-            cells, vectors = self.net(pictures[rows])
-            spots = likeliest(cells, self.clip.image_size, CANDIDATES)
-            D = vectors.shape[-1]
-            vectors = vectors.gather(1, spots.cell[..., None].expand(-1, -1, D))
-            own, belief = self.opinions(vectors, spots.quality, names, seen)
-            quality = spots.quality[..., None]
-            scores = own if self.ranking == "own" else belief * quality
-            found += lay_out(spots.boxes, scores * (quality > 0), self.overlap)
-        return found
+        spots, vectors = named_cells(self.net, pictures)
+        own, belief = self.opinions(vectors, spots.quality, names, seen)
+        quality = spots.quality[..., None]
+        scores = own if self.ranking == "own" else belief * quality
+        return lay_out(spots.boxes, scores * (quality > 0), self.overlap)
 
 
 def cosines(vectors: Tensor, texts: Tensor) -> Tensor:
