@@ -13,7 +13,8 @@ from ...training import History, evaluating
 from ..experiment import Experiment
 from . import FROM_SCRATCH, rounded
 
-SCENES, STEPS = 8192, 300
+SCENES, WARM, STEPS = 8192, 150, 200
+EQUAL = 1.6  # steps of contrast take as long as one of matching
 ENCODERS = {"grounding, CNN": "cnn", "grounding, ViT": "vit"}
 
 
@@ -26,7 +27,7 @@ def data(seed: int) -> matching.Data:
 def warm_start(seed: int, encoder: str) -> tuple[TwoLeg, History]:
     """A model that has learned by contrast alone."""
     model = matching.new_model(data(seed), seed, encoder)
-    return model, matching.train_matching(model, data(seed), STEPS, None, seed)
+    return model, matching.warm_up(model, data(seed), WARM, seed)
 
 
 def row(name: str, table: str, scores: dict, history: History, **more) -> dict:
@@ -62,9 +63,10 @@ def match(name: str, seed: int, backbone: str) -> dict:
     """On by contrast alone, or with matching; and where the fusion attends."""
     (warm, _), own = warm_start(seed, "cnn"), data(seed)
     rows, attention, heat = [], [], grounding.attention_heat
-    for way, hard in matching.NEGATIVES.items():
+    for way, hard in {**matching.NEGATIVES, "contrast, equal time": None}.items():
         model, more = copy.deepcopy(warm), {}
-        history = matching.train_matching(model, own, STEPS, hard, seed + 1)
+        steps = round(EQUAL * STEPS) if "time" in way else STEPS
+        history = matching.train_matching(model, own, steps, hard, seed + 1)
         scores = matching.score_matching(model, own, hard is not None)
         if hard is not None:
             more["match loss"] = round(statistics.mean(history.terms["match"][-20:]), 3)
@@ -78,6 +80,6 @@ EXPERIMENT = Experiment(
     name="05_alignment",
     about="matching with random and hard negatives; words that find regions",
     parts={"grounding, CNN": ground, "matching": match, "grounding, ViT": ground},
-    seeds=1,
+    seeds=3,
     backbones=FROM_SCRATCH,
 )
