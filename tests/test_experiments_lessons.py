@@ -38,7 +38,7 @@ def small(monkeypatch):
     runs |= {"two legs": (TwoLeg, 1), "two towers, longer": (TwoTower, 2)}
     of(frameworks, PAIRS=40, TEST=4, RUNS=runs)
     of(contrastive, SCENES=70, STEPS=1)
-    of(alignment, SCENES=70, STEPS=1)
+    of(alignment, SCENES=140, WARM=1, STEPS=1)
     of(pretraining, SCENES=(16, 64), BATCHES=(32, 64))
     of(pretraining.lesson, STEPS=2)
     make = pretraining.lesson.make_data

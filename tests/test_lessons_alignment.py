@@ -29,6 +29,18 @@ def test_what_a_scene_holds(data):
     assert not train & test
 
 
+def test_a_warm_up_begins_with_one_sticker_a_scene(data):
+    alone = matching.singles(data)
+    assert alone.has.sum(1).unique().tolist() == [1]
+    assert len(alone.train) == len(alone.has) == 40
+    assert alone.test is data.test
+    model = matching.new_model(data)
+    before = model.image_head.weight.clone()
+    history = matching.warm_up(model, data, 2)
+    assert history.steps == 4
+    assert not torch.equal(before, model.image_head.weight)
+
+
 def test_one_word_is_wrong_and_only_one(data):
     texts = matching.one_word_wrong(data.test)
     for caption, text, scene in zip(

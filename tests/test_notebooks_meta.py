@@ -80,7 +80,7 @@ TRAINED = {
         45: (0.12, "100 captions"),
         46: (0.12, "100 captions"),
     },
-    "05_alignment": {10: (0.25, ".15 seen"), 19: (0.25, ".17 seen")},
+    "05_alignment": {13: (0.06, "400 captions"), 24: (0.08, ".051 seen")},
     "06_pretraining": {
         12: (0.09, "200 captions"),
         19: (0.08, "200 scenes"),

@@ -42,7 +42,33 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "02": (),
     "03": (),
     "04": (),
-    "05": (),
+    "05": (
+        Change(
+            "weights = logits.softmax(dim=1)",
+            "weights = logits.softmax(dim=0)",
+            "the package draws with these chances",
+        ),
+        Change(
+            "for name, hard in matching.NEGATIVES.items():",
+            "for name, hard in dict(contrast=None, random=1, hard=1).items():",
+            "the head that learns from random negatives",
+        ),
+        Change(
+            "ours = rerank(model, seen, top=10)",
+            "ours = rerank(model, seen, top=50)",
+            "a shortlist costs less than a tenth",
+        ),
+        Change(
+            "alpha = torch.where(yes > 0, 0.25, 0.75)",
+            "alpha = torch.where(yes > 0, 0.75, 0.25)",
+            "by hand as in the package",
+        ),
+        Change(
+            "maps[name] = heat(model, test)",
+            "maps[name] = heat(model, test).flip(1)",
+            "captions alone teach it as well",
+        ),
+    ),
     "06": (),
     "07": (),
 }
