@@ -377,6 +377,8 @@ def one_part(monkeypatch):
         return {"figure": e.seed**2 / 4}
 
     monkeypatch.setattr(ev, "PARTS", (part,))
+    pictures = {"own_line": {"a": True, "b": False}}
+    monkeypatch.setattr(ev, "own_lines", lambda clip: pictures)
     return seen
 
 
@@ -390,10 +392,15 @@ def test_three_seeds_make_the_table(one_part, tmp_path, capsys):
         (2, 7, "val"),
     ]
     row = {"mean": 0.4167, "min": 0.0, "max": 1.0}
-    assert json.loads(file.read_text(encoding="utf-8")) == {"figure": row}
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "figure": row,
+        "pictures": {"own_line": {"a": True, "b": False}},
+    }
     out = capsys.readouterr().out
-    assert "| figure | mean | min | max |\n| --- | --- | --- | --- |" in out
-    assert "| figure | 41.7 % | 0.0 % | 100.0 % |" in out
+    assert "| figure | mean | min | max | floor | holds |\n| --- |" in out
+    assert "| figure | 41.7 % | 0.0 % | 100.0 % | – | – |" in out
+    assert "| own_line | 1 of 2 | – | – | 23 of 2 | NO |" in out
+    assert "own_line: not b\n" in out
 
 
 @pytest.mark.parametrize(
@@ -402,6 +409,7 @@ def test_three_seeds_make_the_table(one_part, tmp_path, capsys):
         (["--model", "no/such-clip"], "no usable CLIP"),
         (["--n", "0"], "--n is 1 to 100000, not 0"),
         (["--json", "no/such/folder/f.json"], "--json: no folder for"),
+        (["--card", "--model", "tests"], "no usable CLIP"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(one_part, options, message, capsys):
@@ -415,4 +423,4 @@ def test_the_command_explains_itself(capsys):
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert "usage: python -m vlmtutor evaluate" in out
-    assert all(o in out for o in ("--model", "--n", "--split", "--json"))
+    assert all(o in out for o in ("--model", "--n", "--split", "--json", "--card"))

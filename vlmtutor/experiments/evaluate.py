@@ -20,6 +20,7 @@ from ..distill.bench.protocol import label_maps
 from ..distill.parts.regions import square_boxes
 from ..distill.supervision import IGNORE
 from ..metrics import IOU_NOTE, mean_iou
+from ..pretrain.card import pairs_seen, write_figures
 from ..table import table
 from ..world import (
     DOMAINS,
@@ -31,6 +32,8 @@ from ..world import (
     seeds_of,
 )
 from ..world.backgrounds import PHRASES
+from .floors import IMAGES, floors_of, folder_of, missed, own_lines
+from .floors import rows as floor_rows
 from .unseen import BATCH, PART_STRIDE, Evaluation, Remembering
 
 
@@ -255,6 +258,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=1000, help="single scenes")
     parser.add_argument("--split", default="test", choices=("val", "test"))
     parser.add_argument("--json", help="also write the figures to this file")
+    parser.add_argument(
+        "--card", action="store_true", help="also put them into the model's card"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -267,15 +273,20 @@ def run(args: argparse.Namespace) -> int:
         if args.json and not Path(args.json).absolute().parent.is_dir():
             raise ValueError(f"--json: no folder for {args.json}")
         clip = load_clip(args.model)
+        folder = folder_of(args.model)
+        if args.card and folder is None:
+            raise ValueError("--card: this model has no folder with a card")
     except (OSError, ValueError, ModelNotFound) as error:
         return fail(error)
     figures = evaluate_seeds(clip, args.n, args.split)
-    rows = [
-        [name, *(f"{100 * value:.1f} %" for value in own.values())]
-        for name, own in figures.items()
-    ]
-    print(table(rows, ["figure", "mean", "min", "max"], "markdown"))
-    print(f"\n{IOU_NOTE}.")
+    pictures = own_lines(clip) if IMAGES.is_dir() else {}
+    floors = floors_of(clip.name, folder and pairs_seen(folder))
+    heads = ["figure", "mean", "min", "max", "floor", "holds"]
+    shown = table(floor_rows(figures, pictures, floors), heads, "markdown")
+    shown += "\n\n" + "\n\n".join([*missed(pictures), f"{IOU_NOTE}."])
+    print(shown)
     if args.json:
-        stored.write(figures, args.json)
+        stored.write(figures | {"pictures": pictures}, args.json)
+    if args.card:
+        print(f"wrote {write_figures(folder, shown)}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from .build import (
     build_tokenizer,
     resize_positions,
 )
+from .card import write_card
 from .config import PretrainConfig
 from .data import Steps, to_device
 from .losses import Trainer, total
@@ -70,6 +72,7 @@ class Pretraining:
             cache = self.folder.parent / "teacher"
             self.targets = text_targets(vocabulary, cache, config)
         self.step, self.seconds, self.waiting, self.log = 0, 0.0, 0.0, []
+        self.origin: str | None = None  # whose weights it began with
         self._start(config.first_size)
         if (self.folder / CHECKPOINT).exists():
             self._resume()
@@ -86,6 +89,7 @@ class Pretraining:
             Path(folder), CHECKPOINT, self.config, self.tokenizer, self.targets
         )
         model, beside = given
+        self.origin = Path(folder).name
         self._start(self.size, resize_positions(model, self.size))
         for name, value in beside.items():
             self.trainer.state_dict()[name].copy_(value)
@@ -134,7 +138,7 @@ class Pretraining:
         kept = state["averaged"].items()
         self.averaged = {name: tensor.to(self.device) for name, tensor in kept}
         self.step, self.seconds = state["step"], state["seconds"]
-        self.log = state["log"]
+        self.log, self.origin = state["log"], state.get("origin")
 
     def checkpoint(self) -> None:
         """Write everything that a continuation needs, in one move."""
@@ -147,14 +151,24 @@ class Pretraining:
             "step": self.step,
             "size": self.size,
             "seconds": self.seconds,
+            "origin": self.origin,
             "log": self.log,
         }
         # always the same name: a killed run leaves one such file, not many
         temporary = self.folder / (CHECKPOINT + ".new")
         torch.save(state, temporary)
         os.replace(temporary, self.folder / CHECKPOINT)
-        log = {"config": asdict(self.config), "log": self.log}
-        stored.write(log, self.folder / "log.json")
+        stored.write(self.about() | {"log": self.log}, self.folder / "log.json")
+
+    def about(self) -> dict:
+        """What the run knows of itself, for the log and the card."""
+        name = platform.processor() or platform.machine()
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+        about = stored.heading()
+        about["machine"]["device"] = name
+        done = {"steps": self.step, "seconds": round(self.seconds, 1)}
+        return about | done | {"origin": self.origin, "config": asdict(self.config)}
 
     def _rows(self) -> Tensor | None:
         """Which free texts this step learns."""
@@ -266,7 +280,7 @@ class Pretraining:
         )
 
     def export(self, folder: Path) -> Path:
-        """Write the averaged model as a folder like any on the hub."""
+        """Write the averaged model as a folder like any on the hub, with a card."""
         model = build_model(self.config, len(self.tokenizer), self.size)
         weights = (
             self.averaged if self.config.average else self.trainer.clip.state_dict()
@@ -274,4 +288,6 @@ class Pretraining:
         model.load_state_dict(weights)
         square = (self.size, self.size)
         settings = ImageSettings(self.size, square, mean=IMAGE_MEAN, std=IMAGE_STD)
-        return save_clip(Clip(model, self.tokenizer, settings), folder)
+        save_clip(Clip(model, self.tokenizer, settings), folder)
+        write_card(folder, self.about())
+        return Path(folder)
