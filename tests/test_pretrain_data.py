@@ -213,3 +213,41 @@ def test_augmentation_changes_many_pictures_but_not_what_they_show():
         a, b = pixels.mean(-1).ravel(), drawn.mean(-1).ravel()
         assert np.corrcoef(a, b)[0, 1] > 0.6
     assert 0.5 < np.mean(changed) < 0.9
+
+
+def test_a_caption_is_cut_by_its_commas_and_ands():
+    caption = "a photo of a cat, two big dogs and a red pan, and sand on a beach."
+    assert module.cut_phrases(caption) == [
+        "a photo of a cat",
+        "two big dogs",
+        "a red pan",
+        "sand on a beach",
+    ]
+    assert module.cut_phrases("a cat and a cat") == ["a cat"]
+
+
+def test_phrases_of_captions_stand_where_their_caption_does():
+    data = PretrainData(config(phrases="caption", every_name=False, batch_size=12))
+    batch = data.batch(0, 32, 0.2)
+    assert len(batch.phrases) == len(batch.present) == len(set(batch.phrases))
+    for phrase, row in zip(batch.phrases, batch.present, strict=True):
+        for caption, there in zip(batch.captions, row, strict=True):
+            assert there == (phrase in module.cut_phrases(caption))
+    assert batch.present.any(0).all() and batch.present.any(1).all()
+
+
+def test_a_crop_keeps_most_of_the_scene_and_its_caption():
+    whole = PretrainData(config(augment=0.0, batch_size=20)).batch(0, 48, 0.3)
+    crop = PretrainData(config(augment=0.0, batch_size=20, crop=0.6))
+    crop = crop.batch(0, 48, 0.3)
+    assert crop.captions == whole.captions
+    assert crop.pixels.shape == whole.pixels.shape
+    assert not torch.equal(crop.pixels, whole.pixels)
+    ramp = np.tile(np.arange(240, dtype=np.uint8)[:, None], (1, 240))
+    ramp = np.stack([ramp, ramp.T, ramp], -1)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        seen = module.cropped(ramp, rng, 0.6).astype(float)
+        high, wide = np.ptp(seen[..., 0]) / 239, np.ptp(seen[..., 1]) / 239
+        assert 0.58 < high * wide <= 1 and abs(high - wide) < 0.02
+    assert module.cropped(ramp, rng, 1.0) is ramp

@@ -14,7 +14,7 @@ DEVICES = ("cpu", "cuda", "mps", "auto")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
-        choices=("stickerclip", "pairclip"),
+        choices=("stickerclip", "pairclip", "phraseclip"),
         default="stickerclip",
         help="pairclip is told pictures and captions and nothing else",
     )

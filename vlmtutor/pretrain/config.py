@@ -30,6 +30,7 @@ class PretrainConfig:
     meme_share: float = 0.2
     description_share: float = 0.15
     augment: float = 1.0  # strength of colour, blur and noise changes
+    crop: float = 1.0  # least share of a scene that is kept; its caption stays
     every_category: int = 1  # 4 keeps every fourth one, for short searches
     posed_share: float = 0.0  # scenes with a large thing, two, or tilted ones
     line_share: float = 0.0  # of those of two things: one line about both
@@ -43,6 +44,9 @@ class PretrainConfig:
     # with the same "kinds" of stickers, equal "captions", or "none"
     false_negatives: str = "kinds"
     local_weight: float = 1.0  # phrases against patches
+    # of the things that are there, in words of the "table", or of the "caption":
+    # it is cut by its commas and "and"s, so that nothing else is told
+    phrases: str = "table"
     mosaics: int = 16  # pictures of 2 x 2 scenes for the local loss
     naming_weight: float = 0.5  # patches of a mosaic compete for phrases
     naming_growth: float = 1.0  # times that in the second half of the run
@@ -102,9 +106,24 @@ STICKERCLIP = {
     "steps": 6200,
     "lr": 1.5e-3,
 }
+PAIRCLIP = {
+    **PAIRS_ONLY,
+    "text_width": 256,
+    "text_layers": 4,
+    "vocabulary": 14_000,
+    "final_share": 0.6,
+    "batch_size": 384,
+    "meme_share": 0.12,
+    "description_share": 0.12,
+    "single_share": 0.3,
+    "steps": 6000,
+    "lr": 1.5e-3,
+}
 RECIPES = {
     "stickerclip": PretrainConfig(**STICKERCLIP),
-    "pairclip": PretrainConfig(
-        text_width=256, text_layers=4, vocabulary=14_000, **PAIRS_ONLY
+    "pairclip": PretrainConfig(**PAIRCLIP),
+    # the same pairs; parts of a caption are also sought among the patches
+    "phraseclip": PretrainConfig(
+        **PAIRCLIP | {"local_weight": 1.0, "phrases": "caption"}
     ),
 }

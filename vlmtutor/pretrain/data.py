@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,6 +126,25 @@ def random_phrase(rng: random.Random, category) -> str:
     return rng.choice(category.memes)
 
 
+def cut_phrases(caption: str) -> list[str]:
+    """The parts of a caption between its commas and "and"s."""
+    parts = (part.strip(" .!?") for part in re.split(r",|\band\b", caption))
+    return [part for part in dict.fromkeys(parts) if part]
+
+
+def cropped(pixels: np.ndarray, rng: np.random.Generator, least: float) -> np.ndarray:
+    """A random square of at least a share of the area, at the old size."""
+    if least >= 1:
+        return pixels
+    size = len(pixels)
+    side = size * rng.uniform(least, 1) ** 0.5
+    x, y = rng.uniform(0, size - side, 2)
+    box = (x, y, x + side, y + side)
+    image = Image.fromarray(pixels)
+    bicubic = Image.Resampling.BICUBIC
+    return np.asarray(image.resize((size, size), bicubic, box))
+
+
 class PretrainData:
     """``batch(step, size, single_share)`` for a configuration."""
 
@@ -155,6 +175,7 @@ class PretrainData:
         if canvas != size:
             pixels = _resized(pixels, size)
         noise = np.random.default_rng(seed)
+        pixels = cropped(pixels, noise, self.config.crop)
         pixels = augment(pixels, noise, self.config.augment)
         return rng, layout, pixels, caption
 
@@ -233,13 +254,19 @@ class PretrainData:
             named = self.categories
         present = [[c in kind for kind in kinds] for c in named]
         table = load_categories()
+        if self.config.phrases == "caption":
+            cut = [set(cut_phrases(text)) for text in texts]
+            phrases = sorted(set().union(*cut))
+            present = [[phrase in own for own in cut] for phrase in phrases]
+        else:
+            phrases = [random_phrase(rng, table[c]) for c in named]
         alike = texts if self.config.false_negatives == "captions" else kinds
         same = [[a == b for b in alike] for a in alike]
         single = [next(iter(k)) if len(k) == 1 else -1 for k in kinds]
         return Batch(
             pixels=to_pixels(np.stack([images[row] for row in rows])),
             captions=texts,
-            phrases=[random_phrase(rng, table[c]) for c in named],
+            phrases=phrases,
             present=torch.tensor(present),
             categories=named,
             single=torch.tensor(single),
