@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="that draw scenes beside the training; the same scenes for any N",
     )
+    parser.add_argument(
+        "--every", type=float, default=180, metavar="SECONDS", help="checkpoint (180)"
+    )
     parser.add_argument("--until", type=int, help="stop at this step")
     parser.add_argument("--export", help="write the model to this folder")
     parser.add_argument(
@@ -101,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     except (ImportError, FileNotFoundError, ValueError, ModelNotFound) as error:
         fail(error)
         return 1
-    training.run(args.until)
+    training.run(args.until, args.every)
     if args.export and not training.spread.rank:
         print(f"wrote {training.export(Path(args.export))}")
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPModel
 
 from ..models.inside import class_looks, first_state
@@ -32,23 +33,45 @@ def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tenso
     return embeds[:, 0], embeds[:, 1:]
 
 
+class Tokens(dict):
+    """Token ids by text: most texts come again, and an accelerator waits."""
+
+    def __init__(self, tokenizer, most: int = 500_000):
+        super().__init__()
+        self.tokenizer, self.most = tokenizer, most
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        new = list({text for text in texts if text not in self})
+        found = {}
+        if new:
+            every = self.tokenizer(new, truncation=True)["input_ids"]
+            found = dict(zip(new, every, strict=True))
+        rows = [self[text] if text in self else found[text] for text in texts]
+        if len(self) < self.most:
+            self.update(found)
+        return rows
+
+
 def encode_texts(
-    model: CLIPModel, tokenizer, texts: list[str]
+    model: CLIPModel, tokenizer, texts: list[str], tokens: Tokens | None = None
 ) -> tuple[Tensor, Tensor]:
     """Texts → text_embeds [M, D] (L2-normalised) and pooled states [M, W].
 
-    Short texts run with short ones, in four groups: padding all to the
-    longest would cost several times as much.
+    On a CPU short texts run with short ones, in four groups: padding all to
+    the longest would cost several times as much; an accelerator waits for
+    launches instead.  ``tokens`` remembers ids.
     """
-    ids = tokenizer(texts, truncation=True)["input_ids"]
+    tokens = Tokens(tokenizer) if tokens is None else tokens
+    ids = tokens.ids(texts)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    size = -(-len(order) // 4)
-    states = []
+    groups = 4 if model.device.type == "cpu" else 1
+    size = -(-len(order) // groups)
+    pad, states = model.config.text_config.pad_token_id, []
     for start in range(0, len(order), size):
-        rows = [ids[i] for i in order[start : start + size]]
-        batch = tokenizer.pad({"input_ids": rows}, return_tensors="pt")
-        inputs = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
-        output = model.text_model(**inputs)
+        rows = [torch.tensor(ids[i]) for i in order[start : start + size]]
+        rows = pad_sequence(rows, batch_first=True, padding_value=pad)  # [m, L]
+        rows = rows.to(model.device, non_blocking=True)
+        output = model.text_model(input_ids=rows, attention_mask=rows != pad)
         states.append(output.pooler_output)
     back = torch.tensor(order).argsort().to(model.device)
     pooled = torch.cat(states)[back]  # [M, W]

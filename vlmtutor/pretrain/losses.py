@@ -12,7 +12,7 @@ from ..objectives.contrastive import clip_loss, multi_positive_loss, siglip_loss
 from ..precision import full_precision
 from .config import PretrainConfig
 from .data import Batch, Mosaics, to_pixel_values
-from .forward import encode_images, encode_texts
+from .forward import Tokens, encode_images, encode_texts
 from .spread import ALONE, Spread
 from .teacher import TextTargets
 
@@ -28,7 +28,7 @@ class Trainer(nn.Module):
 
     def __init__(self, model: CLIPModel, classes: int, teacher_dim: int = 384):
         super().__init__()
-        self.clip = model
+        self.clip, self.tokens = model, None
         width = model.config.text_config.hidden_size
         self.to_teacher = nn.Linear(width, teacher_dim)
         self.bias = nn.Parameter(torch.tensor(-4.0))  # sigmoid loss only
@@ -76,7 +76,9 @@ class Trainer(nn.Module):
         if rows is not None:
             texts += [targets.texts[i] for i in rows.tolist()]
         mine = [texts[i] for i in spread.rows(len(texts))]
-        embeds, states = encode_texts(self.clip, tokenizer, mine)
+        if self.tokens is None:
+            self.tokens = Tokens(tokenizer)
+        embeds, states = encode_texts(self.clip, tokenizer, mine, self.tokens)
         embeds = spread.gather(embeds, len(texts))
         # similarities in fp32: bf16 has three digits, too few for a softmax
         with full_precision(embeds.device.type):
