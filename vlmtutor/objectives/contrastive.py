@@ -26,9 +26,9 @@ def clip_loss(
     """
     logits = logit_scale * image_embeds @ text_embeds.T  # [N, N]
     if ignore is not None:
-        diagonal = torch.eye(len(logits), dtype=torch.bool)
+        diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         logits = logits.masked_fill(ignore & ~diagonal, float("-inf"))
-    labels = torch.arange(len(logits))
+    labels = torch.arange(len(logits), device=logits.device)
     image_to_text = F.cross_entropy(logits, labels)
     text_to_image = F.cross_entropy(logits.T, labels)
     return (image_to_text + text_to_image) / 2
@@ -48,7 +48,7 @@ def siglip_loss(
     Source: Zhai et al. 2023, arXiv 2303.15343.
     """
     logits = logit_scale * image_embeds @ text_embeds.T + logit_bias
-    signs = 2 * torch.eye(len(logits)) - 1  # +1 for pairs, -1 for others
+    signs = 2 * torch.eye(len(logits), device=logits.device) - 1  # +1 for pairs, -1 for others
     losses = -F.logsigmoid(signs * logits)  # [N, N]
     if ignore is not None:
         losses = losses.masked_fill(ignore & (signs < 0), 0)
@@ -93,7 +93,7 @@ def unicl_loss(
         raise ValueError("one label for each pair, and at least one pair")
     known = labels[:, None] >= 0
     positives = (labels[:, None] == labels) & known  # [N, N]
-    positives |= torch.eye(len(labels), dtype=torch.bool)
+    positives |= torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     logits = logit_scale * image_embeds @ text_embeds.T  # [N, N]
     return multi_positive_loss(logits, positives)
 
