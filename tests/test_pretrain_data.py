@@ -19,6 +19,7 @@ from vlmtutor.pretrain.data import (
     to_pixel_values,
     to_pixels,
 )
+from vlmtutor.pretrain.pixels import cropped
 from vlmtutor.world import StickerWorld, backgrounds, load_categories, seeds, seeds_of
 
 quick = settings(max_examples=20, deadline=None)
@@ -247,7 +248,7 @@ def test_a_crop_keeps_most_of_the_scene_and_its_caption():
     ramp = np.stack([ramp, ramp.T, ramp], -1)
     rng = np.random.default_rng(0)
     for _ in range(50):
-        seen = module.cropped(ramp, rng, 0.6).astype(float)
+        seen = cropped(ramp, rng, 0.6).astype(float)
         high, wide = np.ptp(seen[..., 0]) / 239, np.ptp(seen[..., 1]) / 239
         assert 0.58 < high * wide <= 1 and abs(high - wide) < 0.02
-    assert module.cropped(ramp, rng, 1.0) is ramp
+    assert cropped(ramp, rng, 1.0) is ramp

@@ -323,6 +323,21 @@ def test_the_recipe_of_pairs_is_told_pairs(tmp_path):
         assert getattr(RECIPES["pairclip"], name) == value
 
 
+def test_phraseclip_is_told_no_more_than_the_captions(tmp_path):
+    """What is there, and how many kinds, may change without a difference."""
+    told = {"local_weight": 1.0, "phrases": "caption"}
+    training = Pretraining(tmp_path, replace(TINY, **PAIRS_ONLY | told))
+    size, batch, mosaics = training.steps[0]
+    assert mosaics is None and training.targets is None
+    blind = {"categories": [], "single": torch.full((4,), -1)}
+    terms = training.train_step((size, replace(batch, **blind), None))
+    assert set(terms) == {"clip", "local"}
+    twin = Pretraining(tmp_path / "twin", training.config)
+    assert twin.train_step() == terms
+    for name, value in (PAIRS_ONLY | told).items():
+        assert getattr(RECIPES["phraseclip"], name) == value
+
+
 def test_any_number_of_processes_draws_the_same_scenes(tmp_path):
     """Also across the step at which the canvas grows."""
     for processes in (0, 2):

@@ -48,7 +48,8 @@ def siglip_loss(
     Source: Zhai et al. 2023, arXiv 2303.15343.
     """
     logits = logit_scale * image_embeds @ text_embeds.T + logit_bias
-    signs = 2 * torch.eye(len(logits), device=logits.device) - 1  # +1 for pairs, -1 for others
+    # +1 for pairs, -1 for others
+    signs = 2 * torch.eye(len(logits), device=logits.device) - 1
     losses = -F.logsigmoid(signs * logits)  # [N, N]
     if ignore is not None:
         losses = losses.masked_fill(ignore & (signs < 0), 0)

@@ -116,7 +116,7 @@ PAIRCLIP = {
     "meme_share": 0.12,
     "description_share": 0.12,
     "single_share": 0.3,
-    "steps": 6000,
+    "steps": 4100,
     "lr": 1.5e-3,
 }
 RECIPES = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,6 +25,7 @@ from .build import IMAGE_MEAN, IMAGE_STD
 from .config import PretrainConfig
 from .layouts import scene_layout, turned
 from .lines import scene_caption
+from .pixels import augment, cropped, resized
 from .spread import ALONE, Spread
 
 
@@ -75,41 +76,12 @@ def to_pixel_values(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def _resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-
-
 def _drawn(layout, width: int, height: int, seed: int) -> np.ndarray:
     """A scene's pixels [height, width, 3], stretched if that is no square."""
     art = Scene(layout, max(width, height), "sticker", seed).array
     if width == height:
         return art
     return np.asarray(Image.fromarray(art).resize((width, height)))
-
-
-def augment(
-    pixels: np.ndarray, rng: np.random.Generator, strength: float
-) -> np.ndarray:
-    """Light, contrast, blur and grain of an everyday picture, at random."""
-    if strength == 0:
-        return pixels
-    if rng.random() < 0.15 * strength:
-        radius = rng.uniform(0.2, 0.012 * len(pixels) + 0.2)
-        image = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius))
-        pixels = np.asarray(image)
-    if rng.random() < 0.6:
-        light = rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
-        tint = rng.uniform(1 - 0.1 * strength, 1 + 0.1 * strength, 3)
-        mean = pixels.mean()
-        contrast = rng.uniform(1 - 0.3 * strength, 1 + 0.2 * strength)
-        changed = (pixels - mean) * contrast + mean
-        changed = changed * (light * tint).astype(np.float32)
-        if rng.random() < 0.3 * strength:
-            sigma = rng.uniform(2, 14)
-            changed = changed + rng.normal(0, sigma, pixels.shape)
-        pixels = np.clip(changed, 0, 255).astype(np.uint8)
-    return pixels
 
 
 def random_phrase(rng: random.Random, category) -> str:
@@ -130,19 +102,6 @@ def cut_phrases(caption: str) -> list[str]:
     """The parts of a caption between its commas and "and"s."""
     parts = (part.strip(" .!?") for part in re.split(r",|\band\b", caption))
     return [part for part in dict.fromkeys(parts) if part]
-
-
-def cropped(pixels: np.ndarray, rng: np.random.Generator, least: float) -> np.ndarray:
-    """A random square of at least a share of the area, at the old size."""
-    if least >= 1:
-        return pixels
-    size = len(pixels)
-    side = size * rng.uniform(least, 1) ** 0.5
-    x, y = rng.uniform(0, size - side, 2)
-    box = (x, y, x + side, y + side)
-    image = Image.fromarray(pixels)
-    bicubic = Image.Resampling.BICUBIC
-    return np.asarray(image.resize((size, size), bicubic, box))
 
 
 class PretrainData:
@@ -173,7 +132,7 @@ class PretrainData:
             return rng, layout, None, caption
         pixels = Scene(layout, canvas, "sticker", seed).array
         if canvas != size:
-            pixels = _resized(pixels, size)
+            pixels = resized(pixels, size)
         noise = np.random.default_rng(seed)
         pixels = cropped(pixels, noise, self.config.crop)
         pixels = augment(pixels, noise, self.config.augment)
