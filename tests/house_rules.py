@@ -34,8 +34,6 @@ FLOORS = (
 LINES = 300
 LONG = {  # path → why it is longer
     "vlmtutor/memes/letters.py": "runs of letters, and the faces that draw them",
-    "vlmtutor/distill/segmentation/freeseg.py": "three tasks and tuning at test",
-    "vlmtutor/distill/segmentation/zegclip.py": "prompts, a decoder, self-training",
 }
 OUTSIDE = {  # other libraries' names
     "_attn_implementation": "transformers has no public name for it",

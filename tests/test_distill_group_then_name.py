@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 
 import pytest
 import torch
@@ -11,10 +13,18 @@ from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill.bench.answers import predict
+from vlmtutor.distill.parts import near_map
 from vlmtutor.distill.parts.proposals import propose
-from vlmtutor.distill.parts.two_stage import TwoStage
+from vlmtutor.distill.parts.refine import upsample
+from vlmtutor.distill.parts.texts import (
+    background_classifier,
+    class_scores,
+    text_classifier,
+)
+from vlmtutor.distill.parts.two_stage import ASKED, TwoStage, likely
 from vlmtutor.distill.segmentation import freeseg, openseg, ovseg, zegformer, zsseg
 from vlmtutor.distill.supervision import Captioned, Masked, Regions
+from vlmtutor.models.inside import as_map, as_tokens, vision_blocks
 
 NAMES, BASE, SEEN = bench().names, bench().base, bench().seen
 MASKS_AND_WORDS = (Masked, Captioned)
@@ -134,13 +144,54 @@ def test_no_object_is_in_clips_softmax_for_zegformer_alone(monkeypatch):
     assert (refuse.sum(-1) < 1).all()
 
 
-def test_the_offset_comes_after_regions_are_added_up():
+def test_the_offset_comes_after_regions_are_added_up_and_names_the_ground():
     pictures = bench().test_pictures
     plain, less = (fitted("ZegFormer", gamma=g) for g in (0.0, 0.2))
     a, b = (m.scores(pictures, NAMES, SEEN) for m in (plain, less))
     close(a[:, :-1][:, SEEN] - 0.2, b[:, :-1][:, SEEN])
     close(a[:, :-1][:, ~SEEN], b[:, :-1][:, ~SEEN])
-    close(a[:, -1], b[:, -1])
+    ground = len(NAMES)
+    assert torch.equal(a.argmax(1) == ground, b.argmax(1) == ground)
+
+
+def test_the_likeliest_regions_are_asked_however_sure_they_are():
+    found = propose(fitted("ZegFormer").proposer, bench().test_pictures)
+    timid = dataclasses.replace(found, objectness=found.objectness / 1e3)
+    assert timid.objectness.max() < 0.2
+    asked = likely(timid)
+    assert torch.equal(asked, likely(found)) and asked.any()
+    assert not asked[:, ASKED:].any()
+
+
+def test_instances_are_regions_with_their_best_name():
+    model, pictures = fitted("ZegFormer"), bench().test_pictures
+    found = model.instances(pictures, NAMES, SEEN)
+    assert len(found) == len(pictures)
+    for one in found:
+        n = len(one["labels"])
+        assert one["boxes"].shape == (n, 4) and one["masks"].shape[0] == n
+        assert (one["labels"] < len(NAMES)).all() and (one["scores"] > 0).all()
+        rows, columns = (one["masks"].any(k) for k in (2, 1))
+        for k, (x0, y0, x1, y1) in enumerate(one["boxes"].long()):
+            assert rows[k].nonzero().aminmax() == (y0, y1 - 1)
+            assert columns[k].nonzero().aminmax() == (x0, x1 - 1)
+
+
+def test_pixels_and_regions_start_from_one_map():
+    """Or a check of regions against pixels measures the start."""
+    pictures = bench().test_pictures.prepare("pixel_values")
+    data = bench().data(Masked)
+    pixels = near_map.train_pixels(clip(), data, 0, steps=0)
+    with torch.no_grad():
+        z = pixels.net(pictures)
+    close(z, F.normalize(upsample(as_map(pictures.dense), z.shape[-1]), dim=1))
+    regions = fitted("ZegFormer").proposer
+    assert pixels.net.fine == regions.fine
+    assert isinstance(regions, near_map.SharpTrunk)
+    trained = near_map.train_pixels(clip(), data, 0, steps=2)
+    assert not torch.equal(
+        trained.scores(pictures, NAMES), pixels.scores(pictures, NAMES)
+    )
 
 
 def test_zssegs_prompt_is_learned_on_base_crops_alone():
@@ -185,10 +236,33 @@ def test_mask_tokens_take_the_place_of_empty_patches_only():
     assert not torch.allclose(tower(pixels, inside), embeds, atol=1e-3)
 
 
+def test_an_empty_patch_keeps_its_position():
+    """Tokens come before it is added: the same token, another place."""
+    pixels, inside = tower_inputs()
+    tower = ovseg.MaskedTower(clip(), "mpt")
+    torch.nn.init.zeros_(tower.tokens)
+    heard = []
+    first = vision_blocks(clip())[0].layer_norm1
+    hook = first.register_forward_pre_hook(lambda m, args: heard.append(args[0]))
+    with torch.no_grad():
+        tower.before(pixels, inside)
+    hook.remove()
+    vision = clip().model.vision_model
+    places = vision.pre_layrnorm(vision.embeddings.position_embedding.weight)[1:]
+    empty = tower.empty(inside)[0, :, 0]
+    close(heard[0][0, 1:][empty], places[empty].detach(), atol=1e-4)
+
+
+def test_tokens_are_trained_long_enough_to_say_something():
+    wanted = inspect.signature(ovseg.fit).parameters
+    assert wanted["token_steps"].default >= 200
+
+
 def test_tokens_are_tuned_and_weights_are_not():
     tower = fitted("OVSeg", mode="mpt").encode
     assert [n for n, _ in tower.named_parameters()] == ["tokens"]
-    assert tower.tokens.abs().sum() > 0
+    fresh = ovseg.MaskedTower(clip(), "mpt").tokens
+    assert not torch.equal(tower.tokens, fresh)
     tuned = fitted("OVSeg", mode="ft").encode
     assert tuned.tokens is None and tuned.last is not None
     own = clip().model.visual_projection.weight
@@ -234,22 +308,28 @@ def test_openseg_has_a_map_for_masks_and_one_for_names():
     assert shapes and names and not shapes & names
 
 
-def test_the_map_for_names_starts_as_clips_patches():
-    pictures = bench().test_pictures.prepare("pixel_values")[:2]
-    z = openseg.NameMap(clip())(pictures)
-    near = openseg.as_map(pictures.dense)
-    near = F.interpolate(near, z.shape[-2:], mode="bilinear")
-    close(z, F.normalize(near, dim=1))
-
-
 def test_without_masks_every_cell_is_a_region():
-    z = torch.randn(2, 5, 8, 8)
+    z = torch.randn(2, 5, 16, 16)
     cells, there = openseg.pooled_regions(z, None, torch.arange(2), "patches")
     assert cells.shape == (2, 16, 5) and there.all()
-    pictures = bench().test_pictures
-    a = fitted("OpenSeg").scores(pictures, NAMES)
-    b = fitted("OpenSeg", regions="patches").scores(pictures, NAMES)
-    assert not torch.allclose(a, b, atol=1e-6)
+
+
+def test_the_arm_without_masks_has_no_proposer():
+    """Not its foreground either, or both arms share what is compared."""
+    pictures, model = bench().test_pictures, fitted("OpenSeg", regions="patches")
+    assert model.proposer is None
+    W, places = (
+        text_classifier(clip(), NAMES),
+        background_classifier(clip()),
+    )
+    with torch.no_grad():
+        z = model.network(pictures)
+    scores = class_scores(as_tokens(z), W, places)
+    close(
+        model.scores(pictures, NAMES),
+        clip().logit_scale * upsample(scores, pictures.images.shape[1]),
+        atol=1e-3,
+    )
 
 
 def test_one_region_a_picture_is_the_global_comparison():
@@ -264,17 +344,16 @@ def test_one_region_a_picture_is_the_global_comparison():
 
 
 def test_both_rows_of_freeseg_share_one_fit():
-    assert fitted("FreeSeg").net is fitted("FreeSeg", tuning=5).net
-    assert fitted("FreeSeg").net is not fitted("FreeSeg", interact=False).net
+    assert fitted("FreeSeg").proposer is fitted("FreeSeg", tuning=5).proposer
+    other = fitted("FreeSeg", interact=False)
+    assert fitted("FreeSeg").proposer is not other.proposer
 
 
 def test_freesegs_masks_change_with_the_vocabulary():
     pictures = bench().test_pictures
     for interact, same in ((True, False), (False, True)):
         model = fitted("FreeSeg", interact=interact)
-        many, few = (
-            model.found(pictures, names)[0].masks for names in (NAMES, NAMES[:2])
-        )
+        many, few = (model.found(pictures, names).masks for names in (NAMES, NAMES[:2]))
         assert torch.allclose(many, few, atol=1e-6) is same
 
 
@@ -282,10 +361,7 @@ def test_the_task_changes_the_texts_and_nothing_else():
     model = fitted("FreeSeg")
     a, b = (model.words(NAMES, task) for task in ("semantic", "panoptic"))
     assert not torch.allclose(a, b, atol=1e-4)
-    plain = fitted("FreeSeg", task_words=False)
-    a, b = (plain.words(NAMES, task) for task in ("semantic", "panoptic"))
-    close(a, b)
-    assert not any("semantic" in n for n, _ in model.net.named_modules())
+    assert not any("semantic" in n for n, _ in model.proposer.named_modules())
 
 
 def test_tasks_see_the_same_scene_in_their_own_way():
@@ -297,10 +373,61 @@ def test_tasks_see_the_same_scene_in_their_own_way():
     assert names[0, :3].tolist() == [0, 0, 1]
     assert masks[0].sum((1, 2)).tolist() == [2, 1, 2, 0, 0]
     masks, names = kinds["semantic"]
-    assert masks[0].sum((1, 2)).tolist() == [3, 0, 2, 0, 0]
+    assert masks[0].sum((1, 2)).tolist() == [3, 0, 2, 0, 4]
     masks, names = kinds["panoptic"]
     assert masks[0].sum((1, 2)).tolist() == [2, 1, 2, 0, 4]
     assert names[0, -1] == 2  # the background is a region with a name
+
+
+def task_gradients(net, words, data, task):
+    """Of the masks' losses of one task, on what all stickers share."""
+    model = freeseg.FreeSeg(clip(), net, words)
+    net.texts, net.things = model.texts(BASE, task), task == "instance"
+    masks, _ = freeseg.task_regions(data, task)
+    masks = freeseg.shrink_labels(masks.flatten(0, 1), net.fine)
+    masks = masks.unflatten(0, (len(data), -1))
+    outputs = net(data.pictures)
+    loss = freeseg.group_loss(outputs, masks, freeseg.pairs_of(outputs, masks))
+    shared = [net.sticker_head.weight, net.blob_head.weight]
+    return torch.autograd.grad(loss, shared, allow_unused=True)
+
+
+def test_tasks_pull_what_stickers_share_the_same_way():
+    data = bench().data(Masked)
+    words = fitted("FreeSeg").words
+    net = freeseg.FreeNet(clip(), True, 0)
+    found = {task: task_gradients(net, words, data, task) for task in freeseg.TASKS}
+    for a, b in zip(found["panoptic"], found["instance"], strict=True):
+        assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.5
+    for a, b in zip(found["semantic"], found["panoptic"], strict=True):
+        assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.5
+
+
+def test_the_background_is_drawn_by_a_query_of_its_own():
+    net = freeseg.FreeNet(clip(), False, 0)
+    pictures = bench().test_pictures[:2].prepare("pixel_values")
+    assert net.queries == net.side**2 + 1
+    with torch.no_grad():
+        before = net(pictures).masks
+        net.sticker_head.bias += 3
+        after = net(pictures).masks
+        net.things = True
+        alone = net(pictures).masks
+    close(after[:, :-1], before[:, :-1] + 3, atol=1e-4)
+    assert torch.equal(after[:, -1], before[:, -1])
+    assert alone.shape[1] == net.queries == net.side**2
+
+
+def test_what_regions_say_of_the_background_reaches_the_ground():
+    model, pictures = fitted("FreeSeg"), bench().test_pictures
+    with torch.no_grad():
+        found = model.found(pictures, NAMES)
+        p = model.named(found, pictures, NAMES, SEEN)
+    assert p.shape[-1] == len(NAMES) + 1 and (p[..., -1] > 0).any()
+    grounds = model.lay_out(found, p, SEEN)[:, -1]
+    p[..., -1] = 0
+    assert (grounds >= model.lay_out(found, p, SEEN)[:, -1]).all()
+    assert not torch.allclose(grounds, model.lay_out(found, p, SEEN)[:, -1])
 
 
 def test_tuning_at_test_lowers_the_entropy_of_novel_names():
@@ -312,9 +439,9 @@ def test_tuning_at_test_lowers_the_entropy_of_novel_names():
     assert torch.equal(model.words.context, before)  # no picture is kept
 
     def entropy(context):
-        proposals, _ = model.found(pictures, NAMES)
+        found = model.found(pictures, NAMES)
         W = model.words(novel, "semantic", context)
-        p = (clip().logit_scale * proposals.vectors @ W.T).softmax(-1)
+        p = (clip().logit_scale * found.vectors[likely(found)] @ W.T).softmax(-1)
         return float(-(p * p.log()).sum(-1).mean())
 
     assert tuned.shape == before.shape

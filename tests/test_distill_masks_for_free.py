@@ -10,7 +10,8 @@ from distill_tiny import bench
 from transfer_tiny import clip, close, unit
 
 from vlmtutor.distill.bench.answers import predict
-from vlmtutor.distill.parts import explain
+from vlmtutor.distill.parts import explain, self_supervised
+from vlmtutor.distill.pictures import DensePictures
 from vlmtutor.distill.segmentation import clims, clip_es, reco, ssiw
 from vlmtutor.distill.supervision import IGNORE, Tagged, Unlabeled
 from vlmtutor.models import inside
@@ -58,7 +59,7 @@ def test_weights_count_against_columns_of_their_own_picture():
 
 def made(**settings):
     data = bench().data(Unlabeled)
-    settings = {"n": 3, "layer": 1, "student": False} | settings
+    settings = {"n": 3, "encoder_steps": 2, "student": False} | settings
     return reco.fit(clip(), data, 0, names=NAMES, **settings)
 
 
@@ -67,7 +68,7 @@ def test_recos_references_come_from_pictures_fetched_by_name():
     W = reco.text_classifier(clip(), NAMES)
     model = made(context=False)
     rows = (archive.image_embeds @ W[0]).topk(3).indices
-    looks = reco.features(archive, 1, model.mean)
+    looks = model.features(archive)
     weights = reco.likely(archive.dense[rows] @ W[0], reco.MIDDLE)
     close(model.references[0], reco.coseg_reference(looks[rows], weights)[0])
     assert not torch.allclose(made().references, model.references)
@@ -93,9 +94,42 @@ def test_a_cosine_in_the_middle_may_be_either():
     close(reco.likely(torch.tensor([0.1]), 0.0), torch.tensor([1.0]).sigmoid())
 
 
-def test_reco_looks_in_other_features_than_those_of_the_text():
-    pictures = bench().test_pictures
-    assert made().features(pictures).shape[-1] != clip().embed_dim
+def test_recos_second_encoder_has_never_met_clip():
+    archive = bench().data(Unlabeled).pictures
+    model = made()
+    other = DensePictures(clip(), archive.images)
+    close(model.features(other), model.features(archive), atol=1e-5)
+    assert other.made == {"pixel_values"}  # no pass through CLIP
+    assert model.trained > 0  # on the archive, with no word
+    twice = made(encoder="clip")
+    assert twice.trained == 0
+    assert not torch.allclose(twice.references[:, :8], model.references[:, :8])
+
+
+def test_the_archives_encoder_learns_that_two_views_show_one_place():
+    archive = bench().data(Unlabeled).pictures.prepare("pixel_values")
+    pixels = archive.pixel_values
+    nets = [self_supervised.train_encoder(archive, 0, steps=n) for n in (0, 40)]
+    with torch.no_grad():
+        before, after = (
+            self_supervised.agreement(net, pixels, torch.Generator().manual_seed(1))
+            for net in nets
+        )
+    assert after < before - 0.2
+
+
+def test_common_places_of_two_views_are_the_same_places():
+    where = torch.arange(16.0).view(1, 1, 4, 4)  # a number a patch
+    pixels = where.repeat_interleave(8, 2).repeat_interleave(8, 3).expand(2, 3, -1, -1)
+    for seed in range(5):
+        rng = torch.Generator().manual_seed(seed)
+        a, b, first, second = self_supervised.two_views(100 * pixels, 8, rng)
+        side = a.shape[-1] // 8
+        a, b = (
+            F.adaptive_avg_pool2d(v, side).flatten(2)[..., rows].argsort(-1)
+            for v, rows in ((a, first), (b, second))
+        )
+        assert torch.equal(a, b) and side == 3
 
 
 def test_reco_plus_trains_a_student_on_it():
@@ -128,8 +162,18 @@ def test_a_full_mask_shows_the_picture_and_an_empty_one_nothing():
     pixels = pictures.pixel_values
     ones = torch.ones(len(pixels), *pixels.shape[2:])
     close(look(pixels, ones), pictures.image_embeds, atol=1e-4)
-    dark = look(pixels, 0 * ones)
-    close(dark, dark[:1].expand_as(dark))
+    blank = look(pixels, 0 * ones)
+    mean = clip().image_features(torch.zeros_like(pixels[:1]))  # no pixel of black
+    close(blank, mean.expand_as(blank), atol=1e-5)
+
+
+def test_the_weight_of_the_area_is_chosen_without_masks():
+    """By what CLIP still names inside: tags are all that it may use."""
+    data = bench().data(Tagged)
+    weights = (0.1, 1e6)
+    chosen = clims.choose_area(clip(), data, 0, weights, steps=2)
+    assert chosen in weights
+    assert not hasattr(data, "labels")
 
 
 def test_the_curve_turns_cosines_into_chances():
@@ -148,10 +192,9 @@ def layers():
     """The mask layer after each choice of losses."""
     choices = {
         "none": {"steps": 0},
-        "all": {},
-        "no mismatch": {"mismatch": False},
-        "no places": {"places": False},
-        "no area": {"area": False},
+        "all": {"area": 20.0},
+        "no mismatch": {"mismatch": False, "area": 20.0},
+        "no area": {"area": 0.0},
     }
     return {
         name: trained(student=False, **choice).layer.linear.weight
@@ -210,7 +253,7 @@ def test_recall_precision_and_area_by_hand():
 
 def ssiw_model(**settings):
     data = bench().data(Unlabeled)
-    return ssiw.fit(clip(), data, 0, names=NAMES, **settings)
+    return ssiw.fit(clip(), data, 0, **settings)
 
 
 def test_ssiw_trains_nothing_and_answers_the_same_each_time():
@@ -226,6 +269,20 @@ def test_a_pictures_clicks_do_not_depend_on_those_beside_it():
     together = model.scores(pictures, NAMES)
     for k in range(len(pictures)):
         close(model.scores(pictures[k : k + 1], NAMES)[0], together[k], atol=1e-3)
+
+
+def test_ssiw_is_told_no_number_of_stickers():
+    """A name counts by its cosine beside the best one's; there is no maximum."""
+    pictures = bench().test_pictures
+    cosine = pictures.image_embeds @ ssiw.text_classifier(clip(), NAMES).T
+    best = cosine.amax(1, keepdim=True)
+    here = ssiw_model(share=-1e6).present(pictures, NAMES)
+    some = best[:, 0] > 0
+    assert some.any() and here[some].all()
+    alone = ssiw_model(share=2.0).present(pictures, NAMES)[some]
+    assert (alone.sum(1) == 1).all() and (cosine[some][alone] == best[some, 0]).all()
+    here = ssiw_model(share=0.9).present(pictures, NAMES)
+    assert torch.equal(here, (cosine >= 0.9 * best) | (cosine == best))
 
 
 def test_only_present_names_get_pixels():
@@ -319,13 +376,24 @@ def test_maps_are_for_tagged_names_and_from_0_to_1():
     assert not torch.equal(maps, es_maps(rivals=False))
 
 
-def test_the_score_is_a_probability_in_which_places_have_one_vote():
+def test_the_score_is_a_probability_in_which_each_place_is_a_rival():
     texts, z = unit(1, 2, clip().embed_dim), unit(1, clip().embed_dim)
     there = torch.ones(1, 2, dtype=torch.bool)
     got = clip_es.Masks(clip(), scale=5.0).score(texts, there, 0)(z)
     places = 5 * clip_es.background_classifier(clip()) @ z[0]
-    votes = torch.cat([5 * texts[0] @ z[0], places.exp().mean().log()[None]])
+    votes = torch.cat([5 * texts[0] @ z[0], places])
     close(got[0], votes.softmax(0)[0])
+
+
+def test_affinity_is_of_the_last_two_thirds_of_the_blocks():
+    model = clip_es.Masks(clip())
+    n = len(inside.vision_blocks(clip()))
+    assert model.layers_used == -(-2 * n // 3) < n
+
+
+def test_clip_es_has_a_row_as_published_and_one_without_affinity():
+    assert clip_es.INFO.settings.get("affinity", True)
+    assert [r.settings.get("affinity", True) for r in clip_es.ROWS] == [True, False]
 
 
 def test_unsure_pixels_are_left_out():

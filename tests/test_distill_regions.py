@@ -138,8 +138,13 @@ def test_maps_add_up_regions_and_background_is_the_rest():
     close(rest[0, 0], torch.tensor([[0.1, 0.1], [0.5, 1.0]]))
 
 
-def test_calibration_lowers_seen_maps_only():
+def test_calibration_chooses_among_names_after_the_background():
     maps = torch.rand(2, 6, 3, 3)
-    lower = fusion.calibrate(maps, SEEN, 0.1)
-    close(lower[:, :3], maps[:, :3] - 0.1)
-    assert torch.equal(lower[:, 3:], maps[:, 3:])
+    lower = fusion.calibrate(maps, SEEN, 0.4)
+    ground = maps.argmax(1) == 5
+    assert torch.equal(lower.argmax(1) == 5, ground) and not ground.all()
+    close(lower[:, :3], maps[:, :3] - 0.4)
+    assert torch.equal(lower[:, 3:5], maps[:, 3:5])
+    # an offset moves seen things to novel names, and none to the ground
+    thing = torch.tensor([0.5, 0.1, 0.1, 0.3, 0.0, 0.2]).view(1, 6, 1, 1)
+    assert fusion.calibrate(thing, SEEN, 0.4).argmax(1).item() == 3

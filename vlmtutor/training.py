@@ -227,14 +227,15 @@ def descend(
     batch_size: int = 16,
     seed: int = 0,
     clip_norm: float | None = None,
-) -> None:
+) -> tuple[float, float]:
     """Minimise ``loss(step, rows)`` over batches of ``n`` rows, from nothing.
 
     AdamW with a little decay, and one cycle of the step size (Smith and Topin
     2017, arXiv 1708.07120): up within a tenth of the steps, then down to 0.
-    Gradients longer than ``clip_norm`` are shortened.
+    Gradients longer than ``clip_norm`` are shortened.  Returns when it began,
+    by :func:`time.perf_counter`, and the seconds it took.
     """
-    parameters = list(parameters)
+    begun, parameters = time.perf_counter(), list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
@@ -246,3 +247,4 @@ def descend(
             nn.utils.clip_grad_norm_(parameters, clip_norm)
         optimizer.step()
         schedule.step()
+    return begun, time.perf_counter() - begun

@@ -53,11 +53,14 @@ METHODS = {
 TABLES = {
     "free": "annotation-free and weak",
     "inductive": "inductive: base masks, novel names unknown while training",
+    "captions": "caption-supervised: novel names are among the words of captions",
     "transductive": "transductive: base masks, novel names known",
     "boxes": "base boxes and CLIP, no novel word in training",
     "sentences": "base boxes and sentences, in which novel words occur",
 }
-UNTOLD = ("inductive", "boxes", "sentences")  # of these, no row knows the names
+STEPS = (150, 500, 1_500)  # what validation chooses from, given base masks
+# of these, no row knows the names
+UNTOLD = ("inductive", "captions", "boxes", "sentences")
 TOLD = ("names", "novel")  # what a row may be told of the bench's names
 
 
@@ -78,7 +81,8 @@ class Info:
     Knobs named in ``reading`` only matter when predicting and are fields of
     the model, a dataclass: it is not fitted again for them.  ``told`` says
     what ``fit`` may know of the test: all "names", or which are "novel";
-    nothing for inductive rows, which meet novel names only when predicting.
+    nothing for inductive and caption-supervised rows.  ``start`` are the
+    settings of the same row before training; None where nothing is trained.
     ``labels`` tells if the row uses image labels of the test pictures ("no",
     "predicted", or "oracle": then the pictures have ``tags`` bool [N, C]),
     ``split`` if it must know which test names are novel.  ``uses`` tells what
@@ -98,6 +102,7 @@ class Info:
     knobs: Mapping[str, tuple] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    start: Mapping[str, Any] | None = field(default_factory=lambda: {"steps": 0})
     labels: str = "no"
     split: bool = False
     uses: str = ""

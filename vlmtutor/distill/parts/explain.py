@@ -17,7 +17,6 @@ from ...models.inside import Score, grid_side, read_out, run_block, vision_block
 from ...training import frozen
 
 ROUNDS = 3  # of making columns and rows sum to 1
-LAYERS = 8  # the last ones, whose attention tells who belongs together
 PEAK = 0.4
 
 
@@ -44,7 +43,7 @@ def min_max(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp_min(1e-12)
 
 
-def attention_affinity(attention: Tensor, layers: int = LAYERS) -> Tensor:
+def attention_affinity(attention: Tensor, layers: int) -> Tensor:
     """Which patches belong together: [N, T, T], symmetric.
 
     ``attention`` [N, L, 1 + T, 1 + T]: the mean of the last ``layers``,

@@ -61,9 +61,13 @@ def background_map(masks: Tensor, objectness: Tensor) -> Tensor:
 
 
 def calibrate(maps: Tensor, seen: Tensor, gamma: float) -> Tensor:
-    """Take ``gamma`` off the maps [N, C(+1), …] of seen names.
+    """Take ``gamma`` off seen names once it is decided what is background.
 
-    The background, if it has a map, is left alone.
+    ``maps`` [N, C + 1, …], the background last; ``seen`` bool [C].  Where a
+    name was ahead of the background one stays ahead: an offset moves things
+    from seen names to novel ones, and none to the ground.
     """
-    offset = F.pad(gamma * seen.float(), (0, maps.shape[1] - len(seen)))
-    return maps - offset.view(1, -1, *(1,) * (maps.ndim - 2))
+    names, ground = maps[:, :-1], maps[:, -1:]
+    offset = (gamma * seen.to(maps.dtype)).view(1, -1, *(1,) * (maps.ndim - 2))
+    thing = names.amax(1, keepdim=True) > ground
+    return torch.cat([names - offset, ground.masked_fill(thing, -torch.inf)], 1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..supervision import IGNORE
+
+PRIOR = 0.05  # of yes, before training
 
 
 def softmax_ce_ignore(logits: Tensor, labels: Tensor) -> Tensor:
@@ -32,6 +36,18 @@ def bce_ignore(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     )
     counts = counts.expand_as(losses)
     return (losses * counts).sum() / counts.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def modest(bias: nn.Parameter, logits: Callable[[], Tensor]) -> None:
+    """Set a bias, if it learns, so that a share PRIOR of ``logits()`` says yes.
+
+    Yes-or-no maps [...] that begin with a yes everywhere spend their training
+    on unlearning it.  The prior of RetinaNet (Lin et al. 2017, arXiv
+    1708.02002), for logits that begin as cosines and not as nothing.
+    """
+    if bias.requires_grad:
+        bias.fill_(-logits().flatten().quantile(1 - PRIOR))
 
 
 def dice(logits: Tensor, targets: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -26,8 +26,8 @@ from ...seeding import seeded_weights
 from ...training import descend
 from ..pictures import DensePictures, once
 from ..supervision import IGNORE, Masked, Regions
-from .dense_student import Trunk
 from .matching import Outputs, group_loss, match, matching_costs, name_loss
+from .near_map import SharpTrunk
 from .regions import instance_masks, mask_pool, region_labels
 from .texts import text_classifier
 
@@ -61,7 +61,7 @@ class Decoder(nn.Module):
         return x + self.think(c(x))
 
 
-class Proposer(nn.Module):
+class Proposer(SharpTrunk):
     """``proposer(pictures)`` are :class:`Outputs`; CLIP is no submodule."""
 
     def __init__(
@@ -73,18 +73,9 @@ class Proposer(nn.Module):
         near: bool = True,
         seed: int = 0,
     ):
-        super().__init__()
-        self.side = side
         with seeded_weights(seed):
-            self.trunk = Trunk(clip, width)
-            self.edges = nn.Sequential(
-                nn.Conv2d(3, 16, 3, stride=2, padding=1),
-                nn.GELU(),
-                nn.Conv2d(16, width, 3, padding=1),
-            )
-            self.where = nn.Parameter(
-                0.02 * torch.randn(1, width, self.trunk.fine, self.trunk.fine)
-            )
+            super().__init__(clip, width)
+            self.side, self.trained_at = side, None  # when, for how many seconds
             self.decoders = nn.ModuleList(Decoder(width) for _ in range(ROUNDS))
             self.norm = nn.LayerNorm(width)
             self.mask_head = nn.Sequential(
@@ -109,25 +100,6 @@ class Proposer(nn.Module):
         """How many regions it can propose."""
         return self.side**2
 
-    @property
-    def fine(self) -> int:
-        """The side of a mask: twice the trunk's."""
-        return 2 * self.trunk.fine
-
-    def features(self, pictures: DensePictures) -> Tensor:
-        """What the queries look at: [N, d, h, w]."""
-        return self.trunk(pictures) + self.where
-
-    def sharpened(self, features: Tensor, pictures: DensePictures) -> Tensor:
-        """[N, d, 2 h, 2 w]: twice the grid, with edges that pixels show."""
-        size = (self.fine, self.fine)
-        edges = self.edges(pictures.pixel_values)
-        smooth, edges = (
-            F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            for x in (features, edges)
-        )
-        return F.gelu(smooth + edges)
-
     def blobs(self, states: Tensor) -> Tensor:
         """A logit that falls with the distance from a place: [N, Q, h, w].
 
@@ -144,22 +116,30 @@ class Proposer(nn.Module):
         spread = BLOB * width.clamp(-2, 2).exp()
         return (2 - square / (2 * spread**2)).clamp(min=-8)
 
+    def asking(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries before they look [N, Q, d], and their places [Q, d]."""
+        x = as_tokens(F.adaptive_avg_pool2d(features, self.side))
+        return x, as_tokens(F.adaptive_avg_pool2d(self.where, self.side))[0]
+
+    def drawn(self, states: Tensor, features: Tensor) -> Tensor:
+        """What queries ask of each pixel [N, d, h, w]: [N, Q, h, w]."""
+        pixels = self.pixel_head(features)
+        asked = torch.einsum("nqd,ndhw->nqhw", self.mask_head(states), pixels)
+        return asked / pixels.shape[1] ** 0.5
+
+    def masks(self, states: Tensor, features: Tensor) -> Tensor:
+        """Logits [N, Q, h, w] of queries [N, Q, d] on sharp features."""
+        shared = self.sticker_head(features) + self.blobs(states)
+        return shared + self.drawn(states, features)
+
     def forward(self, pictures: DensePictures) -> Outputs:
         features = self.features(pictures)
-        coarse = F.avg_pool2d(features, 2)
-        memory = as_tokens(coarse)
-        x = as_tokens(F.adaptive_avg_pool2d(features, self.side))  # [N, Q, d]
-        places = as_tokens(F.adaptive_avg_pool2d(self.where, self.side))
+        memory = as_tokens(F.avg_pool2d(features, 2))
+        x, places = self.asking(features)
         for decoder in self.decoders:
             x = decoder(x, places, memory)
         states = self.norm(x)
-        features = self.sharpened(features, pictures)
-        pixels = self.pixel_head(features)
-        asked = (
-            torch.einsum("nqd,ndhw->nqhw", self.mask_head(states), pixels)
-            / pixels.shape[1] ** 0.5
-        )
-        masks = self.sticker_head(features) + self.blobs(states) + asked
+        masks = self.masks(states, self.sharpened(features, pictures))
         vectors = None
         if self.name_head is not None:
             vectors = self.name_head(states)
@@ -177,7 +157,6 @@ def train_proposer(
     names: list[str] | None = None,
     steps: int = STEPS,
     batch_size: int = 16,
-    lr: float = 3e-3,
     seed: int = 0,
     **sizes,
 ) -> Proposer:
@@ -218,8 +197,9 @@ def train_proposer(
             )
         return total
 
-    sizes = {"steps": steps, "lr": lr, "batch_size": batch_size}
-    descend(parameters, loss, len(data), seed=seed, clip_norm=1.0, **sizes)
+    sizes = {"steps": steps, "lr": 3e-3, "batch_size": batch_size}
+    how = {"seed": seed, "clip_norm": 1.0, **sizes}
+    proposer.trained_at = descend(parameters, loss, len(data), **how)
     proposer.nothing = nothing.detach()
     return proposer.requires_grad_(False)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.inside import as_map
@@ -51,16 +50,3 @@ def class_scores(
         background = (dense @ places.T).amax(-1, keepdim=True) + bias
         scores = torch.cat([scores, background], -1)
     return as_map(scores)
-
-
-def image_labels(image_embeds: Tensor, names: Tensor, quantile: float = 0.9) -> Tensor:
-    """Which names a picture seems to hold: bool [N, C].
-
-    Those whose cosine is above a quantile of all cosines [N, C] given, and
-    the best name of each picture.  The quantile is to be chosen on
-    validation scenes: 1 - stickers per scene / names, say.
-    """
-    cosine = image_embeds @ names.T
-    threshold = torch.quantile(cosine.flatten(), quantile)
-    best = F.one_hot(cosine.argmax(1), cosine.shape[1]).bool()
-    return best | (cosine >= threshold)

@@ -21,7 +21,7 @@ from ...models.inside import as_map, as_tokens
 from ...seeding import seeded_weights
 from ...training import minimize
 from ...verdict import Check
-from ..methods import Info
+from ..methods import STEPS, Info
 from ..parts.losses import softmax_ce_ignore
 from ..parts.refine import shrink_labels, upsample
 from ..parts.texts import background_classifier, class_scores, text_classifier
@@ -44,7 +44,7 @@ INFO = Info(
     name="LSeg",
     tuned="an image encoder from pixels",
     simplified="a small residual network for DPT",
-    knobs={"reg_depth": (0, 2)},
+    knobs={"steps": STEPS},
     **_FACTS,
 )
 ON_CLIP = Info(
@@ -52,7 +52,7 @@ ON_CLIP = Info(
     tuned="an encoder of CLIP's hidden states",
     simplified="not the paper's encoder: convolutions on frozen states",
     settings={"encoder": "states"},
-    knobs={"reg_depth": (0, 2)},
+    knobs={"steps": STEPS},
     **_FACTS,
 )
 ROWS = (INFO, ON_CLIP)
@@ -211,22 +211,21 @@ def fit(
     answers="all",
     shuffled=False,
     steps=150,
-    batch_size=16,
-    lr=2e-3,
 ) -> LSeg:
     """Train the encoder on base masks.
 
     ``classifier`` "words" is the method; "learned" trains a vector a label
-    instead, as any segmenter does, to see what words cost.
+    instead, and one for each place, as any segmenter does, to see what words
+    cost.
     """
     net = LSegNet(clip, encoder, reg_depth, seed)
     W, places = text_classifier(clip, data.names), background_classifier(clip)
     parameters, learned = list(net.parameters()), None
     if classifier == "learned":
         with seeded_weights(seed):
-            learned = (
-                nn.Parameter(F.normalize(torch.randn(W.shape), dim=-1)),
-                nn.Parameter(F.normalize(torch.randn(1, W.shape[1]), dim=-1)),
+            learned = tuple(
+                nn.Parameter(F.normalize(torch.randn(known.shape), dim=-1))
+                for known in (W, places)
             )
         parameters += learned
     data.pictures.prepare("pixel_values")
@@ -239,7 +238,7 @@ def fit(
         scores = net(data.pictures[rows], *vectors)
         return softmax_ce_ignore(scores, labels[rows])
 
-    minimize(clip, parameters, loss, len(data), steps, lr, batch_size, seed)
+    minimize(clip, parameters, loss, len(data), steps, 2e-3, 16, seed)
     net.requires_grad_(False)
     if learned is not None:
         learned = tuple(F.normalize(v.detach(), dim=-1) for v in learned)

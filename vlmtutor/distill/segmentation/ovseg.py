@@ -6,10 +6,11 @@ so the picture tower is adapted: phrases of captions are paired with the
 proposal that CLIP finds nearest, and the tower is tuned on them (``ft``);
 or tokens without any foreground are replaced by learned ones, one a place,
 and nothing else moves (``mpt``); or both.  Frozen: the text tower.  One
-exponent fuses all names alike.  Simplified: tuned are the last block and the
-projection; learned tokens at two depths for three; phrases are found by the
-caption's own spans; a batch may hold a phrase several times, and then all its
-crops belong to it.
+exponent fuses all names alike.  The first of a place's tokens stands where its
+patch's content would, so its position is added to it.  Simplified: tuned are
+the last block and the projection; learned tokens at two depths for three;
+phrases are found by the caption's own spans; a batch may hold a phrase several
+times, and then all its crops belong to it.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.inside import grid_side, run_block, vision_blocks
+from ...models.inside import as_tokens, grid_side, run_block, vision_blocks
 from ...objectives.contrastive import unicl_loss
+from ...seeding import generator
 from ...training import minimize
 from ...verdict import Check
-from ..methods import Info
+from ..methods import STEPS, Info
 from ..parts.proposals import propose
-from ..parts.proposer import STEPS, Proposer, shared_proposer
+from ..parts.proposer import Proposer, shared_proposer
 from ..parts.regions import crop_encode, instance_masks, region_labels, region_pixels
 from ..parts.texts import text_classifier
-from ..parts.two_stage import BACKGROUND, UNLIKELY, TwoStage, count
-from ..pictures import batched, once
+from ..parts.two_stage import BACKGROUND, TwoStage, count, likely
+from ..pictures import BATCH, batched, once
 from ..supervision import IGNORE, Captioned, Masked
 
 MODES = ("none", "mpt", "ft", "both")
 MOST = 400  # pairs to learn from
-DEPTH = 2  # blocks before which tokens are replaced
+DEPTH = 2  # times that tokens are replaced: before the first block, and after
 MARGIN = 1.5  # of crops
 TOKEN_LR = 5e-3
 
@@ -46,13 +48,14 @@ INFO = Info(
     paper="Open-Vocabulary Semantic Segmentation with Mask-adapted CLIP",
     year=2023,
     arxiv="2210.04150",
-    table="inductive",
+    table="captions",
     needs=(Masked, Captioned),
     frozen="CLIP's text tower",
     tuned="a proposer; CLIP's last block; mask tokens",
     simplified="last block only, two depths of tokens; starts from CLIP's patches",
-    knobs={"lam": (0.5, 0.7)},
+    knobs={"proposer_steps": STEPS, "lam": (0.5, 0.7)},
     reading=("lam", "branch", "background"),
+    start={"steps": 0, "token_steps": 0, "proposer_steps": 0},
 )
 ROWS = (INFO,)
 
@@ -78,9 +81,7 @@ def mine(clip, proposer: Proposer, data: Captioned, margin=MARGIN) -> Pairs:
     phrases, pictures = phrases[:needed], data.pictures[:needed]
     found = propose(proposer, pictures)
     pixels, masks = pictures.pixel_values, found.binary
-    asked = found.objectness > UNLIKELY
-    asked[:, 0] = True  # the likeliest in any case
-    asked &= masks.any(-1).any(-1)
+    asked = likely(found)
     E = crop_encode(clip, pixels, masks, "mean", "cropmask", margin, asked)
     known = list(dict.fromkeys(p for row in phrases for p in row))
     T = text_classifier(clip, known, ("{}",))
@@ -127,7 +128,7 @@ class MaskedTower(nn.Module):
     of this module.  Raises ValueError for another mode.
     """
 
-    def __init__(self, clip, mode: str):
+    def __init__(self, clip, mode: str, seed: int = 0):
         super().__init__()
         if mode not in MODES:
             raise ValueError(f"mode is one of {MODES}, not {mode!r}")
@@ -138,7 +139,9 @@ class MaskedTower(nn.Module):
         if mode in ("mpt", "both"):
             places = (vision.config.image_size // self.patch) ** 2
             shape = (DEPTH, places, vision.config.hidden_size)
-            self.tokens = nn.Parameter(torch.zeros(shape))
+            tokens = torch.zeros(shape)
+            tokens.normal_(std=0.02, generator=generator(seed))
+            self.tokens = nn.Parameter(tokens)
         if mode in ("ft", "both"):
             self.last, self.norm, self.project = (
                 copy.deepcopy(part).requires_grad_(True)
@@ -156,22 +159,26 @@ class MaskedTower(nn.Module):
 
     def before(self, shown: Tensor, inside: Tensor) -> Tensor:
         """What the last block reads, with learned tokens: [R, 1 + T, W]."""
-        clip = self.clip[0]
+        clip, empty = self.clip[0], self.empty(inside)
         vision = clip.model.vision_model
-        hidden = vision.pre_layrnorm(vision.embeddings(shown))
-        empty = self.empty(inside)
+        parts = vision.embeddings
+        patches = as_tokens(parts.patch_embedding(shown))
         grid_side(empty.shape[1])  # the crop has the size that CLIP takes
-        *blocks, _ = vision_blocks(clip)
-        for k, block in enumerate(blocks):
-            hidden = run_block(block, self.replaced(k, hidden, empty))
-        return self.replaced(len(blocks), hidden, empty)
+        first = parts.class_embedding.expand(len(patches), 1, -1)
+        hidden = torch.cat([first, self.replaced(0, patches, empty)], 1)
+        hidden = vision.pre_layrnorm(hidden + parts.position_embedding.weight)
+        blocks = vision_blocks(clip)
+        for k, block in enumerate(blocks[:-1], start=1):
+            hidden = run_block(block, hidden)
+            patches = self.replaced(k, hidden[:, 1:], empty)
+            hidden = torch.cat([hidden[:, :1], patches], 1)
+        return hidden
 
-    def replaced(self, k: int, hidden: Tensor, empty: Tensor) -> Tensor:
-        """Tokens [R, 1 + T, W] before block ``k``: learned where it is empty."""
+    def replaced(self, k: int, patches: Tensor, empty: Tensor) -> Tensor:
+        """Patches [R, T, W] after ``k`` blocks: learned where they are empty."""
         if self.tokens is None or k >= DEPTH:
-            return hidden
-        patches = torch.where(empty, self.tokens[k], hidden[:, 1:])
-        return torch.cat([hidden[:, :1], patches], 1)
+            return patches
+        return torch.where(empty, self.tokens[k], patches)
 
     def after(self, hidden: Tensor) -> Tensor:
         """The last block and what follows: [R, D], L2-normalised."""
@@ -199,10 +206,8 @@ def fit(
     branch="both",
     background=BACKGROUND,
     steps=80,
-    token_steps=10,
-    batch_size=16,
-    lr=3e-4,
-    proposer_steps=STEPS,
+    token_steps=200,
+    proposer_steps=150,
 ) -> TwoStage:
     """Train the proposer on masks, then the tower on mined pairs.
 
@@ -212,14 +217,14 @@ def fit(
     proposer = shared_proposer(
         clip, masked, seed, names=masked.names, steps=proposer_steps
     )
-    tower = MaskedTower(clip, mode)
+    tower = MaskedTower(clip, mode, seed)
     if mode != "none":
         if pairs == "captions":
             key = "pairs", captioned.pictures
             learned = once(proposer, key, lambda: mine(clip, proposer, captioned))
         else:
             learned = labeled_pairs(clip, masked)
-        _tune(clip, tower, learned, (token_steps, steps), batch_size, lr, seed)
+        _tune(clip, tower, learned, (token_steps, steps), seed)
     tower.requires_grad_(False)
     return TwoStage(
         clip,
@@ -234,27 +239,19 @@ def fit(
     )
 
 
-def _tune(clip, tower, pairs, steps, batch_size, lr, seed) -> None:
+def _tune(clip, tower, pairs, steps, seed) -> None:
     """Pairs belong together, others not (text frozen): tokens, then weights.
 
     Tokens take larger steps than weights, and each step costs more, so each
     has its own round: ``steps`` are those of the two.
     """
 
-    def contrast(E: Tensor, rows: Tensor) -> Tensor:
-        return unicl_loss(E, pairs.texts[rows], clip.logit_scale, pairs.labels[rows])
-
     def learn(parameters, embed, turns: int, lr: float) -> None:
-        minimize(
-            clip,
-            parameters,
-            lambda rows: contrast(embed(rows), rows),
-            len(pairs),
-            turns,
-            lr,
-            batch_size,
-            seed,
-        )
+        def loss(rows: Tensor) -> Tensor:
+            texts, labels = pairs.texts[rows], pairs.labels[rows]
+            return unicl_loss(embed(rows), texts, clip.logit_scale, labels)
+
+        minimize(clip, parameters, loss, len(pairs), turns, lr, BATCH, seed)
 
     if tower.tokens is not None:
         learn(
@@ -268,13 +265,13 @@ def _tune(clip, tower, pairs, steps, batch_size, lr, seed) -> None:
             states = torch.cat(
                 [
                     tower.before(pairs.shown[rows], pairs.inside[rows])
-                    for rows in batched(len(pairs), batch_size)
+                    for rows in batched(len(pairs), BATCH)
                 ]
             )
         weights = [
             p for m in (tower.last, tower.norm, tower.project) for p in m.parameters()
         ]
-        learn(weights, lambda rows: tower.after(states[rows]), steps[1], lr)
+        learn(weights, lambda rows: tower.after(states[rows]), steps[1], 3e-4)
 
 
 def checks(trial) -> list[Check]:
