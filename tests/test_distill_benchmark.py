@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 
 import pytest
@@ -11,24 +13,27 @@ from transfer_tiny import clip
 
 from vlmtutor.distill import METHODS, get_method
 from vlmtutor.distill import supervision as data
+from vlmtutor.distill.bench import regions
 from vlmtutor.distill.bench.gates import LIMITS, NO_LIMIT
 from vlmtutor.distill.bench.protocol import Bench
-from vlmtutor.distill.bench.results import stored_results
+from vlmtutor.distill.bench.references import FLOORS, ORACLES, true_masks
+from vlmtutor.distill.bench.results import stored_results, table_of
 from vlmtutor.distill.bench.score import judge
-from vlmtutor.distill.bench.trial import Trial
-from vlmtutor.distill.methods import TOLD, Info
+from vlmtutor.distill.bench.trial import Trial, rounded
+from vlmtutor.distill.methods import STEPS, TOLD, Info
 from vlmtutor.distill.supervision import Masked, Unlabeled
-from vlmtutor.experiments import dense
+from vlmtutor.experiments import dense, rows, vocabulary
 from vlmtutor.verdict import Check
 
+SEGMENTATION = [n for n, home in METHODS.items() if home.startswith("segmentation.")]
 
+
+@dataclasses.dataclass(frozen=True)
 class Dull:
     """Says the same everywhere; counts how often it is fitted."""
 
-    trained = 3
-
-    def __init__(self, value):
-        self.value = value
+    value: int
+    trained: int = 3
 
     def scores(self, pictures, names, seen=None):
         size = pictures.images.shape[1]
@@ -62,13 +67,26 @@ def test_every_method_keeps_the_contract(name):
         known = data.Masked in kinds or data.Partial in kinds
         assert set(row.reading) <= {*row.knobs, *row.settings, *wanted}
         anything = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
-        assert anything or {*row.settings, *row.knobs} <= set(wanted)
+        own = {*row.settings, *row.knobs, *(row.start or ())}
+        assert anything or own <= set(wanted)
+        # what learns from base masks may take as long as validation says
+        if {data.Masked, data.Partial, data.Regions} & {*kinds}:
+            assert STEPS in row.knobs.values()
         assert row.frozen and row.tuned and row.simplified
         # masks mean a table of their own; and only there are names withheld
         if row.table == "free":
             assert not known
         if row.table == "inductive":
             assert not {data.Partial, data.Tagged, data.Unlabeled} & {*kinds}
+        assert (row.table == "captions") is (data.Captioned in kinds)
+
+
+def test_there_are_four_tables_and_blind_ones_are_told_nothing():
+    tables = {row.table for name in SEGMENTATION for row in get_method(name).ROWS}
+    assert tables == {"free", "inductive", "captions", "transductive"}
+    for table in ("inductive", "captions"):
+        with pytest.raises(ValueError, match="no row is told"):
+            info(table, Masked, told=("names",))
 
 
 @pytest.mark.parametrize(
@@ -94,12 +112,16 @@ def test_fit_is_told_what_the_row_asks_for(table, needs, told):
     assert len(calls) == 2
     numbers = trial.row(row)
     assert numbers["trained"] == 3 and 0 <= numbers["scores"]["h"] <= 1
+    assert set(trial.noisy(row)) == {"S", "U", "h"}
+    begun = trial.before(dataclasses.replace(row, start={"value": 2}))
+    assert begun == rounded(trial.result(row, value=2).scores())
+    assert trial.before(dataclasses.replace(row, start=None)) is None
 
 
 class Module:
     """A method whose answers are its one knob."""
 
-    ROWS = (info(knobs={"value": (4, 5, 0)}),)
+    ROWS = (info(knobs={"value": (4, 5, 0)}, start=None),)
 
     @staticmethod
     def fit(clip, data, seed=0, *, value=0):
@@ -133,9 +155,11 @@ def test_knobs_are_chosen_by_h_on_pseudo_novel_names(part, monkeypatch):
         part, "open_bench", lambda *args, **kw: opened.append(kw) or make(*args)
     )
     found = part.choose("dull", "tiny")
-    assert opened == [{"pseudo": True}]
+    assert opened == [{"pseudo": True}] * 2  # two validation seeds, one mean
     assert found["chosen"] == {"dull": {"value": 4}}  # the first of equals
-    assert [row["value"] for row in found["grid"]["dull"]] == [4, 5, 0]
+    tried = found["grid"]["dull"]
+    assert [row["value"] for row in tried] == [4, 5, 0]
+    assert all({"score", "S", "U", "fit_s"} <= set(row) for row in tried)
     trial = Trial(Bench(clip(), protocol()), Module.fit, found["chosen"])
     assert trial.model(Module.ROWS[0]).value == 4
 
@@ -150,6 +174,52 @@ def test_a_part_gives_rows_and_what_its_checks_measure(part):
     same, values = found["checks"]
     assert same["value"] == 0 == max(same["draws"]) and same["at_least"]
     assert values["value"] == 1 and values["score"] == "value"
+
+
+def test_the_second_backbone_gives_rows_and_no_verdict(part):
+    found = part.method("dull", 1, part.STICKERCLIP, {"dull": {"value": 5}})
+    assert found["rows"] and not found["checks"]
+
+
+def test_who_has_base_masks_must_beat_the_untrained_read_out(part):
+    bench = part.open_bench(0, "tiny")
+    trial = Trial(bench, Module.fit)
+    row = part.full_row(trial, info("inductive", Masked, start=None))
+    raw = trial.reference("MaskCLIP, raw").scores()["S"]
+    assert row["gate"] == pytest.approx(row["scores"]["S"] - raw - 0.05, abs=1e-3)
+    assert "gate" not in part.full_row(trial, info(start=None))
+
+
+def test_region_methods_have_boxes_masks_and_three_oracles(part):
+    bench = part.open_bench(0, "tiny")
+    module = get_method("ZegFormer")
+    row = module.ROWS[0]
+    trial = Trial(bench, module.fit, {row.name: {"steps": 1}})
+    found = part.full_row(trial, row)
+    for way in ("boxes", "masks", "true masks", "true names", "true ranking", "noisy"):
+        assert set(found["scores"][way]) == {"S", "U", "h"}, way
+    assert found["steps"] == 1 and found["shared_s"] >= 0
+    model = trial.model(row)
+    model = dataclasses.replace(model, branch="query")
+    truth = true_masks(bench)
+    told = regions.with_masks(model.found(bench.test_pictures, bench.names), truth)
+    assert torch.equal(told.binary, truth)
+    same = regions.overlaps(truth, truth)
+    there = truth.flatten(2).any(-1)
+    assert (same.diagonal(dim1=1, dim2=2)[there] == 1).all()
+
+
+def test_a_fit_that_finds_its_proposer_made_counts_it_all_the_same():
+    from vlmtutor.distill.segmentation import zegformer, zsseg
+
+    bench = Bench(clip(), protocol(5))
+    both = []
+    for module in (zsseg, zegformer):
+        info = module.ROWS[0]
+        trial = Trial(bench, module.fit, {info.name: {"steps": 2}})
+        both.append(trial.row(dataclasses.replace(info, start=None)))
+    assert both[0]["shared_s"] == both[1]["shared_s"]
+    assert trial.seconds(info) >= trial.model(info).proposer.trained_at[1]
 
 
 def test_arms_are_drawn_again_together(part):
@@ -173,7 +243,7 @@ def test_references_come_with_the_gates_figures(part, monkeypatch):
     found = part.references("references", 0, "tiny", {})
     assert [row["row"] for row in found["rows"]] == ["chance", "MaskCLIP, raw"]
     assert set(found["gates"]) == {*LIMITS, *NO_LIMIT}
-    assert all(row["gate"] is (not found["closed"]) for row in found["rows"])
+    assert all((row["gate"] >= 0) is (not found["closed"]) for row in found["rows"])
 
 
 def test_parts_are_the_methods_and_what_they_are_read_against():
@@ -181,6 +251,72 @@ def test_parts_are_the_methods_and_what_they_are_read_against():
     assert list(dense.EXPERIMENT.parts) == ["references", *masks]
     for name in ("references", "LSeg"):
         assert dense.EXPERIMENT.hash(name)
+
+
+def test_a_closed_gate_leaves_no_verdict():
+    assert rows.passed([0.02, -0.01]) and not rows.passed([0.01, -0.02])
+    assert rows.passed([True, True]) and not rows.passed([True, False])
+    assert rows.passed([]) is None
+    experiment = dataclasses.replace(dense.EXPERIMENT, name="tiny")
+    check = {"name": "it helps", "score": "U", "value": 0.2, "draws": [0.2] * 9}
+
+    def notes(gate):
+        one = {"row": "LSeg", "scores": {"U": 0.3}, "gate": gate}
+        parts = [
+            {"part": "LSeg", "backbone": "pairclip", "seed": seed, "code": ""}
+            | {"rows": [one], "checks": [check]}
+            for seed in range(8)
+        ]
+        return {"choices": [], "parts": parts}
+
+    verdicts = {
+        gate: rows.rows(experiment, notes(gate))[0]["checks"][0]["verdict"]
+        for gate in (0.01, -0.01)
+    }
+    assert verdicts == {0.01: "reproduced", -0.01: "budget-limited"}
+
+
+def test_at_most_three_checks_a_method():
+    for name in SEGMENTATION:
+        text = inspect.getsource(get_method(name).checks)
+        assert 1 <= text.count("Check(") <= 3, name
+
+
+def test_the_bench_runs_on_the_twin_first_and_with_eight_seeds():
+    experiment = dense.EXPERIMENT
+    assert experiment.backbones == ("pairclip", "stickerclip")
+    keys = [k for k in experiment.keys() if k[0] == "LSeg"]
+    assert [k[2] for k in keys if k[1] == "pairclip"] == list(range(8))
+    assert [k[2] for k in keys if k[1] == "stickerclip"] == list(range(3))
+
+
+def test_names_are_swept_at_as_many_pictures(monkeypatch):
+    monkeypatch.setattr(vocabulary, "open_backbone", lambda name: clip())
+    small = functools.partial(protocol)
+    monkeypatch.setattr(vocabulary, "Protocol", small)
+    monkeypatch.setattr(vocabulary, "chosen_before", lambda *a: {"LSeg": {"steps": 1}})
+    monkeypatch.setattr(vocabulary, "BASE", protocol().base)
+    monkeypatch.setattr(vocabulary, "NOVEL", protocol().novel)
+    vocabulary.open_bench.cache_clear()
+    row = vocabulary.measure("LSeg, 20", 0, "tiny")
+    vocabulary.open_bench.cache_clear()
+    assert row["row"] == "LSeg, 20 names" and row["chosen"] == {"steps": 1}
+    assert 0 <= row["scores"]["U"] <= 1 and "step0" in row
+    assert len(vocabulary.EXPERIMENT.keys()) == 27
+
+
+def test_every_table_has_its_floors_and_its_oracles():
+    def row(name, table, **more):
+        scores = {"S": [0.5], "U": [0.1], "h": [0.2]}
+        return {"row": name, "table": table, "by_seed": scores, **more}
+
+    rows = [row(name, "reference") for name in (*ORACLES, *FLOORS)]
+    rows += [row("slow", "captions", fit_s=31.4), row("other", "free")]
+    lines = table_of(rows, "captions").splitlines()
+    assert [line.split("  ")[0] for line in lines] == [*FLOORS, "slow", *ORACLES]
+    assert lines[2].endswith("[stored: a fit takes 31 s]")
+    closed = row("weak", "inductive", gate=False)
+    assert table_of([closed], "inductive").endswith("untrained read-out]")
 
 
 def test_stored_rows_are_told_as_they_are():

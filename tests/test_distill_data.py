@@ -11,9 +11,12 @@ import torch
 from distill_tiny import bench, protocol
 from transfer_tiny import clip, close
 
+from vlmtutor.distill.bench.names import further_names
 from vlmtutor.distill.bench.protocol import (
     BASE,
+    DISTRACTORS,
     NOVEL,
+    PARTS,
     PSEUDO_NOVEL,
     Bench,
     Protocol,
@@ -181,7 +184,7 @@ def test_mask_scenes_hold_no_novel_sticker():
 
 def test_partial_masks_leave_novel_stickers_open():
     b = bench()
-    data, scenes = b.data(Partial), b.scenes("captions")
+    data, scenes = b.data(Partial), b.scenes("archive")
     assert (data.labels == IGNORE).any()
     for labels, regions, scene in zip(data.labels, data.regions, scenes, strict=False):
         for thing in scene.objects:
@@ -195,12 +198,46 @@ def test_partial_masks_leave_novel_stickers_open():
 def test_tags_and_phrases_come_from_the_scene():
     b = bench()
     data = b.data(Tagged)
-    for tags, scene in zip(data.tags, b.scenes("captions"), strict=True):
+    for tags, scene in zip(data.tags, b.scenes("archive"), strict=True):
         there = {o.name for o in scene.objects if o.mask.any()}
         assert {b.names[k] for k in tags.nonzero()[:, 0]} == there
     captioned = b.data(Captioned)
     for phrases, text in zip(captioned.phrases(), captioned.captions, strict=True):
         assert phrases and all(phrase in text for phrase in phrases)
+
+
+def test_captions_speak_of_more_than_anybody_asks_for():
+    """Or they would tell a method the very names of the test."""
+    b = bench()
+    spoken = {o.name for s in b.scenes("captions") for o in s.objects}
+    assert spoken - set(b.names)
+    asked = {
+        o.name for p in ("archive", "test") for s in b.scenes(p) for o in s.objects
+    }
+    assert asked <= set(b.names)
+    assert len(Protocol().names("captions")) == len(BASE) + len(NOVEL) + DISTRACTORS
+
+
+def test_more_names_are_masked_and_never_tested():
+    few, many = (dataclasses.replace(protocol(), more=n) for n in (0, 9))
+    assert set(few.names("masks")) < set(many.names("masks"))
+    assert many.names("test") == few.names("test")
+    wide = Bench(clip(), many)
+    data = wide.data(Masked)
+    assert data.names[: len(many.base)] == list(many.base)
+    assert len(data.names) == len(many.base) + 9
+    assert not set(data.names) & set(many.novel)
+    assert int(data.labels.max()) <= len(data.names)
+    assert torch.equal(wide.test_pictures.images, bench().test_pictures.images)
+    assert further_names(3) == further_names(9)[:3]
+
+
+def test_noisy_pictures_show_the_same_scenes():
+    b = bench()
+    noisy = b.pictures("test", "noisy")
+    assert not torch.equal(noisy.images, b.test_pictures.images)
+    for a, c in zip(b.scenes("test"), b.scenes("test", "noisy"), strict=True):
+        assert (a.owners == c.owners).all()
 
 
 def test_classes_have_relatives_and_pseudo_novel_ones_are_base():
@@ -219,7 +256,7 @@ def test_no_two_splits_share_a_scene():
     seeds = [
         scene.seed
         for p in (small, Protocol.small(1), small.pseudo())
-        for part in ("masks", "captions", "test")
+        for part in PARTS
         for scene in p.scenes(part, 32)
     ]
     assert len(seeds) == len(set(seeds))

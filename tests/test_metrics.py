@@ -11,6 +11,7 @@ from sklearn.metrics import top_k_accuracy_score as sklearn_top_k
 from vlmtutor.metrics import (
     accuracy,
     average_precision,
+    coco_evaluation,
     confusion,
     expected_calibration_error,
     harmonic_mean,
@@ -176,6 +177,18 @@ def test_average_precision_of_some_classes():
     # a class that no picture shows cannot be found, and costs nothing
     extra = [found([BOX, BOX], [3, 9], [0.9, 0.99])]
     assert average_precision(extra, truths, [3, 9])["AP"] == pytest.approx(1)
+
+
+def test_masks_are_matched_where_boxes_would_agree():
+    """Two triangles of one square: the same box, half of them different."""
+    lower = np.tri(10, dtype=bool)
+    square = {"boxes": [[0, 0, 10, 10]], "labels": [0]}
+    truth = [square | {"masks": lower[None]}]
+    for found, hits in ((lower, True), (lower.T[::-1], False)):
+        answer = [square | {"masks": found[None], "scores": [1.0]}]
+        for masks, right in ((False, True), (True, hits)):
+            scoring = coco_evaluation(answer, truth, [0], masks)
+            assert (scoring.evalImgs[0]["dtMatches"][0, 0] > 0) == right
 
 
 def test_average_precision_refuses_nonsense():

@@ -19,6 +19,7 @@ EXPERIMENTS: dict[str, str] = {
     "10_adapters": "adapters",
     "11_distil_a_student": "student",
     "segmentation": "dense",
+    "segmentation_names": "vocabulary",
     "detection": "detection",
 }
 

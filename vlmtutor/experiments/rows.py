@@ -6,7 +6,9 @@ the part by default) and more as it likes:
 ``scores``, ``step0``
     figures of this seed, and the same before training; may be nested
 ``table``, ``supervision``, ``gate``
-    which table it belongs to, what it was given, and whether it passed
+    which table it belongs to, what it was given, and whether it passed, or by
+    how much: over seeds the mean must be 0 or more, or its checks conclude
+    nothing
 ``steps``, ``trained``
     optimiser steps, trained parameters
 ``teacher_s``, ``shared_s``, ``fit_s``, ``ms``
@@ -31,6 +33,7 @@ MEASURED = ("scores", "step0", "teacher_s", "shared_s", "fit_s", "ms")
 SCHEMA = ("method", "row", "backbone", "table", "supervision", "scores", "by_seed")
 SCHEMA += ("step0", "seeds", "chosen", "grid", "steps", "teacher_s", "shared_s")
 SCHEMA += ("fit_s", "ms", "trained", "gate", "code_changed", "checks", "rule")
+CLOSED = "seen names are not learned well enough to speak of unseen ones"
 CHECK_SCHEMA = ("name", "low", "high", "by_seed", "verdict")
 
 
@@ -55,7 +58,10 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
         for name, runs in own.items():
             found.append(together(part, name, backbone, runs, choice))
     for check in checks(experiment, notes):
-        _owner(found, check)["checks"].append(check)
+        owner = _owner(found, check)
+        if owner["gate"] is False:
+            check = {**check, "verdict": verdict.BUDGET_LIMITED, "budget": CLOSED}
+        owner["checks"].append(check)
     return found
 
 
@@ -91,6 +97,7 @@ def together(
         row[key] = first.get(key)
         if key in MEASURED:
             row[key] = _over([run.get(key) for run in runs], _mean)
+    row["gate"] = passed([run["gate"] for run in runs if run.get("gate") is not None])
     row["by_seed"] = _over([run.get("scores") for run in runs], list)
     for key in ("chosen", "grid"):
         if row[key] is None:
@@ -98,6 +105,12 @@ def together(
             several = isinstance(given, dict) and name in given
             row[key] = given[name] if several else given
     return row
+
+
+def passed(gates: list) -> bool | None:
+    """Whether seeds passed: all of them, or their mean surplus is at least 0."""
+    surplus = [gate - 1 if isinstance(gate, bool) else gate for gate in gates]
+    return statistics.mean(surplus) >= 0 if gates else None
 
 
 def _over(values: list, f: Callable):

@@ -41,10 +41,10 @@ class BoxProtocol(Protocol):
     boxes: int = 300
     background: bool = True
 
-    def scenes(self, part: str, size: int) -> list[Scene]:
+    def scenes(self, part: str, size: int, domain: str = "sticker") -> list[Scene]:
         """The scenes of "boxes", or of the other protocol's parts."""
         if part != "boxes":
-            return super().scenes(part, size)
+            return super().scenes(part, size, domain)
         split = "val" if self.stage == "val" else "train"
         offset = (len(PARTS) + (not self.background)) * PART_STRIDE
         seeds = seeds_of("dense bench", split, SPARE * self.boxes, self.seed, offset)
@@ -52,7 +52,7 @@ class BoxProtocol(Protocol):
         world, found = StickerWorld(size), []
         for seed in seeds:
             n = STICKERS[len(found) % len(STICKERS)]
-            scene = world.scene(seed, n=n, categories=names, discs=0.0)
+            scene = world.scene(seed, n, domain, names, discs=0.0)
             if {o.name for o in scene.objects} & {*self.base}:
                 found.append(scene)
             if len(found) == self.boxes:
@@ -87,15 +87,6 @@ class BoxBench(Bench):
         if kind is BoxedCaptioned:
             parts.append([describe(scene)[0] for scene in scenes])
         return kind(*parts)
-
-    def true_boxes(self, names: list[str]) -> list[dict]:
-        """As :meth:`.protocol.Bench.true_boxes`, with "masks" [n, S, S]."""
-        size = self.clip.image_size
-        truths = super().true_boxes(names)
-        for truth, scene in zip(truths, self.scenes("test"), strict=True):
-            own = [o.mask for o in scene.objects if o.name in names]
-            truth["masks"] = np.array(own, bool).reshape(-1, size, size)
-        return truths
 
     def oracles(self, model) -> dict[str, dict[str, float]]:
         """What a model's boxes would be worth with one thing mended."""

@@ -1,8 +1,8 @@
 """The world of the dense bench: classes, splits and who may see what.
 
 Masks exist for base classes alone; novel ones are words.  Every world seed
-has scenes of its own for masks, captions and tests, at numbers that neither
-pre-training nor the transfer tasks get to.
+has scenes of its own for masks, captions, an archive without either, and
+tests, at numbers that neither pre-training nor the transfer tasks get to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...world import CaptionMix, Scene, StickerWorld, random_caption, seeds_of
+from ...world import (
+    CaptionMix,
+    Scene,
+    StickerWorld,
+    random_caption,
+    seeds_of,
+)
 from ..pictures import DensePictures, once
 from ..supervision import (
     IGNORE,
@@ -28,32 +34,12 @@ from ..supervision import (
 )
 from .answers import detect, predict_both
 from .boxes import Boxes, judge_boxes
+from .names import BASE, NOVEL, PSEUDO_NOVEL, further_names
 from .score import Result, judge
 
-# Each novel class has a near relative among the base classes.
-NOVEL = (
-    "tiger",
-    "zebra",
-    "panda",
-    "duck",
-    "bee",
-    "strawberry",
-    "bus",
-    "tulip",
-    "guitar",
-    "basketball",
-)
-BASE = (
-    "lion", "horse", "bear", "swan", "ladybug", "cherries", "car", "rose",
-    "violin", "soccer ball",
-    "cat", "cow", "penguin", "butterfly", "apple", "pizza", "airplane",
-    "umbrella", "elephant", "snowman",
-)  # fmt: skip
-# Base classes that play novel ones where knobs are chosen; they too have
-# near relatives (lion, horse, swan, ladybug, cherries).
-PSEUDO_NOVEL = ("cat", "cow", "penguin", "butterfly", "apple")
-
-PARTS = ("masks", "captions", "test")
+PARTS = ("masks", "archive", "test", "captions")
+REPEATS = 0.4  # of mask scenes show a name more than once: things are not names
+DISTRACTORS = 30  # names that captions speak of and nobody asks for
 PART_STRIDE = 100_000
 STICKERS = (2, 2, 3, 4)  # in a scene, in turn
 # Sentences name what is there and where; jokes and riddles would not help.
@@ -62,11 +48,16 @@ MIX = CaptionMix(meme=0.0, description=0.0, synonym=0.1, place=0.6)
 
 @dataclass(frozen=True)
 class Bounds:
-    """Sizes of the splits, in scenes."""
+    """Sizes of the splits, in scenes; an archive is as large as the captions."""
 
     masks: int = 300
     captions: int = 400
     test: int = 160
+
+    @property
+    def archive(self) -> int:
+        """Pictures without sentences, as many as with them."""
+        return self.captions
 
 
 @dataclass(frozen=True)
@@ -75,6 +66,8 @@ class Protocol:
 
     ``stage`` "test" is for tables; "val" is for choosing knobs: its novel
     classes are base classes of the tables, and none of its scenes is theirs.
+    ``more`` names beyond the base ones have masks and stand in no test;
+    captions speak of ``distractors`` that no test asks for.
     """
 
     seed: int = 0
@@ -82,6 +75,8 @@ class Protocol:
     novel: tuple[str, ...] = NOVEL
     sizes: Bounds = Bounds()
     stage: str = "test"
+    more: int = 0
+    distractors: int = DISTRACTORS
 
     @classmethod
     def small(cls, seed: int = 0) -> Protocol:
@@ -99,17 +94,27 @@ class Protocol:
             sizes=replace(sizes, captions=sizes.captions // 2),
         )
 
-    def scenes(self, part: str, size: int) -> list[Scene]:
-        """The scenes of "masks", "captions" or "test" on ``size`` px."""
+    def names(self, part: str) -> tuple[str, ...]:
+        """What the scenes of a part show."""
+        if part == "masks":
+            return *self.base, *further_names(self.more)
+        own = *self.base, *self.novel
+        return own + further_names(self.distractors) if part == "captions" else own
+
+    def scenes(self, part: str, size: int, domain: str = "sticker") -> list[Scene]:
+        """The scenes of a part, on ``size`` px, drawn as ``domain``.
+
+        "masks", "archive" (pictures alone, or with tags), "captions", "test".
+        """
         n = getattr(self.sizes, part)
         split = "test" if part == "test" else "train"
         split = "val" if self.stage == "val" else split
         offset = PARTS.index(part) * PART_STRIDE
         seeds = seeds_of("dense bench", split, n, self.seed, offset)
-        names = self.base if part == "masks" else (*self.base, *self.novel)
-        world = StickerWorld(size)
+        names, world = self.names(part), StickerWorld(size)
+        more = {"repeats": REPEATS} if part == "masks" else {}
         return [
-            world.scene(seed, n=STICKERS[k % 4], categories=names, discs=0.0)
+            world.scene(seed, STICKERS[k % 4], domain, names, discs=0.0, **more)
             for k, seed in enumerate(seeds)
         ]
 
@@ -154,19 +159,20 @@ class Bench:
         self.names = self.base + self.novel
         self.seen = torch.arange(len(self.names)) < len(self.base)
 
-    def scenes(self, part: str) -> list[Scene]:
-        """The scenes of "masks", "captions" or "test"."""
-        size = self.clip.image_size
-        return once(self, ("scenes", part), lambda: self.protocol.scenes(part, size))
+    def scenes(self, part: str, domain: str = "sticker") -> list[Scene]:
+        """The scenes of a part: see :meth:`Protocol.scenes`."""
+        arguments = part, self.clip.image_size, domain
+        key = "scenes", part, domain
+        return once(self, key, lambda: self.protocol.scenes(*arguments))
 
-    def pictures(self, part: str) -> DensePictures:
+    def pictures(self, part: str, domain: str = "sticker") -> DensePictures:
         """Their pictures, for this CLIP."""
 
         def draw() -> DensePictures:
-            images = np.stack([scene.array for scene in self.scenes(part)])
+            images = np.stack([scene.array for scene in self.scenes(part, domain)])
             return DensePictures(self.clip, images)
 
-        return once(self, ("pictures", part), draw)
+        return once(self, ("pictures", part, domain), draw)
 
     @property
     def test_pictures(self) -> DensePictures:
@@ -197,7 +203,7 @@ class Bench:
     def _make(self, kind):
         if kind is Regions:
             return self.data(Masked).regions_only()
-        part = "masks" if kind is Masked else "captions"
+        part = {Masked: "masks", Captioned: "captions"}.get(kind, "archive")
         scenes, pictures = self.scenes(part), self.pictures(part)
         if kind is Unlabeled:
             return Unlabeled(pictures)
@@ -212,9 +218,10 @@ class Bench:
             pictures = pictures[: len(scenes)]
         elif kind is not Masked:
             raise TypeError(f"no data of type {kind}")
-        labels, regions = label_maps(scenes, self.base), region_maps(scenes)
+        names = list(self.protocol.names("masks"))
+        labels, regions = label_maps(scenes, names), region_maps(scenes)
         regions = regions.masked_fill(labels == IGNORE, -1)
-        return kind(pictures, labels, regions, list(self.base))
+        return kind(pictures, labels, regions, names)
 
     def prepare(self) -> Bench:
         """Make the features that everyone needs now; itself."""
@@ -265,7 +272,11 @@ class Bench:
         return judge(labels, truth, self._base(names), names, named)
 
     def true_boxes(self, names: list[str]) -> list[dict]:
-        """The test pictures' "boxes" [n, 4] and "labels" [n], in ``names``."""
+        """The test pictures' "boxes" [n, 4] and "labels" [n], in ``names``.
+
+        Beside them "masks", n of bool [S, S], of what is visible.
+        """
+        S = self.clip.image_size
         things = [
             [o for o in scene.objects if o.name in names]
             for scene in self.scenes("test")
@@ -274,6 +285,7 @@ class Bench:
             {
                 "boxes": [o.box for o in some],
                 "labels": [names.index(o.name) for o in some],
+                "masks": np.array([o.mask for o in some], bool).reshape(-1, S, S),
             }
             for some in things
         ]
