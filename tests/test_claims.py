@@ -186,3 +186,11 @@ def test_the_first_place_that_differs_is_named():
     mask = wanted > 6
     with pytest.raises(ExerciseFailed, match=r"expected no at \[0, 0\], got yes"):
         check_exercise("mask", lambda: ~mask, [((), mask)])
+
+
+def test_answers_written_down_do_not_pass(capsys):
+    shown = [(({1: 0.6, 4: 0.1}, 0.5), 1)]
+    with pytest.raises(ExerciseFailed, match="does not show: .* expected 4, got 1"):
+        check_exercise("worth", lambda curve, zero_shot: 1, shown)
+    check_exercise("worth", lambda c, z: min(k for k in c if c[k] > z), shown)
+    assert capsys.readouterr().out == "✓ worth: 1 case and a hidden one\n"

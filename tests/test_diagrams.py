@@ -89,3 +89,16 @@ def test_the_two_figures_of_the_study():
     titles = [ax.get_title().split(",")[0] for ax in two.axes]
     assert titles == list(kinds)
     plt.close(one), plt.close(two)
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (diagrams.contrastive, {"N pictures", "text encoder", "mean: the loss"}),
+        (diagrams.zero_shot, {"picture", "image encoder", "probabilities"}),
+    ],
+)
+def test_figures_of_the_notebooks(draw, words):
+    figure = draw()
+    assert words <= {t.get_text() for t in figure.axes[0].texts}
+    plt.close(figure)

@@ -15,11 +15,14 @@ from vlmtutor.experiments.lessons import (
     contrastive,
     frameworks,
     pretraining,
+    scale,
+    warm_start,
     why_vlms,
 )
 from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
 
-NAMES = [name for name, module in EXPERIMENTS.items() if module.startswith("lessons.")]
+LESSONS = [name for name, room in EXPERIMENTS.items() if room.startswith("lessons.")]
+NAMES = [name for name in LESSONS if (stored.FOLDER / f"{name}.json").exists()]
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,9 @@ def small(monkeypatch):
     of(pretraining, SCENES=(16, 64), BATCHES=(32, 64))
     of(pretraining.lesson, STEPS=2)
     make = pretraining.lesson.make_data
-    of(pretraining.lesson, make_data=lambda seed: make(64, 40, seed))
+    of(pretraining.lesson, make_data=lambda n=64, seed=0: make(64, 40, seed))
+    of(scale, PAIRS=dict.fromkeys(scale.PAIRS, 16), STEPS=2)
+    of(warm_start, WARM=1, STEPS=1)
     fit = pretraining.lesson.fit
     few = lambda *a, **k: fit(*a[:3], 2, 8, **k)  # noqa: E731
     of(pretraining.lesson, fit=few)
@@ -54,6 +59,8 @@ def small(monkeypatch):
         (alignment, "warm_start"),
         (pretraining, "data"),
         (pretraining, "common"),
+        (scale, "data"),
+        (warm_start, "warm"),
     ):
         getattr(module, kept).cache_clear()
 
@@ -79,6 +86,17 @@ def test_a_part_finds_what_is_stored_of_it(name):
         for row in found.get("rows", [found]):
             shares = [v for k, v in row["scores"].items() if k != "match loss"]
             assert all(0 <= share <= 1 for share in shares)
+
+
+@pytest.mark.parametrize("name", ["scale", "warm_start"])
+def test_parts_differ_in_what_they_learn_from(name):
+    parts = get_experiment(name).parts
+    found = {part: run(part, 1, "stickerclip") for part, run in parts.items()}
+    json.dumps(found, allow_nan=False)
+    names = {frozenset(run["scores"]) for run in found.values()}
+    assert len(names) == 1
+    again = {part: run(part, 1, "stickerclip")["scores"] for part, run in parts.items()}
+    assert again == {part: run["scores"] for part, run in found.items()}
 
 
 def test_the_run_that_parts_share_is_the_same_in_each():

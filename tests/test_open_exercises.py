@@ -1,4 +1,6 @@
-"""Open exercises find what the notebooks say that they find."""
+"""What the open exercises of notebooks 00 to 05 say one finds: is it so?"""
+
+from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +8,78 @@ from pathlib import Path
 import pytest
 import torch
 
+import vlmtutor as vt
+from vlmtutor.lessons import frameworks, ranking, why_vlms
+from vlmtutor.metrics import accuracy, recall_at_k
+from vlmtutor.models.frameworks import TwoLeg
+from vlmtutor.naming import text_classifier
+from vlmtutor.objectives.contrastive import clip_loss
+from vlmtutor.transfer import linear_probe
+
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "solutions"
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return vt.load_clip()
+
+
+@pytest.fixture(scope="module")
+def world():
+    return vt.StickerWorld(size=96)
+
+
+def test_00_bare_names_are_about_as_good(clip, world):
+    names = [category.name for category in world.categories]
+    scenes = [world.scene(seed, n=1) for seed in vt.seeds("test", 100)]
+    truth = torch.tensor([names.index(s.objects[0].name) for s in scenes])
+    embeds = clip.encode_images([scene.image for scene in scenes])
+    right = accuracy(embeds @ text_classifier(clip, names, ["{}"]).T, truth)
+    assert 0.9 < right < 0.97
+
+
+def test_00_a_true_label_that_needs_a_thought_is_not_believed(clip, world):
+    rocket = world.scene(vt.seeds("test", 1)[0], n=1, categories=["rocket"]).image
+    labels = ["a spaceship on its way up", "a bowl of soup", "a shy animal"]
+    assert vt.zero_shot(clip, [rocket], labels)[0, 0] > 0.5
+    labels = ["not a bowl of soup", "a vehicle", "a spaceship"]
+    assert vt.zero_shot(clip, [rocket], labels)[0, 0] < 0.5
+
+
+def test_01_at_night_a_name_is_worth_more_labels(clip, monkeypatch):
+    monkeypatch.setattr(why_vlms, "DOMAIN", "night")
+    names = list(why_vlms.CLASSES)
+    train, test = why_vlms.sample("train", 4, 0), why_vlms.sample("test", 25)
+    embeds, seen = (clip.encode_images(s.pictures) for s in (test, train))
+    zero_shot = accuracy(vt.zero_shot(clip, embeds, names), test.labels)
+    probe = {}
+    for k in (1, 2, 4):
+        rows = train.rows(k)
+        fitted = linear_probe.fit(clip, seen[rows], train.labels[rows], names, C=1.0)
+        probe[k] = accuracy(fitted(embeds), test.labels)
+    assert probe[1] < zero_shot and probe[2] < zero_shot < probe[4]
+
+
+def test_02_a_match_that_has_not_learned_spoils_the_best_five():
+    test = frameworks.test_pairs(20, frameworks.vocabulary())
+    model = frameworks.make(TwoLeg, test.tokenizer, 0)
+    pair = test.pixel_values, test.input_ids
+    # embeddings of a good search: the right one is always among the best five
+    similarity = torch.rand(20, 20, generator=torch.Generator().manual_seed(0))
+    similarity += 2 * torch.eye(20)
+    again = ranking.rerank(model, similarity, *pair, k=5)
+    assert recall_at_k(similarity) == 1
+    assert recall_at_k(again) < 0.6
+
+
+def test_03_a_colder_temperature_than_its_own_fits_pairs_that_it_masters(clip, world):
+    scenes = [world.scene(s, n=2) for s in vt.seeds("test", 100, start=200)]
+    images = clip.encode_images([scene.image for scene in scenes])
+    texts = clip.encode_texts([scene.caption for scene in scenes])
+    losses = {t: clip_loss(images, texts, 1 / t).item() for t in (0.004, 0.016, 0.06)}
+    own = clip_loss(images, texts, clip.logit_scale).item()
+    assert losses[0.016] < own < losses[0.06]
+    assert 0.03 < 1 / clip.logit_scale < 0.04
 
 
 def solutions(name):

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from . import hidden
 from .console import counted, say
 
 
@@ -72,21 +73,25 @@ def check_exercise(
     the function must return, or a function that takes the result and tells
     whether it is right (its docstring is shown when it is not).  Numbers and
     tensors may differ by ``tolerance``.  Errors of the function itself, such
-    as a stub's NotImplementedError, pass through.
+    as a stub's NotImplementedError, pass through.  When these are right, cases
+    of :mod:`vlmtutor.hidden` follow.
     """
     cases = list(cases)
     if not cases:
         raise ValueError("an exercise needs at least one case")
-    for number, (arguments, expected) in enumerate(cases, start=1):
+    unseen = hidden.cases(name)
+    for number, (arguments, expected) in enumerate([*cases, *unseen], start=1):
         # A copy, so that changing an argument does not spoil later cases.
         result = function(*copy.deepcopy(tuple(arguments)))
         problem = _problem(result, expected, tolerance)
         if problem:
             given = ", ".join(_brief(a) for a in arguments)
-            raise ExerciseFailed(
-                f"{name}, case {number} of {len(cases)}: with ({given}) {problem}"
-            )
-    say(f"✓ {name}: {counted(len(cases), 'case')}")
+            which = f"case {number} of {len(cases)}"
+            if number > len(cases):
+                which = "a case that the notebook does not show"
+            raise ExerciseFailed(f"{name}, {which}: with ({given}) {problem}")
+    more = " and a hidden one" if unseen else ""
+    say(f"✓ {name}: {counted(len(cases), 'case')}{more}")
 
 
 def _truth(condition) -> bool:

@@ -84,16 +84,17 @@ def draw_boxes(ax, boxes: Iterable[Box], arrows: Iterable[Arrow], title="") -> N
 
 def _ends(a: Box, b: Box) -> tuple[tuple[float, float], tuple[float, float]]:
     """Where an arrow leaves ``a`` and enters ``b``: on their edges."""
-    if a.y == b.y:
+    apart = abs(a.x - b.x) - (a.width + b.width) / 2
+    if a.y == b.y or apart > 0.5:  # side to side
         way = 1 if b.x > a.x else -1
-        gap = 0.05 * way
-        left, right = a.x + way * a.width / 2, b.x - way * b.width / 2
-        return (left + gap, a.y), (right - gap, b.y)
+        left = a.x + way * (a.width / 2 + 0.05)
+        return (left, a.y), (b.x - way * (b.width / 2 + 0.05), b.y)
     way = 1 if b.y > a.y else -1
     gap = way * (HEIGHT / 2 + 0.04)
-    # a wide box is left and entered straight above or below the narrow one
-    start = b.x if a.width > b.width else a.x
-    end = a.x if b.width > a.width else b.x
+    start, end = a.x, b.x
+    if abs(a.x - b.x) < max(a.width, b.width) / 2:
+        # straight above or below the narrow one
+        start = end = a.x if a.width < b.width else b.x
     return (start, a.y + gap), (end, b.y - gap)
 
 
@@ -136,6 +137,67 @@ def paradigms():
     for row, title in enumerate(lanes):
         ax.text(-1.0, 4.45 - 2 * row, title, fontsize=10, weight="bold")
     ax.set_ylim(-0.5, 4.9)
+    return figure
+
+
+def zero_shot():
+    """A picture and names in sentences, compared: no training for the task."""
+    import matplotlib.pyplot as plt
+
+    boxes = [
+        Box("picture", "picture", 0, 1, "picture"),
+        Box("names", "names in sentences", 0, 0, "text", 2.0),
+        Box("image encoder", "image encoder", 2.7, 1, "picture"),
+        Box("text encoder", "text encoder", 2.7, 0, "text"),
+        Box("cosines", "cosines,\ntimes the scale", 5.4, 1, "both"),
+        Box("rows", "classifier:\none row a name", 5.4, 0, "text"),
+        Box("softmax", "softmax", 7.8, 1, "score", 1.3),
+        Box("end", "probabilities", 10.0, 1, "score", 1.5),
+    ]
+    arrows = [
+        ("picture", "image encoder"),
+        ("names", "text encoder"),
+        ("image encoder", "cosines"),
+        ("text encoder", "rows"),
+        ("rows", "cosines"),
+        ("cosines", "softmax"),
+        ("softmax", "end"),
+    ]
+    figure, ax = plt.subplots(figsize=(10, 2))
+    draw_boxes(ax, boxes, arrows)
+    return figure
+
+
+def contrastive():
+    """N pictures and N captions to one matrix, read along rows and columns."""
+    import matplotlib.pyplot as plt
+
+    boxes = [
+        Box("pictures", "N pictures", 0, 2, "picture"),
+        Box("captions", "N captions", 0, 0, "text"),
+        Box("image encoder", "image encoder", 2.3, 2, "picture"),
+        Box("text encoder", "text encoder", 2.3, 0, "text"),
+        Box("images", "embeddings, N × D", 4.8, 2, "picture", 2.1),
+        Box("texts", "embeddings, N × D", 4.8, 0, "text", 2.1),
+        Box("matrix", "N × N cosines,\ntimes the scale", 4.8, 1, "both", 2.1),
+        Box("rows", "rows: which caption?", 7.8, 2, "score", 2.4),
+        Box("columns", "columns: which picture?", 7.8, 0, "score", 2.4),
+        Box("loss", "mean: the loss", 7.8, 1, "training", 2.4),
+    ]
+    arrows = [
+        ("pictures", "image encoder"),
+        ("image encoder", "images"),
+        ("captions", "text encoder"),
+        ("text encoder", "texts"),
+        ("images", "matrix"),
+        ("texts", "matrix"),
+        ("matrix", "rows"),
+        ("matrix", "columns"),
+        ("rows", "loss"),
+        ("columns", "loss"),
+    ]
+    figure, ax = plt.subplots(figsize=(9, 3))
+    draw_boxes(ax, boxes, arrows)
     return figure
 
 

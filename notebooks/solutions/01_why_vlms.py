@@ -3,10 +3,10 @@
 import torch
 
 
-def edge_histogram(lengths, angles, drawers):
-    """Lengths [N] and angles [N] in degrees → a unit vector [drawers]."""
-    which = (angles / 180 * drawers).long() % drawers  # 180 is 0 again
-    counts = torch.zeros(drawers).index_add_(0, which, lengths)
+def edge_histogram(lengths, angles, bins):
+    """Lengths [N] and angles [N] in degrees → a unit vector [bins]."""
+    which = (angles / 180 * bins).long() % bins  # 180 is 0 again
+    counts = torch.zeros(bins).index_add_(0, which, lengths)
     return counts / counts.norm()
 
 

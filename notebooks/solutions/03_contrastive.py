@@ -15,10 +15,3 @@ def label_targets(image_labels, text_labels):
     """Labels [N] and [M] → targets [N, M]; rows sum to 1 or 0."""
     right = (image_labels[:, None] == text_labels).float()
     return right / right.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def late(patches, words):
-    """[T, D] and [L, D] of length 1 → (patches choose, words choose)."""
-    cosines = patches @ words.T  # [T, L]
-    by_patch, by_word = cosines.amax(dim=1).mean(), cosines.amax(dim=0).mean()
-    return by_patch.item(), by_word.item()

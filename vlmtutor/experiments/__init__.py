@@ -18,6 +18,8 @@ EXPERIMENTS: dict[str, str] = {
     "09_visual_and_unified_prompts": "visual",
     "10_adapters": "adapters",
     "11_distil_a_student": "student",
+    "warm_start": "lessons.warm_start",
+    "scale": "lessons.scale",
     "segmentation": "dense",
     "segmentation_names": "vocabulary",
     "detection": "detection",
