@@ -33,16 +33,20 @@ def test_what_is_stored_is_of_these_changes_and_all_claims_failed(name):
     (path,) = notebooks.find([name])
     found = stored.read(perturb_claims.FOLDER / f"{path.stem}.json")
     wanted = [(c.old, c.new, c.claim) for c in perturb_claims.CHANGES[name]]
-    assert [(c["old"], c["new"], c["claim"]) for c in found["changes"]] == wanted
+    done = [(c["old"], c["new"], c["claim"]) for c in found["changes"]]
+    # the file keeps no run of spaces
+    assert [" ".join(" ".join(c).split()) for c in done] == [
+        " ".join(" ".join(c).split()) for c in wanted
+    ]
     assert all(change["failed"] for change in found["changes"])
 
 
 def test_a_soft_run_notes_every_claim(tmp_path):
     cells = [
         "from vlmtutor import claim\nx = 2",
-        'claim("x is even", x % 2 == 0)\nclaim("x is small", x < 9)',
         "1 / 0",
-        'claim("told", True, source="stored", x=x)',
+        'claim("told", True, source="stored", x=x)\nclaim("x is even", x % 2 == 0)',
+        "raise RuntimeError('this far it need not go')",
     ]
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     path = tmp_path / "99_soft.ipynb"
@@ -50,6 +54,7 @@ def test_a_soft_run_notes_every_claim(tmp_path):
     change = perturb_claims.Change("x = 2", "x = 3", "x is even")
     found = perturb_claims.judge(path, (change,), alone=False)
     assert [c["failed"] for c in found["changes"]] == [True]
-    assert found["others"] == [] and "ZeroDivisionError" in found["broken"][0]
+    (broken,) = found["broken"]
+    assert found["others"] == [] and "ZeroDivisionError" in broken
     with pytest.raises(ValueError, match="not once"):
-        perturb_claims.run(path, (perturb_claims.Change("y", "z", ""),))
+        perturb_claims.run(path, (perturb_claims.Change("zebra", "z", ""),))
