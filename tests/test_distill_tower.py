@@ -174,6 +174,21 @@ def test_feature_loss_is_two_minus_two_cosines():
     assert torch.allclose(losses.feature_loss(a, b), 2 - 2 * cosine)
 
 
+def test_affinity_loss_asks_captions_and_these_ask_back():
+    own, theirs, texts = unit(5, 8), unit(5, 8, seed=1), unit(5, 8, seed=2)
+    loss = losses.affinity_loss(own, theirs, texts, 20)
+    there = losses.logit_loss(own, theirs, texts, 20)
+    # captions ask pictures: logits of the transposed table
+    a, b = (20 * texts @ pictures.T for pictures in (own, theirs))
+    shares = b.softmax(1)
+    back = (shares * (b.log_softmax(1) - a.log_softmax(1))).sum(1).mean()
+    torch.testing.assert_close(loss, (there + back) / 2)
+    assert losses.affinity_loss(theirs, theirs, texts, 20).abs() < 1e-6
+    order = torch.tensor([2, 0, 4, 1, 3])
+    moved = losses.affinity_loss(own[order], theirs[order], texts[order], 20)
+    torch.testing.assert_close(moved, loss)
+
+
 def test_logit_loss_is_cross_entropy_less_the_teachers_entropy():
     a, b, texts = unit(5, 8), unit(5, 8, seed=1), unit(4, 8, seed=2)
     shares = (20 * b @ texts.T).softmax(1)

@@ -241,7 +241,7 @@ def test_scenes_are_scored_beside_the_read_outs(few_scenes, name):
     names = [row["row"] for row in found["rows"]]
     method = scenes.METHODS[name]
     if name == scenes.READ_OUTS:
-        assert names == [scenes.WHOLE, scenes.NEAREST, scenes.DENSE]
+        assert names == [scenes.POOLED, scenes.WHOLE, scenes.NEAREST, scenes.DENSE]
     else:
         assert names == (list(method.variants) or [name])
         assert len(found["checks"]) == len(method.than)

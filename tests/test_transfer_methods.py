@@ -28,7 +28,7 @@ COUNTS = {
     "VP": 3 * (32**2 - 16**2),
     "VPT-shallow": 5 * W_VISION,
     "VPT-deep": 4 * 5 * W_VISION,
-    "UPT": (M + 4) * W_TEXT + UPT_LAYER + W_TEXT**2 + W_TEXT * W_VISION,
+    "UPT": (M + 5) * W_TEXT + UPT_LAYER + W_TEXT**2 + W_TEXT * W_VISION,
     "MaPLe": 2 * CONTEXT + 2 * (W_TEXT + 1) * W_VISION,
     "linear probe": C * D + C,
     "CLIP-Adapter": 2 * D * (D // 4),

@@ -32,18 +32,27 @@ def test_dualcoop_two_way_softmax_is_a_sigmoid():
 
 def test_dualcoop_of_one_patch_pools_nothing():
     patch, yes, no = unit(4, 1, D), unit(3, D), unit(3, D, seed=1)
-    pair = dualcoop.region_logits(patch, yes, no)
-    close(pair[:, 1], 100 * patch[:, 0] @ yes.T, atol=1e-4)
-    close(pair[:, 0], 100 * patch[:, 0] @ no.T, atol=1e-4)
+    pair = dualcoop.region_logits(patch, yes, no, 27.8)
+    close(pair[:, 1], 27.8 * patch[:, 0] @ yes.T, atol=1e-4)
+    close(pair[:, 0], 27.8 * patch[:, 0] @ no.T, atol=1e-4)
 
 
 def test_dualcoop_looks_where_the_positive_prompt_answers():
     yes, no = unit(1, D), unit(1, D, seed=1)
     patches = torch.stack([yes, no, -yes])[None, :, 0]  # [1, 3, D]
-    pair = dualcoop.region_logits(patches, yes, no)
+    pair = dualcoop.region_logits(patches, yes, no, 100.0)
     assert pair[0, 1, 0] > 95  # nearly all of it from the first patch
     where = (20 * patches @ yes.T).softmax(1)
     close(pair[:, 0], 100 * (where * (patches @ no.T)).sum(1), atol=1e-3)
+
+
+def test_dualcoops_answers_are_on_the_models_own_scale():
+    """A scale of another model would leave the sigmoid nothing to learn."""
+    model = clip()
+    start = dualcoop.fit(model, IMAGES, ONE_HOT, CLASSES, steps=0)
+    with torch.no_grad():
+        pair = start.pair_logits(Pictures(model, IMAGES))
+    assert pair.abs().max() <= model.logit_scale + 1e-4
 
 
 def test_dualcoop_learns_nothing_from_unknown_labels():
@@ -169,6 +178,34 @@ def test_denseclip_gamma_lets_the_names_look_at_the_picture():
     with torch.no_grad():
         predictor.gamma.fill_(1.0)
     assert not torch.allclose(predictor(IMAGES), before, atol=1e-2)
+
+
+def test_denseclips_arms_differ_in_what_they_say():
+    """Without words and looks only the head is tuned, from the same start."""
+    maps = torch.zeros(6, SIZE, SIZE).long()
+    data = clip(), IMAGES, maps, CLASSES
+    whole = denseclip.fit(*data, steps=0)
+    blind = denseclip.fit(*data, looks=False, steps=3)
+    head = denseclip.fit(*data, words=False, looks=False, steps=3)
+    names = {name for name, _ in head.named_parameters()}
+    assert names == {"head.weight", "head.bias"}
+    assert {n for n, _ in blind.named_parameters()} == names | {"context"}
+    start = denseclip.fit(*data, words=False, looks=False, steps=0)
+    close(start(IMAGES), whole(IMAGES), atol=0.05)  # gamma starts at 1e-4
+    assert torch.equal(head.context, start.context)
+    assert not torch.equal(blind.context, start.context)
+
+
+def test_denseclips_score_map_weighs_as_in_the_authors_code():
+    maps = torch.zeros(6, SIZE, SIZE).long()
+    learner = denseclip.fit(clip(), IMAGES, maps, CLASSES, steps=1, batch_size=6)
+    start = denseclip.DenseCLIP(clip(), CLASSES)
+    pictures = Pictures(clip(), IMAGES)
+    with torch.no_grad():
+        score = start.score_map(pictures)
+        main = denseclip.pixel_loss(start.logits(pictures, score), maps)
+        auxiliary = denseclip.pixel_loss(score / denseclip.TEMPERATURE, maps)
+    assert learner.losses == pytest.approx([float(main + 0.4 * auxiliary)], abs=1e-4)
 
 
 def test_pixel_loss_leaves_pixels_out():

@@ -215,11 +215,41 @@ def test_prograd_divergence_is_zero_at_zero_shot_and_else_above():
     assert prograd.zero_shot_divergence(logits, -logits) > 0
 
 
-def test_prograd_of_no_strength_is_coop():
-    settings = {"steps": 5}
-    free = coop.fit(clip(), IMAGES, LABELS, CLASSES, **settings)
-    none = prograd.fit(clip(), IMAGES, LABELS, CLASSES, strength=0.0, **settings)
-    close(none(IMAGES), free(IMAGES), atol=1e-4)
+def test_prograd_of_no_strength_is_gradient_descent_on_coops_loss():
+    model, lr = clip(), 0.1
+    none = prograd.fit(
+        model,
+        IMAGES,
+        LABELS,
+        CLASSES,
+        strength=0.0,
+        steps=1,
+        lr=lr,
+        batch_size=len(IMAGES),
+    )
+    learner = coop.CoOp(model, CLASSES)
+    pictures = Pictures(model, model.encode_images(IMAGES))
+    loss = torch.nn.functional.cross_entropy(learner.logits(pictures), LABELS)
+    (gradient,) = torch.autograd.grad(loss, [learner.context])
+    close(none.context.detach(), (learner.context - lr * gradient).detach(), atol=1e-6)
+    assert none.losses == pytest.approx([loss.item()], abs=1e-5)
+
+
+def test_prograds_step_never_opposes_zero_shot():
+    """What moves is the projected gradient, not Adam's rescaling of it."""
+    model = clip()
+    embeds = model.encode_images(IMAGES)
+    zero_shot = model.logit_scale * embeds @ text_classifier(model, CLASSES).T
+    wrong = zero_shot.argmin(1)
+    learner = coop.CoOp(model, CLASSES)
+    logits = learner.logits(Pictures(model, embeds))
+    divergence = prograd.zero_shot_divergence(zero_shot, logits)
+    (general,) = torch.autograd.grad(divergence, [learner.context])
+    settings = {"steps": 1, "lr": 10.0, "batch_size": len(IMAGES)}
+    moved = prograd.fit(model, embeds, wrong, CLASSES, **settings)
+    step = moved.context.detach() - learner.context.detach()
+    along = (step * general).sum() / (step.norm() * general.norm())
+    assert along.abs() < 1e-3  # no step up the divergence
 
 
 def test_tpt_that_takes_no_step_is_zero_shot():

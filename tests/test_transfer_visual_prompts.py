@@ -130,6 +130,30 @@ def test_upt_text_side_starts_at_the_words():
     close(predictor(IMAGES), hand_logits(clip(), IMAGES), atol=1e-4)
 
 
+def test_upt_starts_where_its_single_arms_do():
+    """Else "UPT loses" would measure how much its random tokens spoil."""
+    model = clip()
+    both = upt.fit(model, IMAGES, LABELS, CLASSES, seed=3, steps=0)
+    tokens = vpt.fit(model, IMAGES, LABELS, CLASSES, seed=3, steps=0).prompts
+    words = coop.fit(model, IMAGES, LABELS, CLASSES, steps=0).text_embeds()
+    embeds = encode_prompted(model, pixels(), tokens.unbind())
+    expected = model.logit_scale * embeds @ words.T
+    close(both(IMAGES), expected.detach(), atol=1e-4)
+
+
+def test_maple_and_independent_prompts_start_from_one_place():
+    fits = [
+        maple.fit(clip(), IMAGES, LABELS, CLASSES, seed=2, coupled=coupled, steps=0)
+        for coupled in (True, False)
+    ]
+    close(fits[0](IMAGES), fits[1](IMAGES), atol=1e-5)
+
+
+def test_what_tuning_did_to_the_loss_is_kept():
+    learner = vp.fit(clip(), IMAGES, LABELS, CLASSES, steps=7)
+    assert len(learner.losses) == 7 and learner.losses[-1] < learner.losses[0]
+
+
 def test_upt_mixes_both_kinds_of_prompt():
     # A change of one shared vector reaches text and picture alike.
     predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=3)
@@ -143,7 +167,7 @@ def test_upt_mixes_both_kinds_of_prompt():
 
 def test_upt_layer_by_hand():
     # U' = U + attention(norm(U)); Û = U' + MLP(norm(U')), one head.
-    predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=0)
+    predictor = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=3)
     mix, u = predictor.mix, predictor.unified  # [M + p, W]
     attention = mix.self_attn
     qkv = mix.norm1(u) @ attention.in_proj_weight.T + attention.in_proj_bias
@@ -155,7 +179,7 @@ def test_upt_layer_by_hand():
     context, visual = predictor.prompts()
     M = predictor.n_context
     close(context, predictor.words + predictor.to_text(u[:M]))
-    close(visual, predictor.to_vision(u[M:]))
+    close(visual, predictor.visual + predictor.to_vision(u[M:]))
 
 
 def test_maple_of_depth_1_without_coupling_is_coop_and_a_constant():

@@ -198,23 +198,34 @@ def minimize(
     seed: int = 0,
     *,
     gradients: Callable = torch.autograd.grad,
-) -> None:
+    sgd: bool = False,
+) -> list[float]:
     """Minimise ``loss(rows)`` over batches of ``n`` rows, CLIP being frozen.
 
-    AdamW without decay, its step size going down to 0 along a cosine.
-    ``gradients(loss, parameters)`` may change how a loss becomes gradients.
+    AdamW without decay, or plain gradient descent with ``sgd``; the step size
+    goes down to 0 along a cosine.  ``gradients(loss, parameters)`` may change
+    how a loss becomes gradients.  Returns the loss of each step, the first
+    one where ``loss`` gives several.
     """
     parameters = list(parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
+    if sgd:
+        optimizer = torch.optim.SGD(parameters, lr=lr)
+    else:
+        optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    losses = []
     with frozen(clip):
         for rows in batches(n, batch_size, steps, seed):
-            found = gradients(loss(rows), parameters)
+            value = loss(rows)
+            first = value[0] if isinstance(value, tuple) else value
+            losses.append(first.item())
+            found = gradients(value, parameters)
             for parameter, gradient in zip(parameters, found, strict=True):
                 parameter.grad = gradient
             optimizer.step()
             schedule.step()
     optimizer.zero_grad()
+    return losses
 
 
 def descend(

@@ -18,7 +18,10 @@ STUDY = Study(
         "CoOp, five classes": Method("CoOp", classes=5, like="CoOp"),
         "CoOp, random start": Method("CoOp", {"context": None}, LR),
         "KgCoOp": Method("KgCoOp", grid={**LR, "weight": (1, 8)}),
-        "ProGrad": Method("ProGrad", grid={**LR, "strength": (0.5, 1.0)}),
+        "ProGrad": Method(
+            "ProGrad",
+            grid={"lr": (0.1, 0.3, 1.0), "strength": (0.5, 1.0)},  # of plain descent
+        ),
         "CoCoOp": Method("CoCoOp", grid=LR),
         "linear probe": Method("linear probe", grid={"C": (10, 100, 1000)}),
         "TPT": Method(

@@ -38,8 +38,8 @@ class SceneMethod:
     """``learn(train, seed, **settings)`` gives a predictor.
 
     ``dense`` methods are scored by the mean IoU over stickers' pixels, others
-    by the mean average precision over classes.  ``than``: (sentence,
-    read-out) of the checks; ``variants``: settings by row.
+    by the mean average precision over classes.  ``variants``: settings by row;
+    ``than``: (sentence, read-out or row) that the first row is checked against.
     """
 
     learn: Callable | None = None
@@ -75,6 +75,8 @@ def dense_clip(train: SceneSet, seed: int, **settings):
 
 
 WHOLE, NEAREST, DENSE = "whole picture", "nearest patch", "each patch"
+POOLED = "patches like the name"  # DualCoOp's positive prompt, untrained
+HEAD = "head alone"
 METHODS = {
     READ_OUTS: SceneMethod(),
     "DualCoOp": SceneMethod(
@@ -82,8 +84,11 @@ METHODS = {
         "dualcoop",
         steps=60,
         fixed={"negative": None},  # a random negative context
-        grid={"lr": (1e-3, 3e-3, 1e-2, 3e-2)},
-        than=(("DualCoOp beats whole pictures", WHOLE),),
+        grid={"lr": (3e-5, 1e-4, 3e-4)},
+        than=(
+            ("DualCoOp beats whole pictures", WHOLE),
+            ("DualCoOp beats its positive prompt alone, untrained", POOLED),
+        ),
         variants={f"{share:.0%} of labels known": {"known": share} for share in KNOWN},
     ),
     "TaI-DPT": SceneMethod(
@@ -102,7 +107,15 @@ METHODS = {
         steps=60,
         grid={"lr": (2e-3, 5e-3)},
         dense=True,
-        than=(("DenseCLIP beats the read-out", DENSE),),
+        than=(
+            ("DenseCLIP beats the read-out", DENSE),
+            ("DenseCLIP's prompts add to its head", HEAD),
+        ),
+        variants={
+            "prompts and head": {},
+            "names that do not look": {"looks": False},
+            HEAD: {"words": False, "looks": False},
+        },
     ),
 }
 
@@ -145,7 +158,7 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
         marks = Marks.of(test, predictor(test.pictures), method.dense)
         start = method.learn(train, seed, **settings, steps=0)
         before = Marks.of(test, start(test.pictures), method.dense)
-        first = first or marks
+        first, told[row] = first or marks, marks
         rows.append(
             {
                 "row": row,
@@ -168,7 +181,10 @@ def read_outs(test: SceneSet) -> dict[str, Marks]:
     """Cosines with prompt ensembles: no training."""
     weights = text_classifier(test.pictures.clip, test.classes)  # [C, D]
     patches = test.pictures.patch_embeds @ weights.T  # [N, h, w, C]
+    flat = test.pictures.patch_embeds.flatten(1, 2)  # [N, T, D]
+    pooled = dualcoop.region_logits(flat, weights, weights, 1.0)[:, 1]
     return {
+        POOLED: Marks.of(test, pooled, False),
         WHOLE: Marks.of(test, test.pictures.image_embeds @ weights.T, False),
         NEAREST: Marks.of(test, patches.flatten(1, 2).amax(1), False),
         DENSE: Marks.of(test, patches.movedim(-1, 1), True),

@@ -38,6 +38,7 @@ ARMS = {
     "inherited, relation": (True, {"relation": 100.0}),
     "inherited, feature": (True, {"feature": 1.0}),
     "inherited, logit": (True, {"logit": 1.0}),
+    "inherited, affinity": (True, {"affinity": 1.0}),
     "inherited, feature + logit": (True, SHIPPED),
 }
 ARM_STEPS, LONG_STEPS = 80, 1600

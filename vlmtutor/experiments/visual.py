@@ -1,7 +1,7 @@
 """Few-shot tables of the prompts in pixels and patches of notebook 09.
 
 Every step of a visual prompt runs the picture encoder forwards and backwards:
-a dozen steps of 16 pictures, and fewer shots and test pictures than elsewhere.
+few steps of 16 pictures, and fewer shots and test pictures than elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ STUDY = Study(
         "zero-shot": Method("zero-shot", learns=False),
         "hand prompt": Method("hand prompt", learns=False),
         "CoOp": Method("CoOp", {"steps": 50}, {"lr": (3e-3, 1e-2)}),
-        "VP": Method("VP", STEPS, {"lr": (0.03, 0.1, 0.3, 1.0)}),
+        # a frame of 47 % of the pixels, as the authors' (46 %), and time to settle
+        "VP": Method("VP", {"width": 13, "steps": 200}, {"lr": (1e-3, 3e-3, 1e-2)}),
         "VPT-shallow": Method("VPT-shallow", STEPS, {"lr": (5e-3, 1e-2)}),
         "VPT-deep": Method("VPT-deep", STEPS, {"lr": (1e-2, 3e-2)}),
         "UPT": Method("UPT", STEPS, {"lr": (2e-3, 5e-3)}),
@@ -62,7 +63,10 @@ def distances(name: str, seed: int, backbone: str, chosen: dict) -> dict:
             "VP": round(accuracy(predictor, test), 4),
         }
         name = f"strength {strength}"
-        rows.append({"row": name, "strength": strength, "scores": scores, **STEPS})
+        steps = STUDY.methods["VP"].steps
+        rows.append(
+            {"row": name, "strength": strength, "scores": scores, "steps": steps}
+        )
     return {"rows": rows}
 
 

@@ -29,6 +29,7 @@ class Learner(nn.Module):
     """
 
     reads: tuple[str, ...] = ("image_embeds",)
+    losses: Sequence[float] = ()  # of the steps that tuned it
     batch_size = 256  # pictures at once when predicting
     multi_label = False
 
@@ -127,14 +128,16 @@ def tune(
     *,
     loss: Callable[[Pictures, Tensor], Tensor] | None = None,
     gradients: Callable = torch.autograd.grad,
+    sgd: bool = False,
 ) -> Learner:
     """Tune a learner's parameters, and only those, on labelled pictures.
 
     ``pictures`` is anything :class:`Pictures` takes, ``labels`` [N] or
     [N, …].  ``loss(pictures, labels)`` of a batch is the cross-entropy of the
     learner's logits unless given; the rest goes to
-    :func:`vlmtutor.training.minimize`.  Raises ValueError where pictures and
-    labels are not equally many.
+    :func:`vlmtutor.training.minimize`, whose losses are kept in
+    ``learner.losses``.  Raises ValueError where pictures and labels are not
+    equally many.
     """
     pictures = Pictures.of(learner.clip, pictures)
     labels = torch.as_tensor(labels)
@@ -143,7 +146,7 @@ def tune(
     loss = loss or (lambda x, y: F.cross_entropy(learner.logits(x), y))
     for kind in learner.reads:
         getattr(pictures, kind)  # once for all, so that batches share it
-    minimize(
+    learner.losses = minimize(
         learner.clip,
         learner.parameters(),
         lambda rows: loss(pictures[rows], labels[rows]),
@@ -153,5 +156,6 @@ def tune(
         batch_size,
         seed,
         gradients=gradients,
+        sgd=sgd,
     )
     return learner

@@ -4,7 +4,9 @@ Sun et al. 2022, "DualCoOp: Fast Adaptation to Multi-Label Recognition with
 Limited Annotations", arXiv 2206.09541.  Tuned: a positive and a negative
 context, shared by all classes.  Each patch is compared with both prompts of a
 class; the patches that answer to the positive one decide, for both.  Unknown
-labels are left out of the loss.  Simplified: contexts start from words in
+labels are left out of the loss.  The paper's two scales, 20 for where to look
+and 5 for the answer, multiply to the logit scale of its CLIP, 100; here too
+they multiply to the model's own.  Simplified: contexts start from words in
 place of 16 random vectors each; AdamW; cached patch features.
 """
 
@@ -19,19 +21,22 @@ from .pictures import Pictures
 from .prompts import encode_prompts, prompt_tokens, start_context
 
 POSITIVE, NEGATIVE = "a picture of a", "a picture without a"
-SPATIAL_SCALE, PAIR_SCALE = 20.0, 5.0
+SPATIAL_SCALE = 20.0
 
 
-def region_logits(patch_embeds: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+def region_logits(
+    patch_embeds: Tensor, positive: Tensor, negative: Tensor, logit_scale: float
+) -> Tensor:
     """[N, T, D] and two prompts a class [C, D] → [N, 2, C]: negative first.
 
-    Both are pooled over the patches that look like the positive prompt.
+    Both are pooled over the patches that look like the positive prompt.  Where
+    there is one patch, they are ``logit_scale`` times its cosines.
     """
     yes = SPATIAL_SCALE * patch_embeds @ positive.T  # [N, T, C]
     no = SPATIAL_SCALE * patch_embeds @ negative.T
     where = yes.softmax(dim=1)
     pair = [(where * scores).sum(1) for scores in (no, yes)]
-    return PAIR_SCALE * torch.stack(pair, dim=1)
+    return logit_scale / SPATIAL_SCALE * torch.stack(pair, dim=1)
 
 
 class DualCoOp(Learner):
@@ -67,7 +72,7 @@ class DualCoOp(Learner):
             )
         )
         patches = pictures.patch_embeds.flatten(1, 2)  # [N, T, D]
-        return region_logits(patches, positive, negative)
+        return region_logits(patches, positive, negative, self.clip.logit_scale)
 
     def logits(self, pictures: Pictures) -> Tensor:
         pair = self.pair_logits(pictures)
@@ -83,7 +88,7 @@ def fit(
     *,
     negative: str | None = NEGATIVE,
     steps: int = 100,
-    lr: float = 1e-2,
+    lr: float = 3e-4,
     batch_size: int = 32,
 ) -> DualCoOp:
     """Tune on ``pictures`` with ``labels`` [N, C]: 1, 0, or -1 unknown."""

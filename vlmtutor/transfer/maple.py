@@ -6,7 +6,8 @@ encoder, and a linear map per layer that turns them into visual tokens for the
 image encoder: the two sides cannot drift apart.  Simplified: depth 2 in place
 of 9 of 12 layers, as the shipped text encoder has three; AdamW.  With
 ``coupled=False`` the visual tokens are free, which is the paper's baseline of
-independent prompts (IVLP).
+independent prompts (IVLP); they start where the coupled ones do.  Simplified
+also: M is 4 words, where the authors have 2.
 """
 
 from __future__ import annotations
@@ -44,14 +45,11 @@ class MaPLe(Learner):
         with seeded_weights(seed):
             deep = 0.02 * torch.randn(depth - 1, self.n_context, W)
             self.context = nn.Parameter(torch.cat([start[None], deep]))
-            self.couplings = self.free = None
-            if coupled:
-                self.couplings = nn.ModuleList(
-                    nn.Linear(W, width) for _ in range(depth)
-                )
-            else:
-                free = 0.02 * torch.randn(depth, self.n_context, width)
-                self.free = nn.Parameter(free)
+            couplings = nn.ModuleList(nn.Linear(W, width) for _ in range(depth))
+        self.couplings, self.free = couplings, None
+        if not coupled:
+            start = torch.stack(self.visual_prompts()).detach()
+            self.couplings, self.free = None, nn.Parameter(start)
 
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)

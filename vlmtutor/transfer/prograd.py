@@ -4,8 +4,10 @@ Zhu et al. 2022, "Prompt-aligned Gradient for Prompt Tuning", arXiv 2205.14865.
 Tuned: the same vectors as in CoOp.  Two gradients are compared in every step,
 that of the cross-entropy and that of the divergence from CLIP's zero-shot
 answers; where they point against each other, the part of the first that
-opposes the second is taken out.  Simplified: the zero-shot answers are those
-of the prompt ensemble; AdamW, which rescales the projected gradient.
+opposes the second is taken out.  Plain gradient descent, since only then is
+the step the projected gradient: Adam would rescale it into another direction.
+Simplified: the zero-shot answers are those of the prompt ensemble; no momentum
+(the authors' is 0.9).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def fit(
     *,
     strength: float = 1.0,
     steps: int = 100,
-    lr: float = 3e-3,
+    lr: float = 0.3,
     batch_size: int = 32,
 ) -> CoOp:
     """Tune a context on ``pictures`` with ``labels`` [N]."""
@@ -81,4 +83,5 @@ def fit(
         seed,
         loss=losses,
         gradients=gradients,
+        sgd=True,
     )

@@ -5,8 +5,9 @@ Zang et al. 2022, "Unified Vision and Language Prompt Learning", arXiv
 see each other; its outputs are split into context vectors for the text encoder
 and tokens for the image encoder.  Simplified: written after the paper's
 description, as no code for it was released; prompts enter the first layers
-only; each half has a projection to its encoder's width, and the text half is
-added to hand-written words, from zero, so that tuning starts from those words.
+only; each half has a projection to its encoder's width, from zero, and is added
+to where the single arms start: hand-written words as in CoOp, random tokens as
+in VPT.  So all three start from the same place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..seeding import seeded_weights
 from .base import Learner, tune
 from .pictures import Pictures
 from .prompts import encode_prompts, prompt_tokens, start_context
-from .visual_prompts import encode_prompted
+from .visual_prompts import encode_prompted, start_tokens
 
 
 class UPT(Learner):
@@ -27,11 +28,12 @@ class UPT(Learner):
     reads = ("pixel_values",)
     batch_size = 64
 
-    def __init__(self, clip, classes, n_visual=4, seed=0):
+    def __init__(self, clip, classes, n_visual=5, seed=0):
         words = start_context(clip)  # [M, W], not tuned
         self.n_context, W = words.shape
         super().__init__(clip, classes)
         self.words = words
+        (self.visual,) = start_tokens(clip, 1, n_visual, seed)  # [p, W_vision]
         n = self.n_context + n_visual
         with seeded_weights(seed):
             self.unified = nn.Parameter(0.02 * torch.randn(n, W))
@@ -45,10 +47,10 @@ class UPT(Learner):
                 batch_first=True,
                 norm_first=True,
             )
-            width = clip.model.config.vision_config.hidden_size
             self.to_text = nn.Linear(W, W, bias=False)
-            self.to_vision = nn.Linear(W, width, bias=False)
+            self.to_vision = nn.Linear(W, self.visual.shape[1], bias=False)
         nn.init.zeros_(self.to_text.weight)
+        nn.init.zeros_(self.to_vision.weight)
 
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)
@@ -59,7 +61,7 @@ class UPT(Learner):
         mixed = self.mix(self.unified[None])[0]  # [M + p, W]
         M = self.n_context
         context = self.words + self.to_text(mixed[:M])
-        return context, self.to_vision(mixed[M:])
+        return context, self.visual + self.to_vision(mixed[M:])
 
     def logits(self, pictures: Pictures) -> Tensor:
         context, visual = self.prompts()
@@ -75,7 +77,7 @@ def fit(
     classes,
     seed: int = 0,
     *,
-    n_visual: int = 4,
+    n_visual: int = 5,
     steps: int = 30,
     lr: float = 2e-3,
     batch_size: int = 16,

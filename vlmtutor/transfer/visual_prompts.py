@@ -8,12 +8,27 @@ as no prompt: it still takes its share of every softmax.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ..seeding import generator
 from .prompts import hooks
+
+
+def start_tokens(clip, depth: int, n: int, seed: int) -> Tensor:
+    """Where visual tokens start: [depth, n, W], the same for every method.
+
+    Uniform within the bound of VPT (Jia et al. 2022, arXiv 2203.12119),
+    Xavier's for the patch embedding.  Random tokens cost accuracy before any
+    training: methods that are compared must pay the same.
+    """
+    config = clip.model.config.vision_config
+    bound = math.sqrt(6 / (3 * config.patch_size**2 + config.hidden_size))
+    shape = (depth, n, config.hidden_size)
+    return bound * (2 * torch.rand(shape, generator=generator(seed)) - 1)
 
 
 def encode_prompted(clip, pixel_values: Tensor, prompts: Sequence[Tensor]) -> Tensor:

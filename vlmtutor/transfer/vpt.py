@@ -9,15 +9,11 @@ stand after the patches, before the first layer norm; AdamW.
 
 from __future__ import annotations
 
-import math
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from ..seeding import generator
 from .base import ZeroShot, tune
 from .pictures import Pictures
-from .visual_prompts import encode_prompted
+from .visual_prompts import encode_prompted, start_tokens
 
 
 class VPT(ZeroShot):
@@ -28,16 +24,11 @@ class VPT(ZeroShot):
 
     def __init__(self, clip, classes, n_tokens: int, deep: bool, seed: int):
         super().__init__(clip, classes)
-        config = clip.model.config.vision_config
-        depth = config.num_hidden_layers if deep else 1
-        # The paper's bound: Xavier's for the patch embedding.
-        bound = 3 * config.patch_size**2 + config.hidden_size
-        bound = math.sqrt(6 / bound)
-        shape = (depth, n_tokens, config.hidden_size)
-        start = torch.rand(shape, generator=generator(seed))
-        self.prompts = nn.Parameter(bound * (2 * start - 1))  # [L, p, W]
+        depth = clip.model.config.vision_config.num_hidden_layers if deep else 1
+        start = start_tokens(clip, depth, n_tokens, seed)
+        self.prompts = nn.Parameter(start)  # [L, p, W]
 
-    def logits(self, pictures: Pictures) -> Tensor:
+    def logits(self, pictures: Pictures):
         embeds = encode_prompted(
             self.clip, pictures.pixel_values, self.prompts.unbind()
         )

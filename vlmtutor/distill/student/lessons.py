@@ -23,10 +23,17 @@ from ...pairs import to_images
 from ...precision import bf16_products
 from ...training import History, fit
 from ...world import Scene, StickerWorld, seeds_of
-from .losses import contrast_loss, feature_loss, logit_loss, relation_loss
+from .losses import (
+    affinity_loss,
+    contrast_loss,
+    feature_loss,
+    logit_loss,
+    relation_loss,
+)
 
 CACHE = stored.FOLDER / "11_distil_a_student.safetensors"
-LOSSES = ("feature", "logit", "relation", "contrast")
+LOSSES = ("feature", "logit", "relation", "affinity", "contrast")
+OF_CAPTIONS = {"affinity", "contrast"}
 
 
 def lesson_scenes(n: int) -> list[Scene]:
@@ -173,8 +180,11 @@ def lesson_loss(
             terms["logit"] = logit_loss(own, theirs, names, scale)
         if "relation" in weights:
             terms["relation"] = relation_loss(own, theirs)
+        if OF_CAPTIONS & set(weights):
+            texts = teacher.encode_texts(batch.captions)  # [B, D]
+        if "affinity" in weights:
+            terms["affinity"] = affinity_loss(own, theirs, texts, scale)
         if "contrast" in weights:
-            texts = teacher.encode_texts(batch.captions)
             same = texts @ texts.T > 0.999
             terms["contrast"] = contrast_loss(own, texts, scale, same)
         return {name: weights[name] * term for name, term in terms.items()}

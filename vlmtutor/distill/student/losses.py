@@ -20,13 +20,34 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def logit_loss(student: Tensor, teacher: Tensor, texts: Tensor, scale: float) -> Tensor:
     """KL from the teacher's shares over ``texts`` [M, D] to the student's.
 
-    With the captions of the batch as texts it is TinyCLIP's affinity
-    mimicking (arXiv 2309.12314), with the names of classes it is Hinton's
-    distillation (Hinton et al. 2015, arXiv 1503.02531).
+    With the names of classes as texts it is Hinton's distillation (Hinton et
+    al. 2015, arXiv 1503.02531); :func:`affinity_loss` asks captions, and these
+    ask back.
     """
     own = (scale * student @ texts.T).log_softmax(dim=1)
     theirs = (scale * teacher @ texts.T).log_softmax(dim=1)
     return F.kl_div(own, theirs, reduction="batchmean", log_target=True)
+
+
+def affinity_loss(
+    student: Tensor, teacher: Tensor, texts: Tensor, scale: float
+) -> Tensor:
+    """How the batch's pictures and captions answer to each other, both ways.
+
+    ``texts`` [B, D] are the captions of the pictures.  KL from the teacher's
+    shares to the student's: of captions for each picture, and of pictures for
+    each caption, their mean.  CLIP-KD's contrastive relational distillation
+    (Yang et al. 2023, arXiv 2307.12732), TinyCLIP's affinity mimicking (Wu et
+    al. 2023, arXiv 2309.12314); student and teacher share the text encoder.
+    """
+    own, theirs = scale * student @ texts.T, scale * teacher @ texts.T  # [B, B]
+    ways = [
+        F.kl_div(
+            a.log_softmax(1), b.log_softmax(1), reduction="batchmean", log_target=True
+        )
+        for a, b in ((own, theirs), (own.T, theirs.T))
+    ]
+    return sum(ways) / 2
 
 
 def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
