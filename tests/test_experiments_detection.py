@@ -116,3 +116,21 @@ def test_knobs_are_chosen_by_h_of_the_own_rule(part, monkeypatch):
     best = max(grid, key=lambda row: row["score"])
     assert len(grid) == 12
     assert found["chosen"]["F-VLM"] == {k: best[k] for k in ("alpha", "beta")}
+
+
+def test_the_ablation_has_both_proposers_in_both_kinds_of_scenes(part, monkeypatch):
+    fit = part.vild.fit
+    monkeypatch.setattr(part.vild, "fit", functools.partial(fit, steps=2))
+    rows = part.ground(part.GROUND, 0, "tiny", {})["rows"]
+    assert len({row["row"] for row in rows}) == len(rows) == 8
+    assert sum("neg" in row["row"] for row in rows) == 4
+    assert all(row["table"] == "ablation" for row in rows)
+
+
+def test_the_teacher_is_asked_before_the_clock_starts(part):
+    bench = box_bench()
+    assert "teacher_s" not in part.assets(bench, get_method("F-VLM"))
+    for name in ("ViLD", "OADP", "BARON"):
+        costs = part.assets(bench, get_method(name))
+        assert costs["teacher_s"] > 0
+        assert costs == part.assets(bench, get_method(name))  # not asked again

@@ -11,7 +11,9 @@ A method is a module of :mod:`vlmtutor.distill.segmentation` or of
     ``told`` comes by name;
 ``checks(trial)``
     a list of :class:`vlmtutor.verdict.Check`: what the paper says, measured on a
-    :class:`vlmtutor.distill.bench.trial.Trial`.
+    :class:`vlmtutor.distill.bench.trial.Trial`;
+``teach(clip, data, lesson, seed=0)``
+    where a detector's teacher is asked before the fit: the seconds it took.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from ..distill.bench.trial import Trial, rounded
 from ..distill.detection import vild
 from ..distill.methods import METHODS, get_method
 from ..distill.parts.box_regions import lesson_with, shared_regions
-from ..distill.parts.box_teacher import taught
 from ..distill.supervision import Boxed
 from . import grid
 from .dense import REFERENCE, TUNING_SEED, measured, row_of
@@ -73,29 +72,23 @@ def choose(name: str, backbone: str) -> dict:
     } | {"paper": getattr(module, "PAPER", {})}
 
 
-def assets(bench: BoxBench, crops: bool, module=None) -> dict[str, float]:
-    """Make what methods share, and ask the teacher; the seconds it took then.
-
-    A method that asks the teacher for more than ``crops`` of the proposals
-    does so in its ``teach``.
-    """
+def assets(bench: BoxBench, module=None) -> dict[str, float]:
+    """Make what methods share, and ask a method's teacher; the seconds it took."""
     proposer, seconds = bench.prepare().proposer()
     data = bench.data(Boxed)
     lesson = lesson_with(proposer, data)
     shared_regions(proposer, bench.test_pictures)
-    teacher = 0.0
-    if crops:
-        teacher += taught(bench.clip, data.pictures, lesson)[1]
+    costs = {"shared_s": seconds}
     if hasattr(module, "teach"):
-        teacher += module.teach(bench.clip, data, lesson, bench.protocol.seed)
-    return {"shared_s": seconds, **({"teacher_s": teacher} if teacher else {})}
+        seed = bench.protocol.seed
+        costs["teacher_s"] = module.teach(bench.clip, data, lesson, seed)
+    return costs
 
 
 def method(name: str, seed: int, backbone: str, chosen: dict) -> dict:
     """Rows and measured checks of a method for one world seed."""
     bench, module = open_bench(seed, backbone), get_method(name)
-    crops = any("crops of proposals" in info.uses for info in module.ROWS)
-    costs = assets(bench, crops, module)
+    costs = assets(bench, module)
     trial = Trial(bench, module.fit, chosen)
     steps = inspect.signature(module.fit).parameters["steps"].default
     rows = []
@@ -124,21 +117,20 @@ def milliseconds(bench: BoxBench, model, seen) -> float:
 def references(name: str, seed: int, backbone: str, chosen: dict) -> dict:
     """Floors, ceilings and oracles; and the gates' figures, which are printed."""
     bench = open_bench(seed, backbone)
-    costs = assets(bench, crops=False)
+    costs = assets(bench)
     check_boxes(bench)
     figures = measure_boxes(bench)
     print(gate_report(figures), flush=True)
     rows = []
     for one in BOX_REFERENCES:
-        begun = time.perf_counter()
-        result = reference(bench, one.name)
+        result, seconds = reference(bench, one.name)
         rows.append(
             {
                 "row": one.name,
                 "table": "reference",
                 "supervision": one.needs,
                 "scores": rounded(result.table()),
-                "fit_s": round(time.perf_counter() - begun, 1),
+                "fit_s": seconds,
                 "gate": not closed_boxes(figures),
                 **costs,
             }
@@ -153,7 +145,7 @@ def ground(name: str, seed: int, backbone: str, chosen: dict) -> dict:
     for background in (True, False):
         other = {} if background else {"background": False}
         bench = open_bench(seed, backbone, **other)  # the seed's own is open
-        costs = assets(bench, crops=True)
+        costs = assets(bench, vild)
         for title, weight in (("text head", 0), ("ViLD", 1.0)):
             for kind in ("oln", "neg"):
                 settings = {"weight": weight, "kind": kind}

@@ -26,7 +26,7 @@ from ...verdict import Check
 from ..methods import Info
 from ..parts.box_head import STEPS
 from ..parts.box_regions import Lesson, lesson_of
-from ..parts.box_teacher import seen_regions, taught
+from ..parts.box_teacher import seen_regions, taught, teach_crops
 from ..parts.boxes import pairwise_iou
 from ..parts.texts import text_classifier
 from ..supervision import Boxed
@@ -36,6 +36,7 @@ TIERS = ((0.5, 0.7), (0.7, 0.85), (0.85, 1.01))  # overlap with the true box
 NEGATIVE = (0.1, 0.5)  # of all tiers
 PROMPT_STEPS = 60  # a tier
 
+teach = teach_crops
 INFO = Info(
     name="DetPro",
     paper="Learning to Prompt for Open-Vocabulary Object Detection with "

@@ -27,7 +27,7 @@ from ..methods import Info
 from ..parts.box_head import Nothing
 from ..parts.box_proposer import Cells, box_losses, shared_boxes
 from ..parts.box_regions import lesson_with
-from ..parts.box_teacher import taught
+from ..parts.box_teacher import taught, teach_crops
 from ..parts.boxes import iou
 from ..parts.one_stage import (
     STEPS,
@@ -49,6 +49,7 @@ FITS = 0.5  # overlap from which on a cell is taught
 PAPER = {"instance": 0.05}
 NEGATIVES = 0.1  # share of cells of nothing that count in a step
 
+teach = teach_crops
 _PAPER = {
     "paper": "Open-Vocabulary One-Stage Detection with Hierarchical "
     "Visual-Language Knowledge Distillation",

@@ -35,7 +35,7 @@ from ..parts.box_head import (
 )
 from ..parts.box_proposer import shared_boxes
 from ..parts.box_regions import Lesson, lesson_with
-from ..parts.box_teacher import taught
+from ..parts.box_teacher import taught, teach_crops
 from ..parts.fusion import fuse
 from ..parts.texts import text_classifier
 from ..parts.two_stage import count
@@ -57,6 +57,7 @@ _PAPER = {
     "simplified": "a shared proposer; linear layers; square crops",
     "uses": "crops of proposals",
 }
+teach = teach_crops
 INFO = Info(
     name="ViLD", **_PAPER, knobs={"weight": (0.5, 1.0, 4.0)}, reading=("background",)
 )

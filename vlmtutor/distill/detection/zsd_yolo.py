@@ -24,7 +24,7 @@ from ...verdict import Check
 from ..methods import Info
 from ..parts.box_proposer import box_losses, shared_boxes
 from ..parts.box_regions import Lesson, lesson_with
-from ..parts.box_teacher import taught
+from ..parts.box_teacher import taught, teach_crops
 from ..parts.one_stage import (
     STEPS,
     CellDetector,
@@ -45,6 +45,7 @@ SOME = 64  # training pictures from which the gate's scale is read
 REPEATED = 0.4  # from this overlap on two boxes of a name are one
 RANKS = ("similarity", "product")
 
+teach = teach_crops
 INFO = Info(
     name="ZSD-YOLO",
     paper="Zero-Shot Object Detection Through Vision-Language Embedding Alignment",

@@ -23,7 +23,7 @@ from .box_head import lay_out
 from .box_proposer import BoxProposer, Cells, Spots, likeliest, owners
 from .boxes import padded
 
-STEPS = 100
+STEPS = 200
 CANDIDATES = 30  # boxes of a picture that are named
 
 
