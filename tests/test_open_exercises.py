@@ -99,3 +99,12 @@ def test_05_hard_negatives_are_lies_without_a_list_of_true_pairs():
     # one sticker each, all different: nobody can be drawn wrongly
     apart = solutions("05_alignment").lies(torch.eye(16, dtype=torch.bool), size=16)
     assert apart == (0, 0)
+
+
+def test_07_words_guessed_for_sketches_gain_nothing():
+    import vlmtutor as vt
+
+    found = solutions("07_zero_shot").sketch_words(vt.load_clip(), names=50, n=80)
+    for usual, own in found.values():
+        assert abs(usual - own) < 0.15
+        assert usual > 0.4

@@ -169,7 +169,28 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "06": (),
-    "07": (),
+    "07": (
+        Change(
+            "read(clip, words, path) for path in",
+            "read(clip, words.flip(0), path) for path in",
+            "a frozen model segments 65 classes",
+        ),
+        Change(
+            "table[number - 1, scores.argmax()] += 1",
+            "table[number - 1, number - 1] += 1",
+            "counting is near blind choice",
+        ),
+        Change(
+            "[complete_caption(s.layout.swap_stickers()).text for s in pairs]",
+            '["a dragon" for s in pairs]',
+            "who is above whom: like a coin",
+        ),
+        Change(
+            "labeled(s, word=name)",
+            "labeled(s, art=name)",
+            "a word never makes it say that word",
+        ),
+    ),
 }
 
 PRELUDE = """
