@@ -82,9 +82,11 @@ TRAINED = {
     },
     "05_alignment": {13: (0.06, "400 captions"), 24: (0.08, ".051 seen")},
     "06_pretraining": {
-        12: (0.09, "200 captions"),
-        19: (0.08, "200 scenes"),
-        25: (0.09, "200 scenes"),
+        11: (0.05, "600 scenes"),
+        15: (0.05, "600 captions"),
+        21: (0.05, "600 scenes"),
+        24: (0.05, "600 scenes"),
+        29: (0.05, "600 scenes"),
     },
     "14_seg_group_then_name": {
         12: (0.1, "differences seen"),

@@ -168,7 +168,28 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "captions alone teach it as well",
         ),
     ),
-    "06": (),
+    "06": (
+        Change(
+            "logits = logits.masked_fill(others, -math.inf)",
+            "pass",
+            "our loss is the package's",
+        ),
+        Change(
+            "optimizer.step()",
+            "pass",
+            "from random numbers to a zero-shot model",
+        ),
+        Change(
+            "lesson.Part(easy, torch.arange(250))",
+            "lesson.Part(easy, torch.arange(3000))",
+            "250 scenes: a lower loss in training",
+        ),
+        Change(
+            "lesson.shuffled(easy, 0.4, SEED)",
+            "lesson.shuffled(easy, 1.0, SEED)",
+            "a model that learned from dirt",
+        ),
+    ),
     "07": (
         Change(
             "read(clip, words, path) for path in",
