@@ -263,7 +263,7 @@ def test_a_closed_gate_leaves_no_verdict():
     def notes(gate):
         one = {"row": "LSeg", "scores": {"U": 0.3}, "gate": gate}
         parts = [
-            {"part": "LSeg", "backbone": "pairclip", "seed": seed, "code": ""}
+            {"part": "LSeg", "backbone": "phraseclip", "seed": seed, "code": ""}
             | {"rows": [one], "checks": [check]}
             for seed in range(8)
         ]
@@ -284,9 +284,9 @@ def test_at_most_three_checks_a_method():
 
 def test_the_bench_runs_on_the_twin_first_and_with_eight_seeds():
     experiment = dense.EXPERIMENT
-    assert experiment.backbones == ("pairclip", "stickerclip")
+    assert experiment.backbones == ("phraseclip", "stickerclip")
     keys = [k for k in experiment.keys() if k[0] == "LSeg"]
-    assert [k[2] for k in keys if k[1] == "pairclip"] == list(range(8))
+    assert [k[2] for k in keys if k[1] == "phraseclip"] == list(range(8))
     assert [k[2] for k in keys if k[1] == "stickerclip"] == list(range(3))
 
 

@@ -28,7 +28,7 @@ from .experiment import STICKERCLIP, Experiment, Seconds, open_backbone
 
 TUNING_SEED = 98  # its scenes are no run's, nor the next one's
 TUNING_SEEDS = (TUNING_SEED, TUNING_SEED + 1)
-PAIRCLIP = "pairclip"  # told pairs alone: the backbone that verdicts are of
+PHRASECLIP = "phraseclip"  # told pairs alone: what verdicts are of
 REFERENCE = "references"  # the part of what methods are read against
 
 
@@ -168,7 +168,7 @@ EXPERIMENT = Experiment(
     about="14 dense methods on one protocol, with floors and ceilings",
     parts={REFERENCE: references}
     | {n: method for n, home in METHODS.items() if home.startswith(f"{TASK}.")},
-    backbones=(PAIRCLIP, STICKERCLIP),
+    backbones=(PHRASECLIP, STICKERCLIP),
     fewer={STICKERCLIP: 3},
     choose=choose,
     code=code,

@@ -28,7 +28,7 @@ from ..distill.methods import METHODS, get_method
 from ..distill.parts.box_regions import lesson_with, shared_regions
 from ..distill.supervision import Boxed
 from . import grid
-from .dense import REFERENCE, TUNING_SEED, measured, row_of
+from .dense import PHRASECLIP, REFERENCE, TUNING_SEED, measured, row_of
 from .experiment import STICKERCLIP, Experiment, open_backbone
 from .predictions import BOX_PREDICTIONS
 
@@ -179,8 +179,8 @@ EXPERIMENT = Experiment(
     parts={REFERENCE: references}
     | {n: method for n, home in METHODS.items() if home.startswith(f"{TASK}.")}
     | {GROUND: ground},
-    backbones=(STICKERCLIP,),
-    fewer={GROUND: 3},
+    backbones=(PHRASECLIP, STICKERCLIP),
+    fewer={GROUND: 3, STICKERCLIP: 3},
     by_seed=True,
     choose=choose,
     code=code,

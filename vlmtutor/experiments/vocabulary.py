@@ -57,6 +57,6 @@ EXPERIMENT = Experiment(
     about="LSeg, ZegCLIP and OpenSeg with 20, 60 and 200 names at as many pictures",
     parts={f"{method}, {n}": measure for method in METHODS for n in NAMES},
     seeds=3,
-    backbones=(dense.PAIRCLIP,),
+    backbones=(dense.PHRASECLIP,),
     code=lambda name: [get_method(name.split(", ")[0]).__name__],
 )
