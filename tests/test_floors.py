@@ -24,6 +24,7 @@ def test_pairclips_floors_rise_with_what_it_saw():
     assert top == {None: 0.85, 600_000: 0.6}
     assert set(floors_of("pairclip", 2_304_000).values()) == {0.85}
     assert len(floors_of("pairclip")) == 3
+    assert floors_of("PhraseCLIP", 900_000) == floors_of("pairclip", 900_000)
     assert floors_of("stickerclip") is STICKERCLIP
     assert floors_of("openai/clip-vit-base-patch32") == {}
 

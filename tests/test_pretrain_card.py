@@ -49,7 +49,7 @@ def test_a_card_tells_machine_time_data_and_licences(folder):
     for fact in (
         "# StickerCLIP",
         "10.5 M parameters, 21.0 MB",
-        "NVIDIA H200, 16 cores in 8.0 minutes (2026-01-02)",
+        "Trained in 8.0 minutes on NVIDIA H200, 16 cores (2026-01-02)",
         f"5,000 steps of {STICKERCLIP.batch_size} scenes",
         f"pairs: {5000 * STICKERCLIP.batch_size}\n",
         "From nothing.",
@@ -59,9 +59,11 @@ def test_a_card_tells_machine_time_data_and_licences(folder):
         "python -m vlmtutor evaluate",
     ):
         assert fact in text, fact
+    assert "no scene shows together" in text and "weighs 0.75" in text
     for source in SOURCES:
         assert source.licence in text and source.remedy in text
     assert "$" not in text and "None" not in text
+    assert "Two parts." in card(folder, about(STICKERCLIP, note="Two parts."))
     tuned = card(folder, about(STICKERCLIP, origin="candidate"))
     assert "Begun with the weights of candidate." in tuned
 
@@ -75,10 +77,13 @@ def test_what_a_model_was_told_follows_from_its_losses(folder):
     assert len(everything) == 5 and "all 416 names" in everything
     no_texts = what(replace(STICKERCLIP, bank_weight=0.0, teacher_weight=0.0))
     assert "texts without a picture" not in no_texts
+    pairs = "pictures and their captions"
     phrases = what(replace(PAIRCLIP, local_weight=1.0))
-    assert phrases == ["pictures and their captions", "which phrases a picture holds"]
+    assert phrases == [pairs, "which phrases a picture holds"]
+    assert what(RECIPES["phraseclip"]) == [pairs, "the parts of a caption"]
     text = card(folder, about(PAIRCLIP))
     assert "No other text and no other model was used." in text
+    assert "no scene shows together" not in text and "choice of a knob" in text
     assert not any(source.licence in text for source in SOURCES)
 
 

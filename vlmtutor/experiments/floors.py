@@ -26,8 +26,8 @@ STICKERCLIP = {
     "own_line": 23,
     "own_line_corrected": 26,
 }
-MANY = 2_000_000  # pairs, from which on PairCLIP's floors are the high ones
-PAIRCLIP = ("top1_sticker", "image_to_text_r1", "text_to_image_r1")
+MANY = 2_000_000  # pairs, from which on the floors are the high ones
+PAIRS = ("top1_sticker", "image_to_text_r1", "text_to_image_r1")
 
 
 def folder_of(model: str | None) -> Path | None:
@@ -40,12 +40,12 @@ def folder_of(model: str | None) -> Path | None:
 def floors_of(name: str, pairs: int | None = None) -> dict[str, float]:
     """The floors of a shipped model, by figure; none for another's.
 
-    ``pairs`` is how many pairs a PairCLIP was trained with, if that is known.
+    ``pairs`` is how many PairCLIP or PhraseCLIP were trained with, if known.
     """
     if name.lower() == "stickerclip":
         return STICKERCLIP
-    if name.lower() == "pairclip":
-        return dict.fromkeys(PAIRCLIP, 0.6 if pairs and pairs < MANY else 0.85)
+    if name.lower() in ("pairclip", "phraseclip"):
+        return dict.fromkeys(PAIRS, 0.6 if pairs and pairs < MANY else 0.85)
     return {}
 
 

@@ -42,7 +42,14 @@ SHIPPED = (
         "PairCLIP",
         "PairCLIP",
         "its twin, told pairs of pictures and captions and nothing else",
-        12,
+        21,
+        "CC BY-SA 4.0",
+    ),
+    Known(
+        "PhraseCLIP",
+        "PhraseCLIP",
+        "told the same; parts of its captions were sought among the patches",
+        21,
         "CC BY-SA 4.0",
     ),
 )

@@ -43,19 +43,19 @@ In the course: `vlmtutor.load_clip("$folder")`. It is meant for teaching, and fo
 | --- | --- |
 $told
 
-No box and no mask was used in any loss or choice.
+$masks
 
 ## Data and licences
 
-All pictures are drawn by Sticker World (`vlmtutor/world`) while training: 416 categories of [OpenMoji](https://openmoji.org) (CC BY-SA 4.0), one to four stickers a scene on 18 kinds of named background, with discs, overlap, mirrored and scaled stickers, and changes of colour, blur and noise. Captions come from a grammar and from a hand-written table of synonyms, descriptions and meme lines. The last two meme lines of every category, the pictures and captions in `images/` and what these pictures show together were kept back. Training, validation and test scenes never share a seed. No photograph and no person is in the data.
+All pictures are drawn by Sticker World (`vlmtutor/world`) while training: 416 categories of [OpenMoji](https://openmoji.org) (CC BY-SA 4.0), one to four stickers a scene on 18 kinds of named background, with discs, overlap, mirrored and scaled stickers, and changes of colour, blur and noise. Captions come from a grammar and from a hand-written table of synonyms, descriptions and meme lines. The last two meme lines of every category and the pictures and captions in `images/` were kept back$casts. Training, validation and test scenes never share a seed. No photograph and no person is in the data.
 
 $licences
 
 ## Recipe
 
-$origin $steps steps of $batch_size scenes$mosaics: $pairs pictures with captions in all, the last $late % of the steps at $final_size px, before that $first_size px. AdamW, weight decay $weight_decay, learning rate $lr with $warmup steps of warm-up and a cosine, bf16 products, weight average $average, seed $seed.
+$origin $steps steps of $batch_size scenes$mosaics: $pictures pictures with captions in all, the last $late % of the steps at $final_size px, before that $first_size px. AdamW, weight decay $weight_decay, learning rate $lr with $warmup steps of warm-up and a cosine, bf16 products, weight average $average, seed $seed.
 
-Trained on $machine in $time ($date).
+Trained in $time on $machine ($date). $note
 
 To train it again:
 
@@ -101,8 +101,12 @@ def told(config: PretrainConfig) -> list[tuple[str, str]]:
         ),
         (
             local and not c.mosaics,
-            "which phrases a picture holds",
-            "each is sought among the picture's patches",
+            "the parts of a caption"
+            if c.phrases == "caption"
+            else "which phrases a picture holds",
+            "cut by its commas and 'and's and sought among the picture's patches"
+            if c.phrases == "caption"
+            else "each is sought among the picture's patches",
         ),
         (
             local and c.every_name and c.mosaics,
@@ -122,6 +126,21 @@ def told(config: PretrainConfig) -> list[tuple[str, str]]:
         ),
     ]
     return [(what, how) for there, what, how in rows if there]
+
+
+def _casts(config: PretrainConfig) -> str:
+    if not config.posed_share:
+        return ""
+    return "; no scene shows together what one of these pictures shows"
+
+
+def _masks(config: PretrainConfig) -> str:
+    if config.ground == PretrainConfig.ground:
+        return "No box and no mask was used in any loss or in the choice of a knob."
+    return (
+        "No box and no mask was used in any loss. That a quarter's background "
+        f"weighs {config.ground:g} was set after a look at maps of validation scenes."
+    )
 
 
 def _licences(config: PretrainConfig) -> str:
@@ -179,6 +198,9 @@ def card(folder: Path, about: dict) -> str:
         megabytes=f"{weights / 1e6:.1f}",
         pairs=about["steps"] * config.batch_size,
         steps=f"{about['steps']:,}",
+        pictures=f"{about['steps'] * config.batch_size:,}",
+        casts=_casts(config),
+        masks=_masks(config),
         told="\n".join(f"| {what} | {how} |" for what, how in told(config)),
         licences=_licences(config),
         origin=begun,
@@ -187,6 +209,7 @@ def card(folder: Path, about: dict) -> str:
         machine=f"{where}, {machine.get('cores', '?')} cores",
         time=_time(about["seconds"]),
         date=about.get("date", "date not noted"),
+        note=about.get("note", ""),
         command=_command(config),
         figures="\n".join([FIGURES[0], "Not measured yet.", FIGURES[1]]),
     )
