@@ -146,3 +146,41 @@ def test_other_colour_changes_the_disc_and_nothing_else(pairs):
     ids = to_ids(test.tokenizer, [study.other_color(c) for c in test.captions])
     changed = (ids != test.input_ids[:, : ids.shape[1]]).sum(1)
     assert changed.min() >= 1 and changed.max() <= 2  # and the article
+
+
+def test_half_of_a_batch_reads_without_its_picture(pairs):
+    """Other pictures change what the looking half pays, and contrast."""
+    train, _ = pairs
+    model = study.new_model(len(train.tokenizer))
+    batch = train.batch(range(8))
+
+    def losses():
+        with torch.no_grad():
+            found = study.reader_loss(model, batch, torch.Generator().manual_seed(0))
+        return {name: value.item() for name, value in found.items()}
+
+    first = losses()
+    batch.pixel_values = batch.pixel_values.flip(0)
+    second = losses()
+    assert first["blind"] == second["blind"]
+    assert first["looks"] != second["looks"]
+    assert first["contrast"] != second["contrast"]
+
+
+def test_a_writer_sees_no_later_word_and_a_reader_does(pairs):
+    ids = pairs[0].input_ids[:2]
+    other = ids.clone()
+    other[:, 3] = other[:, 3] % 7 + 5  # another word in the fourth place
+    for causal in (True, False):
+        model = study.new_model(len(pairs[0].tokenizer), causal)
+        with torch.no_grad():
+            a, b = (
+                model.word_logits(None, model.text_tokens(x), x) for x in (ids, other)
+            )
+        assert torch.allclose(a[:, :3], b[:, :3], atol=1e-5) == causal
+    terms = study.writer_loss(
+        study.new_model(len(pairs[0].tokenizer), True), pairs[0].batch(range(4))
+    )
+    assert set(terms) == {"contrast", "captions"}
+    # untrained: near ln V, and twice the weight
+    assert terms["captions"].item() > 1.6 * torch.tensor(len(pairs[0].tokenizer)).log()

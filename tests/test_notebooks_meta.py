@@ -75,10 +75,11 @@ TRAINED = {
     "02_frameworks": {25: (0.08, "200 pairs")},
     "03_contrastive": {28: (0.07, "200 scenes")},
     "04_generative": {
-        22: (0.3, "differences seen"),
-        23: (0.3, "differences seen"),
-        45: (0.12, "100 captions"),
-        46: (0.12, "100 captions"),
+        12: (0.02, "under .01 seen"),
+        19: (0.12, ".08 seen"),
+        21: (0.12, ".08 seen"),
+        26: (0.02, "under .01 seen"),
+        34: (0.12, "100 captions"),
     },
     "05_alignment": {13: (0.06, "400 captions"), 24: (0.08, ".051 seen")},
     "06_pretraining": {

@@ -89,6 +89,15 @@ def solutions(name):
     return module
 
 
+def test_04_habit_knows_sizes_and_nothing_else():
+    from vlmtutor.lessons import generative
+
+    train, test = generative.make_data(1000, 200)
+    found = solutions("04_generative").habit(train.captions, test.captions)
+    assert found.pop("size") == pytest.approx(0.76, abs=0.05)
+    assert max(found.values()) < 0.15
+
+
 def test_05_hard_negatives_are_lies_without_a_list_of_true_pairs():
     from vlmtutor.lessons import matching
 

@@ -15,10 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.config import FrameworkConfig
 from ..models.frameworks import TwoLeg
 from ..models.words import MASK
-from ..objectives.generative import patchify
-from ..pairs import Pairs, scene_pairs
+from ..objectives.alignment import same_captions
+from ..objectives.contrastive import clip_loss
+from ..objectives.generative import (
+    caption_loss,
+    mask_words,
+    masked_word_loss,
+    patchify,
+)
+from ..pairs import Batch, Pairs, scene_pairs
 from ..training import evaluating
 from ..world.backgrounds import COLORS, PHRASES
 from ..world.categories import DENSE_BASE
@@ -39,6 +47,60 @@ def make_data(n: int, n_test: int, seed: int = 0) -> tuple[Pairs, Pairs]:
     train = scene_pairs(n, "train", seed * 20_000, **scenes)
     test = scene_pairs(n_test, "test", seed * 1000, tokenizer=train.tokenizer, **scenes)
     return train, test
+
+
+def new_model(vocabulary: int, causal: bool = False, seed: int = 0) -> TwoLeg:
+    """A reader, which sees all words, or with ``causal`` a writer."""
+    config = FrameworkConfig(
+        vocabulary,
+        text_length=20,
+        image_encoder="cnn",
+        width=64,
+        image_layers=2,
+        text_layers=1,
+        causal=causal,
+        seed=seed,
+    )
+    return TwoLeg(config)
+
+
+def _contrast(model: TwoLeg, images: Tensor, texts: Tensor, ids: Tensor) -> Tensor:
+    embeds = model.image_embeds(images), model.text_embeds(texts, ids)
+    return clip_loss(*embeds, model.scale(), same_captions(ids))
+
+
+def reader_loss(
+    model: TwoLeg, batch: Batch, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Masked words with the picture, for half of the batch, and without.
+
+    Beside them CLIP's loss, as in ALBEF (Li et al. 2021, arXiv 2107.07651).
+    """
+    whole, half = batch.input_ids, len(batch) // 2
+    ids, labels = mask_words(whole, model.config.vocabulary, generator, share=0.3)
+    images = model.image_tokens(batch.pixel_values)
+    words = model.text_tokens(ids)
+    looks = model.word_logits(images[:half], words[:half], ids[:half])
+    blind = model.word_logits(None, words[half:], ids[half:])
+    return {
+        "looks": masked_word_loss(looks, labels[:half]),
+        "blind": masked_word_loss(blind, labels[half:]),
+        "contrast": _contrast(model, images, model.text_tokens(whole), whole),
+    }
+
+
+def writer_loss(model: TwoLeg, batch: Batch) -> dict[str, Tensor]:
+    """CLIP's loss and twice the captioning loss, as in CoCa.
+
+    Yu et al. 2022, arXiv 2205.01917.
+    """
+    ids = batch.input_ids
+    images, texts = model.image_tokens(batch.pixel_values), model.text_tokens(ids)
+    logits = model.word_logits(images, texts, ids)  # [B, L, V]
+    return {
+        "contrast": _contrast(model, images, texts, ids),
+        "captions": 2 * caption_loss(logits, ids),
+    }
 
 
 def kind_of(word: str) -> str:
