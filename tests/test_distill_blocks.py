@@ -176,5 +176,5 @@ def test_info_refuses_a_table_that_is_not_there():
 
 
 def test_an_inductive_row_is_told_no_novel_name():
-    with pytest.raises(ValueError, match="not told"):
+    with pytest.raises(ValueError, match="no row is told"):
         Info("x", "p", 2020, "0", "inductive", Masked, "", "", "", told=("names",))

@@ -11,6 +11,11 @@ from vlmtutor import install
 PINNED = "torch==2.13.0+cpu"
 
 
+@pytest.fixture(autouse=True)
+def without_the_lock(monkeypatch):
+    monkeypatch.delenv("LOCKED", raising=False)
+
+
 class Pip:
     """Notes what is asked of it; ``has`` says what each index offers."""
 

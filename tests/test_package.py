@@ -199,6 +199,7 @@ def test_notebooks_are_found_by_number(folder, capsys):
 
 def test_another_processor_is_played_by_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     env = notebooks.environment("avx2", threads=1)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["ATEN_CPU_CAPABILITY"] == "avx2"
