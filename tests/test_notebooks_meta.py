@@ -76,7 +76,7 @@ TRAINED = {
     "03_contrastive": {28: (0.07, "200 scenes")},
     "04_generative": {
         12: (0.02, "under .01 seen"),
-        19: (0.19, ".13 seen"),
+        19: (0.12, ".08 seen"),
         21: (0.12, ".08 seen"),
         26: (0.02, "under .01 seen"),
         34: (0.12, "100 captions"),
