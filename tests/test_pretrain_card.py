@@ -120,7 +120,8 @@ def test_an_export_has_its_card_and_a_run_its_facts(tmp_path, monkeypatch):
     training.run(2)
     folder = training.export(tmp_path / "model")
     log = json.loads((tmp_path / "run" / "log.json").read_text(encoding="utf-8"))
-    assert log["steps"] == 2 and 0 <= log["seconds"] < 60 and log["origin"] is None
+    assert log["steps"] == 2 and log["origin"] is None
+    assert log["seconds"] == round(training.seconds, 1) and training.seconds > 0
     assert log["machine"]["cores"] and log["config"]["batch_size"] == 4
     written = (folder / "README.md").read_text(encoding="utf-8")
     assert written == card(folder, log)

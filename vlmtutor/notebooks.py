@@ -21,8 +21,8 @@ from .console import fail
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
-# that one cell may take: 120 s on one thread, times 4 for slow machines, times 2
-# for other work on the cores
+# that one cell may take: the slowest notebook, 11, takes 181 s in all on one thread;
+# times 4 for slow machines, and some room
 SECONDS = 960
 KEPT = ("tags", "reason")  # metadata of a cell; the rest is an editor's
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
