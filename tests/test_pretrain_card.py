@@ -128,10 +128,25 @@ def test_an_export_has_its_card_and_a_run_its_facts(tmp_path, monkeypatch):
     second = Pretraining(tmp_path / "second", replace(TINY, first_size=48))
     second.warm_start(folder)
     second.run(1)
-    assert Pretraining(tmp_path / "second", second.config).origin == "model"
+    again = Pretraining(tmp_path / "second", second.config)
+    assert again.origin == "model" and again.before == second.before
+    assert again.before["steps"] == 2 and "log" not in again.before
+    assert again.about()["before"]["config"]["batch_size"] == 4
 
 
 def test_a_model_without_a_card_is_told_at_once(tmp_path, capsys):
     words = ["evaluate", "--card", "--model", str(tmp_path)]
     assert main(words) == 1
     assert capsys.readouterr().err
+
+
+def test_a_card_counts_the_runs_that_a_model_went_through(folder):
+    first = about(PAIRCLIP, steps=1000, seconds=60.0, note="Cut short.")
+    config = replace(PAIRCLIP, steps=500, lr=1e-4)
+    text = card(folder, about(config, steps=500, origin="one", before=first))
+    assert f"pairs: {1500 * PAIRCLIP.batch_size}\n" in text
+    assert f"1,000 steps with {1000 * PAIRCLIP.batch_size:,} pictures" in text
+    assert "1.0 minutes" in text and "Cut short. Then 500 steps" in text
+    lines = re.findall(r"^python -m vlmtutor pretrain .*$", text, re.M)
+    assert [line.endswith("--warm-start runs/1") for line in lines] == [False, True]
+    assert "--folder runs/1" in lines[0] and "--set lr=0.0001" in lines[1]

@@ -81,16 +81,16 @@ def test_transformers_alone_opens_it_and_finds_the_same(clip, tmp_path):
 
 def test_it_names_stickers_that_it_has_never_seen(clip):
     e = Evaluation("test", seed=7, n=150)
-    assert top1(clip, e) >= 0.6  # the model card has the real figure
+    assert top1(clip, e) >= 0.95  # the model card has the real figure
 
 
 def test_it_is_small_and_of_one_kind(clip):
     files = {f.name for f in STICKERCLIP.iterdir() if f.is_file()}
     assert files >= FILES
-    assert files - FILES <= {"README.md"}
+    assert files - FILES == {"README.md", "training.json"}
     assert not [f for f in STICKERCLIP.rglob("*") if f.suffix in PICKLES]
     size = sum(f.stat().st_size for f in STICKERCLIP.rglob("*"))
-    assert size <= 16_000_000
+    assert size <= 24_000_000
     weights = STICKERCLIP / "model.safetensors"
     with safe_open(weights, framework="pt") as opened:
         for name in opened.keys():  # noqa: SIM118 (no mapping)

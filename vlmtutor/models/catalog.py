@@ -35,7 +35,7 @@ SHIPPED = (
         "StickerCLIP",
         "StickerCLIP",
         "the course's own: names, retrieves and captions stickers",
-        12,
+        21,
         "CC BY-SA 4.0",
     ),
     Known(

@@ -7,7 +7,7 @@ It is filled from what the run knows of itself; ``python -m vlmtutor evaluate
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from string import Template
 
@@ -53,7 +53,7 @@ $licences
 
 ## Recipe
 
-$origin $steps steps of $batch_size scenes$mosaics: $pictures pictures with captions in all, the last $late % of the steps at $final_size px, before that $first_size px. AdamW, weight decay $weight_decay, learning rate $lr with $warmup steps of warm-up and a cosine, bf16 products, weight average $average, seed $seed.
+$origin $steps steps of $batch_size scenes$mosaics, $canvas: $pictures pictures with captions in all. AdamW, weight decay $weight_decay, learning rate $lr with $warmup steps of warm-up and a cosine, bf16 products, weight average $average, seed $seed.
 
 Trained in $time on $machine ($date). $note
 
@@ -173,6 +173,56 @@ def _command(config: PretrainConfig) -> str:
     )
 
 
+def _runs(about: dict) -> list[dict]:
+    """What is noted of a model's runs, the first one first."""
+    before = about.get("before")
+    return [*(_runs(before) if before else []), about]
+
+
+def _config(about: dict) -> PretrainConfig:
+    known = {f.name for f in fields(PretrainConfig)}
+    return PretrainConfig(**{k: v for k, v in about["config"].items() if k in known})
+
+
+def _pairs(about: dict) -> int:
+    return about["steps"] * _config(about).batch_size
+
+
+def _canvas(config: PretrainConfig) -> str:
+    if config.first_size == config.final_size:
+        return f"all at {config.final_size} px"
+    return (
+        f"the last {config.final_share:.0%} of them at {config.final_size} px, "
+        f"before that {config.first_size} px"
+    ).replace("%", " %")
+
+
+def _commands(runs: list[dict]) -> str:
+    """A line for each run; one that goes on from another names its folder."""
+    lines = [_command(_config(run)) for run in runs]
+    if len(lines) == 1:
+        return lines[0]
+    lines = [f"{line} --folder runs/{k}" for k, line in enumerate(lines, 1)]
+    return "\n".join(
+        line + (f" --warm-start runs/{k}" if k else "") for k, line in enumerate(lines)
+    )
+
+
+def _begun(about: dict, before: list[dict]) -> str:
+    """What a run began with."""
+    if not about.get("origin"):
+        return "From nothing."
+    if not before:
+        return f"Begun with the weights of {about['origin']}."
+    parts = [
+        f"{run['steps']:,} steps with {_pairs(run):,} pictures in "
+        f"{_time(run['seconds'])}; a background's place weighed {_config(run).ground:g}"
+        f"{'. ' + run['note'] if run.get('note') else '.'}"
+        for run in before
+    ]
+    return f"Begun with the weights of a first run: {' '.join(parts)} Then"
+
+
 def _time(seconds: float) -> str:
     hours = seconds / 3600
     return f"{hours:.1f} hours" if hours >= 1 else f"{seconds / 60:.1f} minutes"
@@ -180,37 +230,34 @@ def _time(seconds: float) -> str:
 
 def card(folder: Path, about: dict) -> str:
     """The text of a card; ``about`` is what a run's ``log.json`` holds."""
-    known = {f.name for f in fields(PretrainConfig)}
-    given = {k: v for k, v in about["config"].items() if k in known}
-    config = PretrainConfig(**given)
+    config, runs = _config(about), _runs(about)
     weights = (folder / "model.safetensors").stat().st_size
     label = shipped(folder.name)
-    machine, origin = about.get("machine", {}), about.get("origin")
+    machine = about.get("machine", {})
     where = machine.get("device") or machine.get("system", "a machine not noted")
-    begun = f"Begun with the weights of {origin}." if origin else "From nothing."
     quarters = f" and {config.mosaics} mosaics" if config.mosaics else ""
     quarters += f", with {config.text_batch:,} texts" if config.bank_weight else ""
     return CARD.substitute(
-        given,
+        asdict(config),
         name=label[0] if label else folder.name,
         folder=folder.name,
         parameters=f"{weights / 2e6:.1f}",
         megabytes=f"{weights / 1e6:.1f}",
-        pairs=about["steps"] * config.batch_size,
+        pairs=sum(map(_pairs, runs)),
         steps=f"{about['steps']:,}",
-        pictures=f"{about['steps'] * config.batch_size:,}",
+        pictures=f"{sum(map(_pairs, runs)):,}",
         casts=_casts(config),
         masks=_masks(config),
         told="\n".join(f"| {what} | {how} |" for what, how in told(config)),
         licences=_licences(config),
-        origin=begun,
+        origin=_begun(about, runs[:-1]),
         mosaics=quarters,
-        late=round(100 * config.final_share),
+        canvas=_canvas(config),
         machine=f"{where}, {machine.get('cores', '?')} cores",
         time=_time(about["seconds"]),
         date=about.get("date", "date not noted"),
         note=about.get("note", ""),
-        command=_command(config),
+        command=_commands(runs),
         figures="\n".join([FIGURES[0], "Not measured yet.", FIGURES[1]]),
     )
 

@@ -73,6 +73,7 @@ class Pretraining:
             self.targets = text_targets(vocabulary, cache, config)
         self.step, self.seconds, self.waiting, self.log = 0, 0.0, 0.0, []
         self.origin: str | None = None  # whose weights it began with
+        self.before: dict | None = None  # what is noted of that one's training
         self._start(config.first_size)
         if (self.folder / CHECKPOINT).exists():
             self._resume()
@@ -90,6 +91,7 @@ class Pretraining:
         )
         model, beside = given
         self.origin = Path(folder).name
+        self.before = warm.notes(Path(folder))
         self._start(self.size, resize_positions(model, self.size))
         for name, value in beside.items():
             self.trainer.state_dict()[name].copy_(value)
@@ -139,6 +141,7 @@ class Pretraining:
         self.averaged = {name: tensor.to(self.device) for name, tensor in kept}
         self.step, self.seconds = state["step"], state["seconds"]
         self.log, self.origin = state["log"], state.get("origin")
+        self.before = state.get("before")
 
     def checkpoint(self) -> None:
         """Write everything that a continuation needs, in one move."""
@@ -152,13 +155,14 @@ class Pretraining:
             "size": self.size,
             "seconds": self.seconds,
             "origin": self.origin,
+            "before": self.before,
             "log": self.log,
         }
         # always the same name: a killed run leaves one such file, not many
         temporary = self.folder / (CHECKPOINT + ".new")
         torch.save(state, temporary)
         os.replace(temporary, self.folder / CHECKPOINT)
-        stored.write(self.about() | {"log": self.log}, self.folder / "log.json")
+        stored.write(self.about() | {"log": self.log}, self.folder / warm.LOG)
 
     def about(self) -> dict:
         """What the run knows of itself, for the log and the card."""
@@ -168,7 +172,8 @@ class Pretraining:
         about = stored.heading()
         about["machine"]["device"] = name
         done = {"steps": self.step, "seconds": round(self.seconds, 1)}
-        return about | done | {"origin": self.origin, "config": asdict(self.config)}
+        origin = {"origin": self.origin, "before": self.before}
+        return about | done | origin | {"config": asdict(self.config)}
 
     def _rows(self) -> Tensor | None:
         """Which free texts this step learns."""
@@ -289,5 +294,6 @@ class Pretraining:
         square = (self.size, self.size)
         settings = ImageSettings(self.size, square, mean=IMAGE_MEAN, std=IMAGE_STD)
         save_clip(Clip(model, self.tokenizer, settings), folder)
+        stored.write(self.about() | {"log": self.log}, Path(folder) / warm.TRAINING)
         write_card(folder, self.about())
         return Path(folder)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel
 
+from .. import stored
 from ..models.hub import load_clip
 from .build import build_model
 from .config import PretrainConfig
@@ -15,6 +16,8 @@ from .forward import encode_texts
 from .teacher import TextTargets
 
 BESIDE = ("bank", "to_teacher.weight", "to_teacher.bias")
+LOG = "log.json"  # what a run knows of itself, in its folder
+TRAINING = "training.json"  # the same beside the model that came out
 FITTED = 4096  # texts that show how the text tower's state reads to the teacher
 
 
@@ -37,6 +40,14 @@ def weights(
     model = build_model(config, len(tokenizer), state["size"])
     model.load_state_dict(state["averaged"])
     return model, {name: state["trainer"][name] for name in BESIDE}
+
+
+def notes(folder: Path) -> dict | None:
+    """What is noted of the training of a run or a model, without its losses."""
+    for path in (folder / TRAINING, folder / LOG):
+        if path.exists():
+            return {k: v for k, v in stored.read(path).items() if k != "log"}
+    return None
 
 
 def _of_model(folder, config, tokenizer, targets):
