@@ -9,7 +9,8 @@ from transfer_tiny import clip
 from vlmtutor.distill.bench.box_masks import region_masks
 from vlmtutor.distill.bench.boxed import BoxBench, BoxProtocol
 from vlmtutor.distill.bench.protocol import Bench, Bounds, Protocol
-from vlmtutor.distill.parts import box_proposer, proposer
+from vlmtutor.distill.parts import box_proposer, proposer, yes_no
+from vlmtutor.distill.supervision import Boxed
 
 SIZES = Bounds(masks=6, captions=8, test=6)
 
@@ -28,14 +29,14 @@ def bench() -> Bench:
 
 def box_protocol(seed: int = 0, **changes) -> BoxProtocol:
     names = {"base": ("lion", "cat", "apple"), "novel": ("tiger", "bee")}
-    return BoxProtocol(seed, **names, sizes=SIZES, boxes=8, **changes)
+    return BoxProtocol(seed, **names, sizes=SIZES, boxes=8, **{"pool": 20} | changes)
 
 
 @functools.cache
 def box_bench() -> BoxBench:
     """The same for boxes, with a proposer that has hardly learned anything."""
     bench = BoxBench(clip(), box_protocol())
-    modules = (box_proposer, proposer)
+    modules = (box_proposer, proposer, yes_no)
     steps = [module.STEPS for module in modules]
     for module in modules:
         module.STEPS = 2
@@ -43,6 +44,7 @@ def box_bench() -> BoxBench:
         for kind in box_proposer.KINDS:
             bench.proposer(kind)
         region_masks(bench, bench.test_pictures)
+        yes_no.shared_start(clip(), bench.data(Boxed))
     finally:
         for module, own in zip(modules, steps, strict=True):
             module.STEPS = own

@@ -23,7 +23,7 @@ FLOORS = (
     "diagrams figures naming pairs training",
     "transfer",
     "lessons",
-    "distill.methods distill.pictures distill.supervision",
+    "distill.box_supervision distill.methods distill.pictures distill.supervision",
     "distill.parts",
     "distill distill.segmentation distill.detection",
     "distill.bench distill.student",

@@ -13,7 +13,12 @@ A method is a module of :mod:`vlmtutor.distill.segmentation` or of
     a list of :class:`vlmtutor.verdict.Check`: what the paper says, measured on a
     :class:`vlmtutor.distill.bench.trial.Trial`;
 ``teach(clip, data, lesson, seed=0)``
-    where a detector's teacher is asked before the fit: the seconds it took.
+    where a detector's teacher is asked before the fit: the seconds it took;
+``prepare(clip, data, lesson, seed=0)``
+    where a detector needs more of what methods share: likewise;
+``PARTS``
+    where a detector labels for itself: row → the part of the bench that it
+    labels.  Its model has them as ``labels``.
 """
 
 from __future__ import annotations

@@ -44,9 +44,15 @@ def in_box(boxes: Tensor, size: int) -> Tensor:
 
 def with_masks(found: Sequence[dict], masks: Tensor) -> list[dict]:
     """Boxes of N pictures with "masks": of ``masks`` [N, Q, S, S] the region
-    that fits a box best, cut to it, or the whole box where none is near."""
+    that fits a box best, cut to it, or the whole box where none is near.
+
+    A method that draws masks of its own keeps them.
+    """
     size, answers = masks.shape[-1], []
     for one, own in zip(found, masks, strict=True):
+        if "masks" in one:
+            answers.append(one)
+            continue
         boxes = torch.as_tensor(one["boxes"]).reshape(-1, 4).float()
         around, empty = mask_boxes(own)
         overlap, best = (pairwise_iou(boxes, around) * ~empty).max(1)

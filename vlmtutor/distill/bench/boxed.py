@@ -16,14 +16,18 @@ import torch
 from torch import Tensor
 
 from ...world import Scene, StickerWorld, seeds_of
+from ..box_supervision import CaptionedPool, Outlined, Pool, TaggedPool
 from ..parts.box_proposer import timed_shared
 from ..parts.box_regions import BoxRegions, look_into
 from ..parts.boxes import padded
+from ..parts.pseudo import Pseudo, Quality
 from ..pictures import DensePictures, once
 from ..supervision import Boxed, BoxedCaptioned
 from .box_masks import region_masks, with_masks
 from .box_oracles import oracles
 from .boxes import Boxes, judge_boxes
+from .names import NOVEL
+from .pool import pool_scenes
 from .protocol import PART_STRIDE, PARTS, STICKERS, Bench, Protocol, describe
 from .ranked import Ranked, rank
 
@@ -36,16 +40,24 @@ class BoxProtocol(Protocol):
 
     Each has a sticker of a base class at least.  Without ``background`` they
     have no other: an ablation in which novel things are never background.
+    ``pool`` scenes are found by a search, a share ``noise`` of them badly
+    shown (:func:`.pool.pool_scenes`).
     """
 
     boxes: int = 300
     background: bool = True
+    pool: int = 600
+    noise: float = 1 / 3
 
     def scenes(self, part: str, size: int, domain: str = "sticker") -> list[Scene]:
-        """The scenes of "boxes", or of the other protocol's parts."""
+        """The scenes of "boxes" or "pool", or of the other protocol's parts."""
+        split = "val" if self.stage == "val" else "train"
+        if part == "pool":  # which has a domain of its own
+            offset = (len(PARTS) + 2) * PART_STRIDE
+            seeds = seeds_of("dense bench", split, self.pool, self.seed, offset)
+            return pool_scenes(self.novel, NOVEL, seeds, size, self.noise)
         if part != "boxes":
             return super().scenes(part, size, domain)
-        split = "val" if self.stage == "val" else "train"
         offset = (len(PARTS) + (not self.background)) * PART_STRIDE
         seeds = seeds_of("dense bench", split, SPARE * self.boxes, self.seed, offset)
         names = (*self.base, *(self.novel if self.background else ()))
@@ -77,7 +89,9 @@ class BoxBench(Bench):
         return timed_shared(self.clip, self.data(Boxed), self.protocol.seed, kind)
 
     def _make(self, kind):
-        if kind not in (Boxed, BoxedCaptioned):
+        if kind in (Pool, TaggedPool, CaptionedPool):
+            return self._pool(kind)
+        if kind not in (Boxed, BoxedCaptioned, Outlined):
             return super()._make(kind)
         scenes = self.scenes("boxes")
         own = [[o for o in s.objects if o.name in self.base] for s in scenes]
@@ -86,7 +100,54 @@ class BoxBench(Bench):
         parts = [self.pictures("boxes"), boxes, labels, list(self.base)]
         if kind is BoxedCaptioned:
             parts.append([describe(scene)[0] for scene in scenes])
+        if kind is Outlined:
+            masks = [np.stack([o.mask for o in some]) for some in own]
+            parts.append([torch.from_numpy(some) for some in masks])
         return kind(*parts)
+
+    def _pool(self, kind):
+        scenes, pictures = self.scenes("pool"), self.pictures("pool")
+        if kind is Pool:
+            return Pool(pictures)
+        if kind is CaptionedPool:
+            texts, spans = zip(*map(describe, scenes), strict=True)
+            return CaptionedPool(pictures, list(texts), list(spans))
+        shown = [{o.name for o in scene.objects} for scene in scenes]
+        tags = [[name in own for name in self.names] for own in shown]
+        return TaggedPool(pictures, torch.tensor(tags), list(self.names))
+
+    def things(self, part: str, names: list[str]) -> list[dict]:
+        """What stands in the pictures of a part, as :meth:`true_boxes` has it.
+
+        For the quality of labels: no method is handed it.
+        """
+        things = [
+            [o for o in scene.objects if o.name in names] for scene in self.scenes(part)
+        ]
+        return [
+            {
+                "boxes": [o.box for o in some],
+                "labels": [names.index(o.name) for o in some],
+            }
+            for some in things
+        ]
+
+    def quality(self, labels: Pseudo, part: str) -> Quality:
+        """How right a method's own labels of novel things in a part are."""
+        truth = self.things(part, labels.names)
+        return labels.quality(truth, self.novel)
+
+    def judge_labels(self, labels: Pseudo, part: str) -> Boxes:
+        """The same labels, judged as a detector's boxes."""
+        truth = self.things(part, self.novel)
+        place = {name: k for k, name in enumerate(self.novel)}
+        new = torch.tensor([place.get(name, -1) for name in labels.names])
+        labels = labels[new[labels.labels] >= 0]
+        found = [
+            {**own, "labels": new[own["labels"]].tolist()}
+            for own in labels.by_picture()
+        ]
+        return judge_boxes(found, truth, 0, self.novel)
 
     def oracles(self, model) -> dict[str, dict[str, float]]:
         """What a model's boxes would be worth with one thing mended."""

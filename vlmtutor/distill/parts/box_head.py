@@ -21,6 +21,7 @@ from ..pictures import DensePictures
 from .box_proposer import BoxProposer
 from .box_regions import BoxRegions, Lesson, shared_regions
 from .boxes import pairwise_iou, shift_to, shifted, without_repeats
+from .pseudo import Pseudo
 
 STEPS = 300
 REGIONS = 256  # of a step
@@ -74,11 +75,16 @@ class Nothing(nn.Module):
         return torch.cat([texts, F.normalize(self.vector, dim=0)[None]])
 
 
+def shift_loss(shifts: Tensor, boxes: Tensor, goals: Tensor) -> Tensor:
+    """How far shifts [R, 4] are from those of boxes to goals [R, 4]: [R]."""
+    wanted = shift_to(boxes, goals)
+    return F.smooth_l1_loss(shifts, wanted, reduction="none", beta=0.1).sum(-1)
+
+
 def box_loss(shifts: Tensor, lesson: Lesson, names: int) -> Tensor:
     """How far shifts [R, 4] are from those that boxes of things need."""
     things = lesson.labels < names
-    wanted = shift_to(lesson.boxes, lesson.goals)
-    error = F.smooth_l1_loss(shifts, wanted, reduction="none", beta=0.1).sum(-1)
+    error = shift_loss(shifts, lesson.boxes, lesson.goals)
     return (error * things).sum() / things.sum().clamp(min=1)
 
 
@@ -146,7 +152,8 @@ class RegionDetector:
 
     A method says in ``opinions`` what it makes of a region.  ``ranking``
     "own" ranks boxes as its paper does; "common" by its belief in a name
-    among names, times the quality of the shared proposal.
+    among names, times the quality of the shared proposal.  ``labels``: the
+    boxes that it made for itself, of methods that do.
     """
 
     clip: object
@@ -154,6 +161,7 @@ class RegionDetector:
     head: RegionHead | None = None
     trained: int = 0
     ranking: str = "own"
+    labels: Pseudo | None = None
 
     def opinions(
         self, found: BoxRegions, pictures: DensePictures, names: list[str], seen

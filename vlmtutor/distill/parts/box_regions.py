@@ -12,7 +12,7 @@ from ...models.inside import as_map
 from ...objectives.alignment import pool_regions
 from ..pictures import DensePictures, batched, once, taps
 from ..supervision import Boxed
-from .box_proposer import BoxProposer, propose_boxes, shared_boxes
+from .box_proposer import BoxProposer, propose_boxes, shared_boxes, timed_once
 from .boxes import pairwise_iou
 from .dense_student import READS
 
@@ -33,6 +33,9 @@ class BoxRegions:
     quality: Tensor
     bins: Tensor
     pooled: Tensor
+
+    def __getitem__(self, rows) -> BoxRegions:
+        return BoxRegions(*(value[rows] for value in vars(self).values()))
 
 
 @torch.no_grad()
@@ -73,12 +76,18 @@ def look_into(pictures: DensePictures, boxes: Tensor, quality: Tensor) -> BoxReg
 
 def shared_regions(proposer: BoxProposer, pictures: DensePictures) -> BoxRegions:
     """A proposer's boxes of pictures, made once."""
+    return timed_regions(proposer, pictures)[0]
+
+
+def timed_regions(proposer: BoxProposer, pictures: DensePictures):
+    """The same, and the seconds it took once CLIP had read the pictures."""
 
     def make() -> BoxRegions:
         found = propose_boxes(proposer, pictures)
         return look_into(pictures, found.boxes, found.quality)
 
-    return once(pictures, ("regions", proposer), make)
+    pictures.prepare("pixel_values")
+    return timed_once(pictures, ("regions", proposer), make)
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,7 @@ class Lesson:
     labels: Tensor
     overlap: Tensor
     goals: Tensor
+    owner: Tensor
     true: Tensor
 
     def __len__(self) -> int:
@@ -120,13 +130,16 @@ def lesson_of(
 def lesson_with(proposer: BoxProposer, data: Boxed) -> Lesson:
     """What a proposer's regions teach of boxes; made once."""
     key = "lesson", proposer, tuple(data.names)
-    return once(data.pictures, key, lambda: _lesson(proposer, data))
+    return once(data.pictures, key, lambda: make_lesson(proposer, data))
 
 
-def _lesson(proposer: BoxProposer, data: Boxed) -> Lesson:
+def make_lesson(proposer: BoxProposer, data: Boxed) -> Lesson:
+    """The same, made anew; pictures without any box teach nothing."""
     found, parts = shared_regions(proposer, data.pictures), []
-    nothing = len(data.names)
+    nothing, before = len(data.names), 0  # boxes of the pictures so far
     for k, (truth, names) in enumerate(zip(data.boxes, data.labels, strict=True)):
+        if not len(truth):
+            continue
         there = found.quality[k] > 0
         boxes = torch.cat([found.boxes[k][there], truth])
         quality = torch.cat([found.quality[k][there], torch.ones(len(truth))])
@@ -143,7 +156,9 @@ def _lesson(proposer: BoxProposer, data: Boxed) -> Lesson:
                 labels,
                 overlap,
                 truth[best],
+                before + best,
                 torch.arange(len(boxes)) >= int(there.sum()),
             )
         )
+        before += len(truth)
     return Lesson(*map(torch.cat, zip(*parts, strict=True)))
