@@ -110,6 +110,32 @@ def test_a_method_gives_rows_by_both_rules_and_its_checks(part, monkeypatch):
     assert table[0]["by_seed"]["own"]["U"] == [found["rows"][0]["scores"]["own"]["U"]]
 
 
+LABELERS = [name for name in DETECTORS if hasattr(get_method(name), "PARTS")]
+
+
+def test_seven_methods_label_for_themselves():
+    assert len(LABELERS) == 7
+
+
+@pytest.mark.parametrize("name", LABELERS)
+def test_methods_that_label_tell_how_good_their_labels_are(part, monkeypatch, name):
+    module = get_method(name)
+    monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=2))
+    for steps in ("STEPS", "PROMPT_STEPS", "ADAPT_STEPS", "REPEATS"):
+        if hasattr(module, steps):
+            monkeypatch.setattr(module, steps, 2)
+    found = part.method(name, 0, "tiny", {})
+    assert [c["name"] for c in found["checks"]] == [
+        p["check"] for p in predictions.BOX_PREDICTIONS if p["method"] == name
+    ]
+    assert {row["row"] for row in found["rows"]} == {*module.PARTS}
+    for row in found["rows"]:
+        assert row["table"] in ("list", "sentences")
+        labels = row["scores"]["labels"]
+        assert {"precision", "recall", "iou", "recall small"} <= set(labels)
+        assert all(0 <= value <= 1 for value in labels.values())
+
+
 def test_knobs_are_chosen_by_h_of_the_own_rule(part, monkeypatch):
     module = get_method("F-VLM")
     monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=2))

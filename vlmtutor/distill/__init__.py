@@ -3,10 +3,19 @@
 :mod:`vlmtutor.distill.methods` says what a method is, and which there are.
 """
 
+from .methods import METHODS, TABLES, get_method
 
-def __getattr__(name: str):
-    if name in ("METHODS", "get_method"):  # importing loads no torch
-        from . import methods
+__all__ = ["METHODS", "TABLES", "get_method"]
 
-        return getattr(methods, name)
-    raise AttributeError(f"{__name__} has no {name!r}")
+# Detectors beyond the first seven.  They stand here, as stored results of
+# segmenters carry a hash of methods.py: a new line there would age them all.
+TABLES["list"] = "base boxes, and the list of novel names is known in training"
+METHODS |= {
+    "Detic": "detection.detic",
+    "VLDet": "detection.vldet",
+    "PB-OVD": "detection.pb_ovd",
+    "XPM": "detection.xpm",
+    "PromptDet": "detection.promptdet",
+    "VL-PLM": "detection.vl_plm",
+    "P3OVD": "detection.p3ovd",
+}

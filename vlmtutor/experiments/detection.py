@@ -73,16 +73,22 @@ def choose(name: str, backbone: str) -> dict:
 
 
 def assets(bench: BoxBench, module=None) -> dict[str, float]:
-    """Make what methods share, and ask a method's teacher; the seconds it took."""
+    """Make what methods share, and ask a method's teacher; the seconds it took.
+
+    For the data of each of its rows, if those differ.
+    """
     proposer, seconds = bench.prepare().proposer()
     data = bench.data(Boxed)
     lesson = lesson_with(proposer, data)
     shared_regions(proposer, bench.test_pictures)
     costs = {"shared_s": seconds}
-    if hasattr(module, "teach"):
-        seed = bench.protocol.seed
-        costs["teacher_s"] = module.teach(bench.clip, data, lesson, seed)
-    return costs
+    rows = getattr(module, "ROWS", ())
+    for needs in dict.fromkeys(info.needs for info in rows):
+        own = bench.clip, bench.data(needs), lesson, bench.protocol.seed
+        for name, cost in (("prepare", "shared_s"), ("teach", "teacher_s")):
+            if hasattr(module, name):
+                costs[cost] = costs.get(cost, 0.0) + getattr(module, name)(*own)
+    return {name: round(cost, 2) for name, cost in costs.items()}
 
 
 def method(name: str, seed: int, backbone: str, chosen: dict) -> dict:
@@ -100,6 +106,9 @@ def method(name: str, seed: int, backbone: str, chosen: dict) -> dict:
         worse = bench.answer(model, bench.in_domain(DOMAIN), seen=seen)
         row["scores"][DOMAIN] = rounded(worse.own.scores())
         row["scores"]["oracles"] = rounded(bench.oracles(model))
+        if getattr(model, "labels", None) is not None:  # made by itself
+            quality = bench.quality(model.labels, module.PARTS[info.name])
+            row["scores"]["labels"] = rounded(quality.scores())
         rows.append(row)
     checks = [measured(check, seed) for check in module.checks(trial)]
     bench.forget()  # the next method starts with as much memory
