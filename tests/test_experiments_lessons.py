@@ -9,7 +9,7 @@ import transfer_tiny
 
 from vlmtutor import stored
 from vlmtutor.__main__ import main
-from vlmtutor.experiments import EXPERIMENTS, get_experiment
+from vlmtutor.experiments import EXPERIMENTS, get_experiment, recipe
 from vlmtutor.experiments.lessons import (
     alignment,
     contrastive,
@@ -20,6 +20,7 @@ from vlmtutor.experiments.lessons import (
     why_vlms,
 )
 from vlmtutor.models.frameworks import OneTower, TwoLeg, TwoTower
+from vlmtutor.pretrain.config import RECIPES
 
 LESSONS = [name for name, room in EXPERIMENTS.items() if room.startswith("lessons.")]
 NAMES = [name for name in LESSONS if (stored.FOLDER / f"{name}.json").exists()]
@@ -118,3 +119,16 @@ def test_the_command_shows_what_is_stored(name, capsys):
         for score, values in row["by_seed"].items():
             assert values == [run[score] for run in own]
     assert len(runs) == sum(len(row["seeds"]) for row in found["rows"])
+
+
+def test_a_change_of_the_recipe_is_one_and_costs_as_many_scenes():
+    base = vars(recipe.config("as it is", 3))
+    for name, changes in recipe.CHANGES.items():
+        knobs = vars(recipe.config(name, 3))
+        assert {k: v for k, v in knobs.items() if v != base[k]} == changes, name
+        assert knobs["steps"] * knobs["batch_size"] == recipe.SCENES, name
+    assert len(recipe.CHANGES) > 8 and base["seed"] == 3
+    told = ("_share", "_growth", "ground", "corpus", "bank_weight", "teacher_weight")
+    for knob, value in vars(RECIPES["stickerclip"]).items():
+        if knob.endswith(told) and knob != "final_share":
+            assert base[knob] == value, knob

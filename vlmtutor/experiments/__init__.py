@@ -20,6 +20,7 @@ EXPERIMENTS: dict[str, str] = {
     "11_distil_a_student": "student",
     "warm_start": "lessons.warm_start",
     "scale": "lessons.scale",
+    "recipe": "recipe",
     "segmentation": "dense",
     "segmentation_names": "vocabulary",
     "detection": "detection",
