@@ -11,6 +11,7 @@ import vlmtutor as vt
 from vlmtutor.distill.student import exam as exams
 from vlmtutor.distill.student import lessons as school
 from vlmtutor.distill.student import losses as losses
+from vlmtutor.distill.student import maps
 from vlmtutor.distill.student.prune import fewer_neurons
 from vlmtutor.distill.student.small_clip import (
     fewer_positions,
@@ -351,8 +352,10 @@ def tiny_school(teacher, scenes, short_exam, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "open_backbone", lambda name: teacher)
     monkeypatch.setattr(run, "answers", lambda name: lessons)
     monkeypatch.setattr(run, "names_of", lambda clip: unit(416, 16))
-    monkeypatch.setattr(run, "ARM_STEPS", 1)
-    monkeypatch.setattr(run, "LONG_STEPS", 1)
+    for steps in ("ARM_STEPS", "LONG_STEPS", "SHAPE_STEPS", "SCRATCH_STEPS"):
+        monkeypatch.setattr(run, steps, 1)
+    monkeypatch.setattr(run, "EXPLAINED", 2)
+    run.explained.cache_clear()
     monkeypatch.setattr(run, "FOLDER", tmp_path / "student")
     return tmp_path / "student"
 
@@ -361,7 +364,8 @@ def test_ways_of_teaching_are_compared_picture_by_picture(tiny_school):
     found = {name: run.teach(name, 1, "tiny") for name in run.ARMS}
     for part in found.values():
         assert len(part["right"]) == 3 and part["steps"] == 1
-        assert set(part["step0"]) == set(part["scores"]) == {"top1", "meme_r5"}
+        looks = {"agrees", "wrong words", "points", "patches"}
+        assert set(part["step0"]) == set(part["scores"]) == {"top1", "meme_r5"} | looks
         assert part["scores"]["top1"] == pytest.approx(sum(part["right"]) / 3, abs=1e-4)
     found[run.BOTH]["right"], found[run.CHECKS[1].worse]["right"] = [1, 1, 0], [0, 1, 0]
     checks = run.compare(found)
@@ -380,6 +384,37 @@ def test_the_long_school_leaves_a_student_that_opens(tiny_school, teacher):
     before = tiny_school.stat().st_mtime_ns
     run.ship("", 1, "tiny")  # seed 0 is the one that is kept
     assert tiny_school.stat().st_mtime_ns == before
+
+
+def test_shapes_and_a_school_from_scratch(tiny_school, monkeypatch):
+    monkeypatch.setattr(run, "SHAPES", {"one layer": ((0,), 0.5)})
+    small = run.shape("one layer", 0, "tiny")
+    assert small["table"] == "shapes" and small["steps"] == 1
+    long = run.scratch("", 0, "tiny")
+    assert small["trained"] < long["trained"] == long["tower_parameters"]
+    # inherited weights give the teacher's own maps before any lesson
+    assert long["step0"]["agrees"] != run.ship("", 1, "tiny")["step0"]["agrees"]
+    teacher = run.reference("", 0, "tiny")["scores"]
+    assert teacher["agrees"] == pytest.approx(1, abs=1e-4)
+
+
+def test_maps_of_two_things(teacher):
+    pairs = maps.two_things("val", 3)
+    assert len(pairs) == 3
+    assert all(s.objects[0].name != s.objects[1].name for s in pairs)
+    spot = torch.zeros(12, 12)
+    x0, y0, x1, y1 = pairs[0].objects[0].box
+    spot[int((y0 + y1) / 16), int((x0 + x1) / 16)] = 1
+    assert maps.pointing([spot], pairs[:1]) == 1
+    away = torch.zeros(12, 12)
+    away[11 if y0 > 48 else 0, 11 if x1 < 48 else 0] = 1
+    inside = x0 <= 92 * (x1 < 48) + 4 < x1 and y0 <= 88 * (y0 > 48) + 4 < y1
+    assert maps.pointing([away], pairs[:1]) == inside
+    ramp = torch.arange(144.0).reshape(12, 12)
+    assert maps.agreement([ramp, ramp], [2 * ramp + 1, -ramp]) == pytest.approx(0)
+    assert maps.agreement([ramp], [torch.ones(12, 12)]) == 0
+    assert maps.heat(teacher, pairs[0], 1).shape == (12, 12)
+    assert 0 <= maps.patches_right(teacher, pairs, unit(416, 16)) <= 1
 
 
 def test_answers_are_asked_for_where_none_are_kept(teacher, tmp_path, monkeypatch):

@@ -10,15 +10,17 @@ from vlmtutor.experiments.experiment import CARRIED
 from vlmtutor.experiments.rows import SCHEMA, as_json, as_text, mark_changed, rows
 
 
-def rows_of(name: str) -> dict[tuple[str, str], dict]:
+def rows_of(name: str, backbone: str = "") -> dict[tuple[str, str], dict]:
     experiment = get_experiment(name)
     notes = stored.read(experiment.path())
     found = rows(experiment, notes)
     mark_changed(experiment, notes, found)
-    return {(row["method"], row["row"]): row for row in found}
+    own = [row for row in found if backbone in ("", row["backbone"])]
+    return {(row["method"], row["row"]): row for row in own}
 
 
-NOT_YET_RUN = {"detection", "recipe", "scale", "segmentation_names", "warm_start"}
+NOT_YET_RUN = {"detection", "forgetting", "recipe", "scale", "segmentation_names"}
+NOT_YET_RUN |= {"10b_labels_and_pixels", "warm_start"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS.keys() - NOT_YET_RUN))
@@ -36,14 +38,14 @@ def test_what_was_carried_over_says_so(name):
 
 
 def test_a_row_of_a_few_shot_table():
-    row = rows_of("08")["CoOp", "mixed, sketch, 16 shots"]
+    row = rows_of("08", "stickerclip")["CoOp", "mixed, sketch, 16 shots"]
     assert row["by_seed"]["base"] == [0.7619, 0.7738, 0.7421]
     assert row["chosen"] == {"lr": 0.01} and len(row["grid"]) == 3
     assert row["supervision"] == "16 pictures a class" and row["trained"] == 640
 
 
 def test_old_verdicts_stay_what_they_were():
-    found = rows_of("08_prompt_tuning")
+    found = rows_of("08_prompt_tuning", "stickerclip")
     checks = {c["name"]: c for row in found.values() for c in row["checks"]}
     assert len(checks) == 11
     check = checks["CoOp beats the zero-shot ensemble on the classes it learned"]
@@ -66,9 +68,6 @@ def test_rows_of_the_dense_bench():
     assert [r["scores"] for r in notes["rows"]] == [r["scores"] for r in told]
 
 
-def test_single_runs_by_which_the_student_was_shaped_are_one_run():
+def test_ways_of_teaching_are_of_three_seeds():
     found = rows_of("11_distil_a_student")
-    for part in ("tries", "shapes", "schools"):
-        own = [row for (method, _), row in found.items() if method == part]
-        assert len(own) > 2 and {row["rule"] for row in own} == {"one run"}
     assert found["inherited, logit", "inherited, logit"]["seeds"] == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,23 @@ import pytest
 import torch
 from transfer_tiny import CLASSES, clip, colors
 
-from vlmtutor.experiments import adapters, get_experiment, scenes, transfer, visual
-from vlmtutor.experiments.transfer import Method, Study, difference, packed
+from vlmtutor.experiments import (
+    adapters,
+    forgetting,
+    get_experiment,
+    scenes,
+    transfer,
+    visual,
+)
+from vlmtutor.experiments.answers import difference, packed, scores_of, unpacked
+from vlmtutor.experiments.transfer import Method, Study
 from vlmtutor.metrics import expected_calibration_error, harmonic_mean
 from vlmtutor.transfer import get_fit, tasks
 from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.tasks import Split
 from vlmtutor.verdict import Check
 
-NAMES = {"prompts": "08", "visual": "09", "adapters": "10"}
+NAMES = {"prompts": "08", "visual": "09", "adapters": "10_"}
 TINY = Study(
     methods={
         "zero-shot": Method("zero-shot", learns=False),
@@ -41,6 +50,9 @@ TINY = Study(
 )
 
 
+NOTHING = {"cats, night": {}, "cats, noisy": {}}  # was chosen
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """Experiments with the tiny CLIP; what they draw is noted."""
@@ -51,9 +63,10 @@ def tiny(monkeypatch):
         return draw(task, split, seed)
 
     monkeypatch.setattr(tasks.Task, "draw", noted)
-    for module in (transfer, scenes, visual):
+    for module in (transfer, scenes, visual, forgetting):
         monkeypatch.setattr(module, "open_backbone", lambda name: clip())
-    caches = (transfer.prepared, transfer.stickers, scenes.scenes_of)
+    caches = (transfer.prepared, transfer.pseudo, transfer.stickers)
+    caches += (scenes.scenes_of, forgetting.task_of, forgetting.gate, forgetting.rates)
     for cache in caches:
         cache.cache_clear()
     yield drawn
@@ -63,13 +76,14 @@ def tiny(monkeypatch):
 
 def test_a_search_sees_neither_test_pictures_nor_test_classes(tiny):
     found = TINY.choose("probe", "tiny")
-    assert [row["C"] for row in found["grid"]] == [1, 10]
-    best = max(found["grid"], key=lambda row: row["score"])
-    assert found["chosen"] == {"C": best["C"]}
-    cats = tuple(tasks.GROUPS["cats"])
-    assert cats not in {classes for classes, *_ in tiny}
+    assert [row["C"] for row in found["grid"]] == [1, 10, 1, 10]
+    for task in NOTHING:  # each for itself
+        own = [row for row in found["grid"] if row["task"] == task]
+        best = max(own, key=lambda row: row["score"])
+        assert found["chosen"][task] == {"C": best["C"]}
+    base = tuple(tasks.GROUPS["cats"][::2])
+    assert {classes for classes, *_ in tiny} == {base}
     assert {what[1:] for what in tiny} == {
-        ("val", tasks.CALIBRATION_SEED),
         ("val", 0),
         ("train", transfer.TUNING_SEED),
     }
@@ -78,16 +92,16 @@ def test_a_search_sees_neither_test_pictures_nor_test_classes(tiny):
 def test_settings_may_be_those_of_another_method(tiny):
     found = TINY.choose("CoOp", "tiny")
     assert TINY.choose("two classes", "tiny") == found
-    assert [row["steps"] for row in found["grid"]] == [1, 2]
+    assert [row["steps"] for row in found["grid"]] == [1, 2, 1, 2]
 
 
 def test_without_a_grid_nothing_is_searched(tiny):
-    assert TINY.choose("zero-shot", "tiny") == {"chosen": {}, "grid": []}
+    assert TINY.choose("zero-shot", "tiny") == {"chosen": NOTHING, "grid": []}
     assert not tiny
 
 
 def test_a_part_has_a_row_for_each_task_and_number_of_shots(tiny):
-    found = TINY.measure("adapter", 1, "tiny", {})
+    found = TINY.measure("adapter", 1, "tiny", NOTHING)
     titles = [row["row"] for row in found["rows"]]
     assert titles == ["cats, night, 1 shot", "cats, night, 2 shots"] + [
         "cats, noisy, 1 shot"
@@ -105,7 +119,7 @@ def test_a_part_has_a_row_for_each_task_and_number_of_shots(tiny):
 
 
 def test_methods_that_learn_nothing_have_one_row_a_task(tiny):
-    rows = TINY.measure("one view", 0, "tiny", {})["rows"]
+    rows = TINY.measure("one view", 0, "tiny", NOTHING)["rows"]
     assert [row["shots"] for row in rows] == [0, 0]
     assert rows[0]["steps"] is None and "step0" not in rows[0]
     assert rows[0]["answers"]["base"]["n"] == 5  # one picture of each class
@@ -113,15 +127,15 @@ def test_methods_that_learn_nothing_have_one_row_a_task(tiny):
 
 
 def test_methods_tied_to_their_classes_have_no_novel_score(tiny):
-    rows = TINY.measure("probe", 0, "tiny", {"C": 1})["rows"]
+    rows = TINY.measure("probe", 0, "tiny", dict.fromkeys(NOTHING, {"C": 1}))["rows"]
     assert {"novel", "H", "novel ECE"}.isdisjoint(rows[0]["scores"])
 
 
 def test_step_0_of_prompts_is_where_they_start(tiny):
     study = replace(TINY, methods={"CoOp": Method("CoOp", {"steps": 1})})
-    (row, *_) = study.measure("CoOp", 0, "tiny", {})["rows"]
+    (row, *_) = study.measure("CoOp", 0, "tiny", NOTHING)["rows"]
     study = replace(TINY, methods={"hand": Method("hand prompt", learns=False)})
-    (hand, *_) = study.measure("hand", 0, "tiny", {})["rows"]
+    (hand, *_) = study.measure("hand", 0, "tiny", NOTHING)["rows"]
     assert row["step0"]["base"] == hand["scores"]["base"]
 
 
@@ -136,7 +150,8 @@ def test_learn_can_be_given_labels_of_some_classes_only():
 
 def test_checks_of_a_seed_task_by_task(tiny):
     found = {
-        name: TINY.measure(name, 0, "tiny", {}) for name in ("zero-shot", "adapter")
+        name: TINY.measure(name, 0, "tiny", NOTHING)
+        for name in ("zero-shot", "adapter")
     }
     checks = TINY.compare(found)
     assert [check["name"] for check in checks] == [
@@ -168,11 +183,11 @@ def told(seed: int = 0) -> dict:
 
 
 def test_answers_survive_packing():
-    found = transfer.unpacked(json.loads(json.dumps(packed(told(), True))))
+    found = unpacked(json.loads(json.dumps(packed(told(), True))))
     for group, (right, confidence) in told().items():
         assert (found[group][0] == right).all()
         assert found[group][1] == pytest.approx(confidence)
-    assert not transfer.unpacked(packed(told()))["base"][1].any()
+    assert not unpacked(packed(told()))["base"][1].any()
 
 
 def test_scores_are_those_of_the_metrics():
@@ -181,7 +196,7 @@ def test_scores_are_those_of_the_metrics():
     probabilities = np.repeat(rest[:, None], 10, 1)
     probabilities[:, 0] = confidence
     labels = np.where(right, 0, 1)
-    scores = transfer.scores_of({"base": (right, confidence)})
+    scores = scores_of({"base": (right, confidence)})
     assert scores["base"] == pytest.approx(right.mean(), abs=1e-4)
     expected = expected_calibration_error(probabilities, labels)
     assert scores["base ECE"] == pytest.approx(expected, abs=1e-4)
@@ -192,7 +207,7 @@ def test_differences_are_those_of_the_scores(score):
     arms = told(0), told(7)
     values = []
     for arm in arms:
-        s = transfer.scores_of(arm)
+        s = scores_of(arm)
         s["H"] = harmonic_mean(s["base"], s["novel"])
         s["both"] = (s["base"] + s["novel"]) / 2
         s["ECE"] = (s["base ECE"] + s["novel ECE"]) / 2
@@ -213,14 +228,25 @@ def test_wise_ft_has_a_row_for_each_mixture(tiny, monkeypatch):
     fixed = Method("WiSE-FT", {"blocks": 1, "steps": 1}, {"lr": (1e-4, 1e-3)})
     monkeypatch.setattr(adapters, "WISE_FT", fixed)
     monkeypatch.setattr(adapters, "FEW", 1)
-    found = adapters.measure_wise_ft("WiSE-FT", 0, "tiny", {"lr": 1e-3})
+    monkeypatch.setattr(adapters, "SHIFTS", ("night", "pixel"))
+    found = adapters.measure_wise_ft("WiSE-FT", 0, "tiny", {"1": {"lr": 1e-3}})
     names = [row["row"] for row in found["rows"]]
     assert names[0] == "cats, night, 1 shot, alpha 0.0" and len(names) == 5
     assert found["rows"][0]["scores"] == found["rows"][0]["step0"]
     assert all(row["trained"] > 0 and row["steps"] == 1 for row in found["rows"])
-    assert len(found["checks"]) == 2
+    assert {"base", "novel", "kept", *adapters.SHIFTS} <= set(
+        found["rows"][0]["scores"]
+    )
+    half, end = (found["rows"][k]["scores"] for k in (2, 4))
+    gaps = [half[domain] - end[domain] for domain in adapters.SHIFTS]
+    second = found["checks"][1]
+    assert second["score"] == "shifted"
+    assert second["value"] == pytest.approx(sum(gaps) / 2, abs=1e-3)
+    tiny.clear()
     chosen = adapters.choose_wise_ft("WiSE-FT", "tiny")
     assert [row["lr"] for row in chosen["grid"]] == [1e-4, 1e-3]
+    assert set(chosen["chosen"]) == {"1"}
+    assert "test" not in {split for _, split, _ in tiny}
 
 
 @pytest.fixture
@@ -275,6 +301,70 @@ def test_distances(tiny, monkeypatch):
     found = visual.distances("distances", 0, "tiny", {"lr": 0.1})
     assert [row["row"] for row in found["rows"]] == ["strength 0.0", "strength 1.0"]
     assert all(set(r["scores"]) == {"zero_shot", "VP"} for r in found["rows"])
+
+
+@pytest.fixture
+def few_steps(tiny, monkeypatch):
+    """The experiment on forgetting, on two tasks of ten classes."""
+    monkeypatch.setitem(tasks.GROUPS, "faces", tasks.GROUPS["cats"])
+    line = types.SimpleNamespace(held_out_memes=["one", "two"])
+    monkeypatch.setattr(tasks, "find_category", lambda name: line)  # short ones
+    kinds = {"faces, pixel": forgetting.DOMAIN, "faces, lines": forgetting.CLASS}
+    monkeypatch.setattr(forgetting, "TASKS", kinds)
+    for name, value in (("SHOTS", 2), ("N_TEST", 2), ("SEARCH_STEPS", 1)):
+        monkeypatch.setattr(forgetting, name, value)
+    arms = {name: replace(arm, steps=(1, 2)) for name, arm in forgetting.ARMS.items()}
+    monkeypatch.setattr(forgetting, "ARMS", arms)
+    return kinds
+
+
+def test_forgetting_chooses_rates_by_learned_classes_alone(few_steps, tiny):
+    found = forgetting.choose("KgCoOp, weight 8", "tiny")
+    assert found == forgetting.choose("CoOp", "tiny")  # one thing differs: the leash
+    for title in few_steps:
+        own = [row for row in found["grid"] if row["task"] == title]
+        assert [row["lr"] for row in own] == [1e-3, 3e-3, 1e-2]
+        best = max(own, key=lambda row: row["score"])
+        assert found["chosen"][title] == {"lr": best["lr"]}
+    assert {what[1:] for what in tiny} == {("val", 0), ("train", 9)}
+    assert forgetting.choose("zero-shot", "tiny")["chosen"] == {}
+
+
+def test_forgetting_has_a_row_for_each_task_and_number_of_steps(few_steps):
+    rates = dict.fromkeys(few_steps, {"lr": 0.1})
+    for name, views in (("CoOp", 10), ("CoCoOp", 10)):
+        rows = forgetting.measure(name, 0, "tiny", rates)["rows"]
+        assert [(row["task"], row["steps"]) for row in rows] == [
+            (title, steps) for title in few_steps for steps in (1, 2)
+        ]
+        assert [row["views"] for row in rows[:2]] == [views, 2 * views]
+        assert rows[0]["step0"] == rows[1]["step0"]
+        assert all({"base", "novel", "H"} <= set(row["scores"]) for row in rows)
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_forgetting_compares_task_by_task(few_steps, monkeypatch):
+    check = Check("it falls", ("zero-shot", 0), ("CoOp", 2), "novel")
+    monkeypatch.setattr(forgetting, "CHECKS", (check,))
+    rates = dict.fromkeys(few_steps, {"lr": 0.1})
+    found = {n: forgetting.measure(n, 0, "tiny", rates) for n in ("zero-shot", "CoOp")}
+    checks = forgetting.compare(found)
+    assert [c["name"] for c in checks] == [f"it falls ({t})" for t in few_steps]
+    for k, own in enumerate(checks):
+        zero, coop = found["zero-shot"]["rows"][k], found["CoOp"]["rows"][2 * k + 1]
+        gap = zero["scores"]["novel"] - coop["scores"]["novel"]
+        assert own["value"] == pytest.approx(gap, abs=1e-4)
+        assert (own["method"], own["row"]) == ("CoOp", coop["row"])
+
+
+def test_forgetting_checks_arms_that_are_run():
+    for check in forgetting.CHECKS:
+        for name, steps in (check.better, check.worse):
+            known = forgetting.ARMS[name].steps if steps else (0,)
+            assert steps in known
+    # at most three a method
+    owners = [c.better[0] if c.better[1] else c.worse[0] for c in forgetting.CHECKS]
+    assert max(map(owners.count, owners)) <= 3
 
 
 # what is declared

@@ -14,7 +14,7 @@ from vlmtutor.notebooks import normalize
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
-ALL = sorted(FOLDER.rglob("[0-9][0-9]_*.ipynb"))
+ALL = sorted(FOLDER.rglob("[0-9][0-9]*_*.ipynb"))
 COURSE = [p for p in ALL if p.parent == FOLDER and not p.stem.endswith("_exercises")]
 
 

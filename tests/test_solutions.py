@@ -9,7 +9,7 @@ import solution_rules
 from solution_rules import Untrue, try_check
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-ALL = sorted(FOLDER.rglob("[0-9][0-9]_*.ipynb"))
+ALL = sorted(FOLDER.rglob("[0-9][0-9]*_*.ipynb"))
 
 
 def read(path):

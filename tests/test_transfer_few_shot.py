@@ -9,11 +9,12 @@ import pytest
 import torch
 from transfer_tiny import clip, colors, tiny_clip
 
+from vlmtutor import stored
 from vlmtutor.transfer import get_fit, scene_sets, tasks
 from vlmtutor.transfer.few_shot import accuracy, first
 from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.tasks import GROUPS, Split, Task, make_task
-from vlmtutor.world import find_category
+from vlmtutor.world import StickerWorld, find_category
 
 NAMES = ["cat", "bird", "dog", "fox", "owl"]
 zero_shot = get_fit("zero-shot")
@@ -86,11 +87,40 @@ def test_tasks_by_name():
         make_task(clip(), "dogs")
 
 
-def test_no_task_knows_a_class_of_development():
-    development = set(make_task(clip(), "development").classes)
-    assert len(development) > 30
-    for name in ("mixed", *GROUPS):
-        assert not development & set(make_task(clip(), name).classes)
+def test_a_task_within_has_the_base_classes_and_other_pictures():
+    inner = task().within()
+    assert inner.names() == ["cat", "dog", "owl"] and inner.names("novel") == ["dog"]
+    assert (inner.domain, inner.strength) == (task().domain, task().strength)
+    own = {image.tobytes() for image in task().test().pictures.images}
+    assert not own & {image.tobytes() for image in inner.val().pictures.images}
+
+
+def test_classes_may_be_called_by_lines_that_no_model_was_told():
+    named, told = (make_task(clip(), "cats", lines=lines) for lines in (False, True))
+    assert told.names("base") == [
+        find_category(c).held_out_memes[0] for c in named.names("base")
+    ]
+    assert told.within().names() == told.names("base")
+    draws = [t.draw("val", 0).images[5].tobytes() for t in (named, told)]
+    assert draws[0] == draws[1]  # the pictures stay
+
+
+def test_a_task_has_the_strength_that_was_set():
+    for (name, domain), strength in tasks.STRENGTHS.items():
+        assert make_task(clip(), name, domain).strength == strength
+    assert make_task(clip(), "faces", "pixel", strength=0.1).strength == 0.1
+    assert make_task(clip(), "cats", "noisy").strength is None
+
+
+def test_strengths_are_those_that_were_found_on_validation_pictures():
+    found = {}
+    for part in stored.load("domains")["parts"]:
+        nearest = part["rows"][0]
+        task_and_domain = tuple(part["part"].split(", "))
+        found[task_and_domain] = nearest["strength"]
+        assert 0.4 <= nearest["scores"]["base"] <= 0.6, part["part"]
+        assert 0.4 <= nearest["scores"]["mean"] <= 0.6, part["part"]
+    assert found == tasks.STRENGTHS
 
 
 def test_encode_computes_features_beforehand():
@@ -106,22 +136,26 @@ def test_calibrated_strength_hits_the_middle():
     def score(strength: float) -> float:
         return 1 - strength**2
 
-    found, reached = tasks.bisect_strength(score, target=0.5, steps=8)
+    tried = tasks.bisect_strength(score, target=0.5, steps=8)
+    found, reached = tried[0]
     assert abs(score(found) - 0.5) < 0.02 and reached == score(found)
+    gaps = [abs(reached - 0.5) for _, reached in tried]
+    assert len(tried) == 8 and gaps == sorted(gaps)
     # Out of reach, the nearest end is what one gets.
-    found, reached = tasks.bisect_strength(lambda s: 0.9 - s / 9)
+    (found, reached), *_ = tasks.bisect_strength(lambda s: 0.9 - s / 9)
     assert found > 0.95 and reached == 0.9 - found / 9
 
 
-def test_calibrate_looks_at_validation_pictures_only(monkeypatch):
+def test_calibration_looks_at_validation_pictures_only(monkeypatch):
     drawn = []
     draw = Task.draw
     monkeypatch.setattr(
         Task, "draw", lambda self, *what: drawn.append(what) or draw(self, *what)
     )
-    strength, reached = tasks.calibrate(clip(), "cats", "night", steps=2)
-    assert 0 < strength < 1 and 0 <= reached <= 1
-    assert drawn == [("val", tasks.CALIBRATION_SEED)] * 2
+    found = tasks.zero_shot_halves(make_task(clip(), "cats", "night"))
+    assert set(found) == {"base", "novel"}
+    assert all(0 <= share <= 1 for share in found.values())
+    assert drawn == [("val", tasks.CALIBRATION_SEED)]
 
 
 class Knows:
@@ -173,6 +207,19 @@ def test_scene_sets_know_their_scenes():
     empty = torch.from_numpy(first.owners) < 0
     assert (maps[0][empty] == -1).all()
     assert (few.label_maps(background=9)[0][empty] == 9).all()
+
+
+def test_scene_sets_may_lie_as_far_off_as_one_likes():
+    plain, near, far = (
+        scene_sets.scene_set(clip(), NAMES, 2, domain=domain, strength=strength)
+        for domain, strength in (("sticker", None), ("night", 0.2), ("night", 0.9))
+    )
+    means = [pixels(few).mean() for few in (plain, near, far)]
+    assert means[0] > means[1] > means[2]
+    usual = scene_sets.scene_set(clip(), NAMES, 2, domain="night")
+    scene = usual.scenes[0]
+    own = StickerWorld(32).scene(scene.seed, domain="night", categories=NAMES)
+    assert (pixels(usual)[0] == own.array).all()
 
 
 def test_scene_sets_of_splits_and_seeds_differ():

@@ -6,6 +6,7 @@ import matplotlib
 import pytest
 import torch
 
+from vlmtutor import stored
 from vlmtutor.transfer import report
 from vlmtutor.verdict import Check
 
@@ -102,3 +103,75 @@ def test_measures_of_a_run():
     assert report.measure(halves, "H") == pytest.approx(0.4444, abs=1e-4)
     assert report.measure(halves, "both") == pytest.approx(0.45)
     assert report.measure(halves, "ECE") == pytest.approx(0.2)
+
+
+def test_settings_of_a_task_or_of_all():
+    notes = {"settings": {"a": {"lr": 1}, "b": {"x": {"lr": 2}, "y": {"lr": 3}}}}
+    assert report.settings(notes, "a", "x") == {"lr": 1}
+    assert report.settings(notes, "b", "y") == {"lr": 3}
+    assert report.settings(notes, "none", "x") == {}
+
+
+def test_checks_of_arms_that_are_not_stored_are_left_out(notes):
+    checks = [
+        Check("known", ("learns", 2), ("once", 0), "base"),
+        Check("new", ("another", 2), ("once", 0), "base"),
+    ]
+    assert report.tried(notes, checks) == checks[:1]
+    assert "new" not in report.verdicts_text(notes, checks)
+
+
+def test_stored_verdicts_stand_in_place_of_the_old_rule(notes):
+    own = {"verdict": "inconclusive", "value": 0.02, "low": -0.01, "high": 0.05}
+    own |= {"name": "a claim (a task)", "by_seed": [0.02] * 8}
+    text = report.verdicts_text({**notes, "checks": [own]}, [])
+    assert "a claim (a task)" in text and "+2.0 [-1.0, +5.0]" in text
+    assert report.scene_verdicts({"checks": []}) == "no verdict yet"
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Stored runs of two models; the bench's lacks a method at first."""
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+
+    def write(*parts, rows=()):
+        notes = {"choices": [], "parts": [dict(p) for p in parts], "rows": list(rows)}
+        stored.write({"name": "x", **notes}, tmp_path / "x.json")
+
+    return write
+
+
+def part(name, backbone, **more):
+    row = {"task": "t", "shots": 0, "strength": 0.5, "trained": 0}
+    row |= {"scores": {"base": 0.5, "novel": 0.25}}
+    head = {"part": name, "backbone": backbone, "seed": 0, "date": "2026-01-02"}
+    return {**head, "rows": [row], **more}
+
+
+def test_a_study_is_of_the_bench_s_backbone_where_it_is_whole(experiment):
+    old = [part(m, "stickerclip", **{"carried over": "yes"}) for m in "ab"]
+    experiment(*old, part("a", "phraseclip"))
+    notes = report.study("x")
+    assert notes["backbone"] == "stickerclip" and "earlier" in notes["origin"]
+    check = {"name": "c", "verdict": "no verdict"}
+    rows = [{"backbone": "phraseclip", "checks": [check]}]
+    experiment(*old, *(part(m, "phraseclip") for m in "ab"), rows=rows)
+    notes = report.study("x")
+    assert notes["backbone"] == "phraseclip" and notes["checks"] == [check]
+    assert notes["origin"] == "phraseclip, 2026-01-02, 1 seed"
+    assert set(notes["tables"]["t"]) == {"a", "b"}
+
+
+def test_forgetting_as_points_above_zero_shot_of_the_same_seed(experiment):
+    assert "not run yet" in report.forgetting(name="x")
+
+    def run(name, steps, novel, seed):
+        row = {"task": "cats, night", "kind": "domain shift", "steps": steps}
+        row["scores"] = {"novel": novel}
+        return {"part": name, "backbone": "p", "seed": seed, "rows": [row]}
+
+    zero = [run("zero-shot", 0, 0.5, 0), run("zero-shot", 0, 0.7, 1)]
+    experiment(*zero, run("CoOp", 100, 0.6, 0), run("CoOp", 100, 0.6, 1))
+    head, line = report.forgetting(name="x").splitlines()
+    assert head.split() == ["method", "100", "steps", "seeds"]
+    assert line.split()[-3:] == ["CoOp", "+0.0", "2"]

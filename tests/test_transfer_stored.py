@@ -78,8 +78,8 @@ def test_cells_print_what_is_stored_in_the_notebook(name):
 
 @pytest.mark.parametrize("name", comparison.STUDIES)
 def test_checks_name_methods_and_shots_that_were_run(name):
-    tables = report.study(name)["tables"]
-    for check in CHECKS[name]:
+    notes = report.study(name)
+    for check in report.tried(notes, CHECKS[name]):
         for method, shots in (check.better, check.worse):
-            for table in tables.values():
+            for table in notes["tables"].values():
                 assert any(run["shots"] == shots for run in table[method]), check

@@ -221,3 +221,16 @@ def test_methods_that_run_the_encoder_refuse_embeddings():
     for fit in (vp.fit, vpt.fit, upt.fit, maple.fit):
         with pytest.raises(ValueError, match="needs pictures"):
             fit(clip(), embeds, LABELS, CLASSES, steps=1)
+
+
+def test_a_single_arm_of_upt_leaves_the_other_where_it_starts():
+    for arms, moved in (("text", 0), ("pictures", 1)):
+        start = upt.fit(clip(), IMAGES, LABELS, CLASSES, arms=arms, steps=0)
+        tuned = upt.fit(clip(), IMAGES, LABELS, CLASSES, arms=arms, steps=3, lr=0.1)
+        pairs = zip(start.prompts(), tuned.prompts(), strict=True)
+        same = [torch.equal(a, b) for a, b in pairs]
+        assert same[1 - moved] and not same[moved]
+        both = upt.fit(clip(), IMAGES, LABELS, CLASSES, steps=0)
+        close(start(IMAGES), both(IMAGES))
+    with pytest.raises(ValueError, match="both, text, pictures"):
+        upt.fit(clip(), IMAGES, LABELS, CLASSES, arms="none")

@@ -42,5 +42,64 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0.0]]),
             )
         ],
+        # notebook 08
+        "without_opposition": [
+            (
+                (torch.tensor([2.0, -2.0]), torch.tensor([0.0, 3.0])),
+                torch.tensor([2.0, 0.0]),
+            )
+        ],
+        "vote_of_surest": [
+            ((torch.tensor([[0.0, 3.0], [9.0, 0.0], [0.0, 2.0]]), 1), 0)
+        ],
+        # notebook 09
+        "frame_numbers": [((10, 3), 252)],
+        "fresh_prompts": [
+            (
+                (torch.zeros(1, 3, 2), torch.ones(2, 2)),
+                torch.tensor([[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]]),
+            )
+        ],
+        # notebook 10
+        "residual_logits": [
+            (
+                (torch.eye(2), torch.eye(2), torch.ones(2, 2), 1.0, 2.0),
+                torch.tensor([[1.788854, 0.894427], [0.894427, 1.788854]]),
+            )
+        ],
+        "votes": [
+            (
+                (torch.eye(2), torch.eye(2), torch.tensor([2, 0]), 3, 1.0),
+                torch.tensor([[0.367879, 0.0, 1.0], [1.0, 0.0, 0.367879]]),
+            )
+        ],
+        # notebook 10b
+        "average_precision": [
+            ((torch.tensor([0.1, 0.4, 0.2]), torch.tensor([1, 0, 1])), 7 / 12)
+        ],
+        "soft_best": [
+            (
+                (torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [-1.0]]), 1.0),
+                torch.tensor([0.731059, -0.268941]),
+            )
+        ],
+        # notebook 11
+        "soft_loss": [
+            (
+                (torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]), 2.0),
+                torch.tensor(0.0),
+            ),
+            (
+                (torch.zeros(1, 2), torch.tensor([[0.0, 4.0]]), 2.0),
+                torch.tensor(1.311254),
+            ),
+        ],
+        "every_other": [((12, 3), [0, 6, 11])],
+        "pooled": [
+            (
+                (torch.tensor([[5.0], [0.0], [0.0], [0.0], [2.0]]),),
+                torch.tensor([[5.0], [0.5]]),
+            )
+        ],
     }
     return known.get(name, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..transfer.claims import PROMPTS
 from ..transfer.tasks import SHOTS
 from .experiment import Experiment
-from .transfer import Method, Study
+from .transfer import PHRASECLIP, Method, Study
 
 LEARNING_RATES = (3e-3, 1e-2, 3e-2)
 LR = {"lr": LEARNING_RATES}
@@ -39,13 +39,13 @@ STUDY = Study(
         ("faces", "pixel"): (1, 4, 16),
     },
     checks=PROMPTS,
-    search_domains=("sketch", "night"),
 )
 
 EXPERIMENT = Experiment(
     name="08_prompt_tuning",
     about="CoOp and its kin, TPT and a linear probe: few-shot tables",
     parts=dict.fromkeys(STUDY.methods, STUDY.measure),
+    backbones=(PHRASECLIP,),
     choose=STUDY.choose,
     compare=STUDY.compare,
     code=STUDY.code,

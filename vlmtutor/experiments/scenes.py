@@ -1,7 +1,6 @@
 """Scenes of several sketched stickers: multi-label and dense methods.
 
-Parts of the experiment "adapters".  Each is compared with CLIP's own
-read-outs on the same test scenes.
+Each is compared with CLIP's own read-outs on the same test scenes.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from ..naming import text_classifier
 from ..transfer import denseclip, dualcoop, tai_dpt
 from ..transfer.multi_label import hide_labels, mean_average_precision
 from ..transfer.scene_sets import SceneSet, other_words, scene_captions, scene_set
-from ..transfer.tasks import make_task
+from ..transfer.tasks import STRENGTHS, make_task
 from ..verdict import Check, resample
 from . import grid
-from .experiment import Seconds, open_backbone
-from .transfer import TUNING_SEED
+from .experiment import Experiment, Seconds, open_backbone
+from .transfer import PHRASECLIP, TUNING_SEED
 
 DOMAIN, CLASSES = "sketch", 24
 SIZES = {"train": 160, "val": 120, "test": 200}
@@ -124,7 +123,9 @@ METHODS = {
 def scenes_of(backbone: str, split: str, seed: int) -> SceneSet:
     clip = open_backbone(backbone)
     classes = make_task(clip, "mixed").classes[:CLASSES]
-    return scene_set(clip, classes, SIZES[split], split, seed, domain=DOMAIN)
+    strength = STRENGTHS["mixed", DOMAIN]
+    size = SIZES[split]
+    return scene_set(clip, classes, size, split, seed, domain=DOMAIN, strength=strength)
 
 
 def choose(name: str, backbone: str) -> dict:
@@ -226,3 +227,15 @@ class Marks:
             return [self.score(w) - other.score(w) for w in weights.astype(int)]
 
         return resample(both, len(self.scores))
+
+
+EXPERIMENT = Experiment(
+    name="10b_labels_and_pixels",
+    about="DualCoOp, TaI-DPT and DenseCLIP on scenes of several stickers",
+    parts=dict.fromkeys(METHODS, measure),
+    backbones=(PHRASECLIP,),
+    choose=choose,
+    code=lambda name: [
+        f"vlmtutor.transfer.{part}" for part in (METHODS[name].module, "scene_sets")
+    ],
+)

@@ -1,8 +1,10 @@
 """A smaller picture tower, distilled from StickerCLIP's: notebook 11.
 
-Ways of teaching it for a few steps each, and a longer school, whose student
-(of seed 0) the studio finds in ``runs``.  The teacher's answers are asked for
-once and kept beside the results.
+Ways of teaching it for a few steps each; shapes of like cost; a longer school,
+whose student (of seed 0) the studio finds in ``runs``; and one from scratch,
+long enough to learn, which tells what is the school's and what was inherited.
+Every row has the student before training beside it.  The teacher's answers are
+asked for once and kept beside the results.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from .. import stored
 from ..distill.student.exam import Exam, milliseconds
 from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
+from ..distill.student.maps import compared, heat, two_things
 from ..distill.student.prune import fewer_neurons
 from ..distill.student.small_clip import image_parameters, small_clip
 from ..models.clip import Clip
@@ -41,8 +44,16 @@ ARMS = {
     "inherited, affinity": (True, {"affinity": 1.0}),
     "inherited, feature + logit": (True, SHIPPED),
 }
-ARM_STEPS, LONG_STEPS = 80, 1600
-TEACHER, STUDENT = "StickerCLIP", "student"
+# Shapes of like cost: (layers, neurons of each MLP).
+SHAPES = {
+    "four layers, the middle out": ((0, 1, 4, 5), 1.0),
+    "four layers, spread evenly": ((0, 2, 4, 5), 1.0),
+    "five layers, narrower": ((0, 1, 3, 4, 5), 17 / 24),
+    "six layers, half of the neurons": (None, 1 / 2),
+}
+ARM_STEPS, SHAPE_STEPS, LONG_STEPS, SCRATCH_STEPS = 80, 500, 1600, 6400
+TEACHER, STUDENT, SCRATCH = "StickerCLIP", "student", "from scratch, long"
+EXPLAINED = 60  # scenes whose maps are compared
 BOTH = "inherited, feature + logit"
 CHECKS = (
     Check("inherited weights beat a start from chance", BOTH, [*ARMS][1], "top1"),
@@ -63,13 +74,19 @@ def answers(backbone: str) -> Lessons:
         return lessons
 
 
-def new_student(lessons: Lessons, inherit: bool = True, seed: int = 0) -> Clip:
-    """The course's student, before school."""
-    student = small_clip(lessons.clip, inherit=inherit, seed=seed)
+def new_student(
+    lessons: Lessons,
+    inherit: bool = True,
+    seed: int = 0,
+    layers: Sequence[int] | None = None,
+    neurons: float = NEURONS,
+) -> Clip:
+    """A student before school: by default the course's."""
+    student = small_clip(lessons.clip, layers, inherit=inherit, seed=seed)
     there = student.model.config.vision_config.intermediate_size
     few = torch.arange(min(256, len(lessons.images)))
     return fewer_neurons(
-        student, round(NEURONS * there), lessons.batch(few).pixel_values
+        student, round(neurons * there), lessons.batch(few).pixel_values
     )
 
 
@@ -89,13 +106,32 @@ def marked(clip: Clip, teacher: Clip, exams: Sequence[Exam]) -> dict:
     return {"scores": {key: own[0] for key, own in spread.items()}, "exams": spread}
 
 
-def school(seed, backbone, inherit, weights, steps, exams) -> tuple[Clip, dict]:
-    """A student after school, and its part."""
+@functools.cache
+def explained(backbone: str, split: str, seed: int) -> tuple:
+    """Scenes of two things, and the teacher's maps for the first of them."""
+    scenes = two_things(split, EXPLAINED, seed)
+    return [heat(open_backbone(backbone), scene, 0) for scene in scenes], scenes
+
+
+def seen_of(clip: Clip, backbone: str, split: str, seed: int) -> dict:
+    """How far a student explains itself as its teacher does."""
+    found = compared(
+        clip, *explained(backbone, split, seed), names_of(open_backbone(backbone))
+    )
+    return {key: round(value, 4) for key, value in found.items()}
+
+
+def school(
+    seed, backbone, inherit, weights, steps, exams, maps=None, **shape
+) -> tuple[Clip, dict]:
+    """A student after school, and its part; ``maps``: a split, to compare maps."""
     seconds, teacher = Seconds(), open_backbone(backbone)
     with seconds("teacher_s"):
         lessons = answers(backbone)
-    student = new_student(lessons, inherit, seed)
+    student = new_student(lessons, inherit, seed, **shape)
     before = marked(student, teacher, exams)["scores"]
+    if maps:
+        before |= seen_of(student, backbone, maps, seed)
     with seconds("fit_s"):
         train(
             student,
@@ -108,8 +144,11 @@ def school(seed, backbone, inherit, weights, steps, exams) -> tuple[Clip, dict]:
             bf16=True,
             progress=False,
         )
+    found = marked(student, teacher, exams)
+    if maps:
+        found["scores"] |= seen_of(student, backbone, maps, seed)
     return student, {
-        **marked(student, teacher, exams),
+        **found,
         "step0": before,
         "steps": steps,
         "trained": image_parameters(student),
@@ -121,11 +160,20 @@ def school(seed, backbone, inherit, weights, steps, exams) -> tuple[Clip, dict]:
 def teach(name: str, seed: int, backbone: str) -> dict:
     """One way of teaching, marked on validation scenes."""
     exam = Exam.draw("val", 400, seed)
-    student, found = school(seed, backbone, *ARMS[name], ARM_STEPS, [exam])
+    student, found = school(seed, backbone, *ARMS[name], ARM_STEPS, [exam], "val")
     names = names_of(open_backbone(backbone))
     right = (student.encode_images(exam.pictures, 16) @ names.T).argmax(1)
     right = (right == exam.labels).int().tolist()
     return {**found, "table": "ways", "right": right}
+
+
+def shape(name: str, seed: int, backbone: str) -> dict:
+    """A tower of another shape, marked on validation scenes."""
+    layers, neurons = SHAPES[name]
+    exam = Exam.draw("val", 800, seed)
+    own = {"layers": layers, "neurons": neurons}
+    student, found = school(seed, backbone, True, SHIPPED, SHAPE_STEPS, [exam], **own)
+    return {**found, "table": "shapes", **costs(student)}
 
 
 def final_exams() -> list[Exam]:
@@ -134,16 +182,28 @@ def final_exams() -> list[Exam]:
 
 def ship(name: str, seed: int, backbone: str) -> dict:
     """The longer school, marked on test scenes."""
-    student, found = school(seed, backbone, True, SHIPPED, LONG_STEPS, final_exams())
+    student, found = school(
+        seed, backbone, True, SHIPPED, LONG_STEPS, final_exams(), "test"
+    )
     if seed == 0:
         save_clip(student, FOLDER)
+    return {**found, **costs(student)}
+
+
+def scratch(name: str, seed: int, backbone: str) -> dict:
+    """The same tower from chance, long enough to learn; on test scenes."""
+    student, found = school(
+        seed, backbone, False, SHIPPED, SCRATCH_STEPS, final_exams(), "test"
+    )
     return {**found, **costs(student)}
 
 
 def reference(name: str, seed: int, backbone: str) -> dict:
     """The teacher itself."""
     teacher = open_backbone(backbone)
-    return {**marked(teacher, teacher, final_exams()), **costs(teacher)}
+    found = marked(teacher, teacher, final_exams())
+    found["scores"] |= seen_of(teacher, backbone, "test", seed)
+    return {**found, **costs(teacher)}
 
 
 def costs(clip: Clip) -> dict:
@@ -172,11 +232,17 @@ def compare(found: dict[str, dict]) -> list[dict]:
 EXPERIMENT = Experiment(
     name="11_distil_a_student",
     about="ways to teach a smaller picture tower, and a longer school",
-    parts={**dict.fromkeys(ARMS, teach), TEACHER: reference, STUDENT: ship},
-    fewer={STUDENT: 3, TEACHER: 1},
+    parts={
+        TEACHER: reference,
+        STUDENT: ship,
+        SCRATCH: scratch,
+        **dict.fromkeys(ARMS, teach),
+        **dict.fromkeys(SHAPES, shape),
+    },
+    fewer={TEACHER: 1, **dict.fromkeys((STUDENT, SCRATCH, *SHAPES), 3)},
     compare=compare,
     code=lambda name: [
         f"vlmtutor.distill.student.{part}"
-        for part in ("exam", "lessons", "prune", "small_clip")
+        for part in ("exam", "lessons", "maps", "prune", "small_clip")
     ],
 )

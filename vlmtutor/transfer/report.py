@@ -12,6 +12,9 @@ from .. import stored
 from ..metrics import harmonic_mean
 from ..table import table
 from ..verdict import Check, old_rule
+from ..verdict import report as verdict_report
+
+BACKBONE = "phraseclip"
 
 
 def study(name: str) -> dict:
@@ -21,13 +24,29 @@ def study(name: str) -> dict:
     seconds}; methods that learn nothing have 0 shots.  "tasks"[task] tells
     strength and shots, "settings" and "parameters" go by method.  Of parts
     beside the tables there is a list of runs, by the part's name, and what
-    "classes" and "sizes" their scenes have.
+    "classes" and "sizes" their scenes have.  "backbone" is the bench's where
+    its parts are all there, else the model of an earlier program; "origin"
+    says of what, when and by which rule.
     """
-    rows = stored.runs(name)
+    rows, choices = stored.runs(name), stored.load(name)["choices"]
+    parts: dict[str, set] = {}
+    for row in rows:
+        parts.setdefault(row["backbone"], set()).add(row["part"])
+    backbone = max(parts, key=lambda own: (len(parts[own]), own == BACKBONE))
+    rows = [row for row in rows if row["backbone"] == backbone]
+    seeds = sorted({row["seed"] for row in rows})
+    old = any("carried over" in row for row in rows)
     found: dict = {
         "date": rows[0]["date"],
-        "seeds": sorted({row["seed"] for row in rows}),
-        "settings": {c["part"]: c["chosen"] for c in stored.load(name)["choices"]},
+        "backbone": backbone,
+        "origin": f"{backbone}, {rows[0]['date']}, {len(seeds)} seed"
+        + "s" * (len(seeds) > 1)
+        + ", an earlier model and rule" * old,
+        "seeds": seeds,
+        "settings": {
+            c["part"]: c["chosen"] for c in choices if c["backbone"] == backbone
+        },
+        "checks": [] if old else _judged(name, backbone),
         "tables": {},
         "tasks": {},
         "parameters": {},
@@ -50,6 +69,24 @@ def study(name: str) -> dict:
         for runs in methods.values():
             runs.sort(key=lambda run: (run["shots"], run["seed"]))
     return found
+
+
+def _judged(name: str, backbone: str) -> list[dict]:
+    """The stored verdicts, task by task, of the parts of a backbone."""
+    rows = [r for r in stored.load(name)["rows"] if r["backbone"] == backbone]
+    return [check for row in rows for check in row["checks"]]
+
+
+def settings(notes: dict, method: str, task: str) -> dict:
+    """What was chosen for a method, on the task where each has its own."""
+    chosen = notes["settings"].get(method, {})
+    return chosen.get(task, chosen)
+
+
+def tried(notes: dict, checks: Sequence[Check]) -> list[Check]:
+    """The checks whose arms are stored."""
+    known = set.intersection(*(set(table) for table in notes["tables"].values()))
+    return [c for c in checks if {c.better[0], c.worse[0]} <= known]
 
 
 def measure(row: dict, what: str) -> float:
@@ -167,10 +204,54 @@ def plot_halves(ax, found: dict[str, Tensor]) -> None:
 
 
 def verdicts_text(notes: dict, checks: Sequence[Check]) -> str:
-    """A line a check: verdict, the seeds' differences in points, sentence."""
+    """A line a check: verdict, the seeds' differences in points, sentence.
+
+    Of runs of the course's rule the stored verdicts, task by task.
+    """
+    if notes.get("checks"):
+        return verdict_report(notes["checks"])
     lines = []
-    for check in checks:
+    for check in tried(notes, checks):
         verdict, differences = judge(notes, check)
         shown = " ".join(f"{100 * d:+5.1f}" for d in differences)
         lines.append(f"{verdict:15} {shown}  {check.sentence}")
     return "\n".join(lines)
+
+
+def forgetting(score: str = "novel", name: str = "forgetting") -> str:
+    """The stored experiment on forgetting: points above zero-shot, by steps.
+
+    A line a task and method, kinds of shift together; then the verdicts.  Says
+    how to run it where nothing is stored.
+    """
+    try:
+        notes = stored.load(name)
+    except FileNotFoundError:
+        return f"not run yet: python -m vlmtutor experiment {name}"
+    found: dict[tuple, dict[int, list[float]]] = {}
+    zero: dict[tuple, float] = {}
+    runs = stored.runs(name)
+    for row in runs:
+        if not row["steps"]:
+            zero[row["task"], row["seed"]] = row[score]
+    for row in runs:
+        start = zero.get((row["task"], row["seed"]))
+        if row["steps"] and start is not None:
+            own = found.setdefault((row["kind"], row["task"], row["part"]), {})
+            own.setdefault(row["steps"], []).append(100 * (row[score] - start))
+    columns = sorted({steps for own in found.values() for steps in own})
+    lines = []
+    for (kind, task, part), own in sorted(found.items(), key=lambda pair: pair[0][:2]):
+        cells = [
+            f"{statistics.mean(own[k]):+.1f}" if k in own else None for k in columns
+        ]
+        seeds = min(map(len, own.values()))
+        lines.append([f"{kind}: {task}", part, *cells, str(seeds)])
+    head = ["", "method", *(f"{steps:,} steps" for steps in columns), "seeds"]
+    checks = [check for row in notes.get("rows", ()) for check in row["checks"]]
+    return table(lines, head) + ("\n\n" + verdict_report(checks) if checks else "")
+
+
+def scene_verdicts(notes: dict) -> str:
+    """The stored verdicts on scenes; nothing of runs of an earlier rule."""
+    return verdict_report(notes["checks"]) if notes["checks"] else "no verdict yet"

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..world import Scene, StickerWorld, find_category, seeds_of
+from ..world.domains import apply_domain
 from .pictures import Pictures
 
 
@@ -52,23 +54,26 @@ def scene_set(
     seed: int = 0,
     stickers: int | None = None,
     domain: str = "sticker",
+    strength: float | None = None,
 ) -> SceneSet:
     """``n`` scenes of 1 to 4 stickers (or just ``stickers``) of some classes.
 
-    Splits and seeds never share a scene.
+    Splits and seeds never share a scene.  ``strength`` overrides how far the
+    domain lies from the stickers (0 to 1).
     """
     world = StickerWorld(clip.image_size)
     classes = list(classes)
     scenes = [
-        world.scene(s, n=stickers, domain=domain, categories=classes)
+        world.scene(s, n=stickers, categories=classes)
         for s in seeds_of("scene sets", split, n, seed)
     ]
+    drawn = [apply_domain(s.array, domain, s.seed, strength) for s in scenes]
     labels = torch.zeros(n, len(classes))
     for row, scene in enumerate(scenes):
         for thing in scene.objects:
             labels[row, classes.index(thing.name)] = 1
     return SceneSet(
-        pictures=Pictures(clip, [scene.image for scene in scenes]),
+        pictures=Pictures(clip, [Image.fromarray(pixels) for pixels in drawn]),
         scenes=scenes,
         captions=[scene.caption for scene in scenes],
         labels=labels,

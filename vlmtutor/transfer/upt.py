@@ -7,7 +7,8 @@ and tokens for the image encoder.  Simplified: written after the paper's
 description, as no code for it was released; prompts enter the first layers
 only; each half has a projection to its encoder's width, from zero, and is added
 to where the single arms start: hand-written words as in CoOp, random tokens as
-in VPT.  So all three start from the same place.
+in VPT.  So all three start from the same place.  ``arms`` tells which of
+the two halves is tuned: with one alone the other stays where it starts.
 """
 
 from __future__ import annotations
@@ -21,14 +22,21 @@ from .pictures import Pictures
 from .prompts import encode_prompts, prompt_tokens, start_context
 from .visual_prompts import encode_prompted, start_tokens
 
+ARMS = ("both", "text", "pictures")
+
 
 class UPT(Learner):
-    """``prompts()`` is what the small transformer says to both encoders."""
+    """``prompts()`` is what the small transformer says to both encoders.
+
+    Raises ValueError for ``arms`` that are none of :data:`ARMS`.
+    """
 
     reads = ("pixel_values",)
     batch_size = 64
 
-    def __init__(self, clip, classes, n_visual=5, seed=0):
+    def __init__(self, clip, classes, n_visual=5, arms="both", seed=0):
+        if arms not in ARMS:
+            raise ValueError(f"arms is one of {', '.join(ARMS)}, not {arms!r}")
         words = start_context(clip)  # [M, W], not tuned
         self.n_context, W = words.shape
         super().__init__(clip, classes)
@@ -51,6 +59,10 @@ class UPT(Learner):
             self.to_vision = nn.Linear(W, self.visual.shape[1], bias=False)
         nn.init.zeros_(self.to_text.weight)
         nn.init.zeros_(self.to_vision.weight)
+        if arms == "text":
+            self.to_vision = None
+        if arms == "pictures":
+            self.to_text = None
 
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)
@@ -60,8 +72,12 @@ class UPT(Learner):
         """Context [M, W_text] and visual tokens [p, W_vision]."""
         mixed = self.mix(self.unified[None])[0]  # [M + p, W]
         M = self.n_context
-        context = self.words + self.to_text(mixed[:M])
-        return context, self.visual + self.to_vision(mixed[M:])
+        context, visual = self.words, self.visual
+        if self.to_text is not None:
+            context = context + self.to_text(mixed[:M])
+        if self.to_vision is not None:
+            visual = visual + self.to_vision(mixed[M:])
+        return context, visual
 
     def logits(self, pictures: Pictures) -> Tensor:
         context, visual = self.prompts()
@@ -78,10 +94,11 @@ def fit(
     seed: int = 0,
     *,
     n_visual: int = 5,
+    arms: str = "both",
     steps: int = 30,
     lr: float = 2e-3,
     batch_size: int = 16,
 ) -> UPT:
     """Tune on ``pictures`` (pixels) with ``labels`` [N]."""
-    learner = UPT(clip, classes, n_visual, seed)
+    learner = UPT(clip, classes, n_visual, arms, seed)
     return tune(learner, pictures, labels, steps, lr, batch_size, seed)
