@@ -24,7 +24,7 @@ from vlmtutor.distill.detection import (
     xpm,
 )
 from vlmtutor.distill.methods import get_method
-from vlmtutor.distill.parts import yes_no
+from vlmtutor.distill.parts import asked_patches, described, outlines, yes_no
 from vlmtutor.distill.parts.box_head import RegionHead
 from vlmtutor.distill.parts.box_regions import BoxRegions, lesson_of, shared_regions
 from vlmtutor.distill.parts.boxes import pairwise_iou
@@ -376,9 +376,9 @@ def test_the_way_to_the_joint_space_stands_still_on_base_boxes(monkeypatch):
 
 def test_a_description_changes_a_names_vector(monkeypatch):
     words = promptdet.Described(clip())
-    monkeypatch.setattr(promptdet, "look", lambda name: "red")
+    monkeypatch.setattr(described, "look", lambda name: "red")
     a = words(["cat", "dog"])
-    monkeypatch.setattr(promptdet, "look", lambda name: "blue bird")
+    monkeypatch.setattr(described, "look", lambda name: "blue bird")
     b = words(["cat", "dog"])
     assert not torch.allclose(a, b, atol=1e-4)
     with torch.no_grad():
@@ -388,7 +388,7 @@ def test_a_description_changes_a_names_vector(monkeypatch):
 
 def test_at_first_words_are_those_that_stand_there():
     words, names = promptdet.Described(clip()), ["cat", "red dog"]
-    said = [f"a {name} a {promptdet.look(name)}" for name in names]
+    said = [f"a {name} a {described.look(name)}" for name in names]
     close(words(names), clip().encode_texts(said), atol=1e-5)
 
 
@@ -567,7 +567,7 @@ def test_patches_change_with_the_names_that_are_asked_for():
 def test_what_is_in_no_base_box_teaches_the_prompts_nothing():
     data = BENCH.data(Boxed)
     labels = p3ovd.patch_labels(data, 4)
-    named = labels != p3ovd.IGNORE
+    named = labels != asked_patches.IGNORE
     assert named.any() and not named.all()
     for k, (boxes, names) in enumerate(zip(data.boxes, data.labels, strict=True)):
         assert {*labels[k][named[k]].tolist()} <= {*names.tolist()}
@@ -591,7 +591,9 @@ def test_base_names_compete_and_only_novel_ones_are_labels(monkeypatch):
     data, novel = BENCH.data(Boxed), BENCH.novel
     texts = unit(len(NAMES), clip().embed_dim)  # the tiny CLIP knows few words
     monkeypatch.setattr(
-        p3ovd, "text_classifier", lambda clip, names: texts[[*map(NAMES.index, names)]]
+        asked_patches,
+        "text_classifier",
+        lambda clip, names: texts[[*map(NAMES.index, names)]],
     )
     adapted = p3ovd.Adapted(clip(), "none")
     proposer = fitted("P3OVD").proposer
@@ -679,10 +681,10 @@ def test_masks_go_into_boxes_and_back():
     mask = torch.zeros(1, 32, 32, dtype=torch.bool)
     mask[0, 4:18, 10:24] = True
     box = torch.tensor([[10.0, 4, 24, 18]])
-    small = xpm.cut(mask, box)
+    small = outlines.cut(mask, box)
     assert small.shape == (1, 14, 14) and small.all()
     assert torch.equal(xpm.pasted(2 * small - 1, box, 32), mask)
-    half = xpm.cut(mask, torch.tensor([[10.0, 4, 38, 18]]))
+    half = outlines.cut(mask, torch.tensor([[10.0, 4, 38, 18]]))
     assert half[0, :, :7].all() and not half[0, :, 7:].any()
 
 

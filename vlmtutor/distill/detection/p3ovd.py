@@ -17,15 +17,14 @@ there; the shared proposer, linear layers, and one round of labels.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...objectives.alignment import patch_cover, pool_regions
-from ...seeding import generator, seeded_weights
+from ...objectives.alignment import pool_regions
+from ...seeding import generator
 from ...training import minimize
-from ...transfer.prompts import encode_prompts, prompt_tokens, start_context
 from ...verdict import Check
 from ..methods import Info
+from ..parts.asked_patches import ADAPTED, Adapted, patch_labels, patch_loss
 from ..parts.box_head import (
     STEPS,
     Nothing,
@@ -37,7 +36,6 @@ from ..parts.box_head import (
 from ..parts.box_proposer import BoxProposer, timed_once
 from ..parts.box_regions import lesson_of, make_lesson, shared_regions
 from ..parts.boxes import pairwise_iou, without_repeats
-from ..parts.losses import softmax_ce_ignore
 from ..parts.pseudo import Pseudo
 from ..parts.texts import text_classifier
 from ..parts.two_stage import count
@@ -46,9 +44,7 @@ from .vild import ViLD, hand_words
 
 ADAPT_STEPS = 100
 ASKED = 0.5  # chance that a name which is not in the batch is looked for, too
-GATE = 0.1  # at first
 REPEATED = 0.6  # from this overlap on two labels are one
-ADAPTED = ("none", "text", "both")
 
 INFO = Info(
     name="P3OVD",
@@ -67,73 +63,6 @@ INFO = Info(
 )
 ROWS = (INFO,)
 PARTS = {INFO.name: "boxes"}
-
-
-class Adapted(nn.Module):
-    """``adapted(dense, names)``: patches [N, T, D] and texts [C, D], unit.
-
-    ``adapt`` "none" leaves both as they are, "text" has learned prompts,
-    "both" a visual prompt as well.  Raises ValueError for anything else.
-    """
-
-    def __init__(self, clip, adapt: str = "both", seed: int = 0):
-        super().__init__()
-        if adapt not in ADAPTED:
-            raise ValueError(f"adapt is one of {ADAPTED}, not {adapt!r}")
-        self.clip, self.adapt, D = clip, adapt, clip.embed_dim
-        self.context = nn.Parameter(start_context(clip, seed=seed))
-        with seeded_weights(seed):
-            self.query, self.value = nn.Linear(D, D), nn.Linear(D, D)
-        for layer in (self.query, self.value):  # at first texts answer as they are
-            nn.init.eye_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.gate = nn.Parameter(torch.tensor(GATE))
-
-    def tuned(self) -> list[nn.Parameter]:
-        """What is trained."""
-        if self.adapt == "none":
-            return []
-        more = [*self.query.parameters(), *self.value.parameters(), self.gate]
-        return [self.context] + (more if self.adapt == "both" else [])
-
-    def texts(self, names: list[str]) -> Tensor:
-        """The names' texts: [C, D]."""
-        if self.adapt == "none":
-            return text_classifier(self.clip, names)
-        tokens = prompt_tokens(self.clip, names, len(self.context))
-        return encode_prompts(self.clip, tokens, self.context)
-
-    def forward(self, dense: Tensor, names: list[str]) -> tuple[Tensor, Tensor]:
-        texts = self.texts(names)
-        if self.adapt != "both":
-            return dense, texts
-        logits = self.clip.logit_scale * self.query(dense) @ texts.T
-        answer = logits.softmax(-1) @ self.value(texts)
-        return F.normalize(dense + self.gate * answer, dim=-1), texts
-
-
-def patch_labels(data: Boxed, side: int) -> Tensor:
-    """Names of patches that a base box covers by half: [N, side²], else 255.
-
-    Where boxes overlap the smaller one has the patch.
-    """
-    size = data.pictures.images.shape[1]
-    maps = torch.full((len(data), side**2), IGNORE)
-    for own, boxes, labels in zip(maps, data.boxes, data.labels, strict=True):
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        inside = patch_cover(boxes / size, side) * side**2 >= 0.5
-        for k in area.argsort(descending=True).tolist():
-            own[inside[k]] = labels[k]
-    return maps
-
-
-def patch_loss(
-    adapted: Adapted, dense: Tensor, labels: Tensor, names: list[str]
-) -> Tensor:
-    """Cross-entropy of patches [B, T, D] and their labels [B, T] among names."""
-    patches, texts = adapted(dense, names)
-    logits = adapted.clip.logit_scale * patches @ texts.T
-    return softmax_ce_ignore(logits.transpose(1, 2)[..., None], labels[..., None])
 
 
 def adapt_clip(clip, data: Boxed, adapt: str, steps: int, seed: int) -> Adapted:

@@ -17,7 +17,6 @@ sentences beside 256 regions.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,10 +27,10 @@ from ...verdict import Check
 from ..methods import Info
 from ..parts.box_head import STEPS, fit_regions
 from ..parts.box_regions import BoxRegions, lesson_of, look_into, timed_regions
-from ..parts.matching import match
 from ..parts.nouns import spoken_nouns
 from ..parts.one_stage import cosines
 from ..parts.pseudo import Pseudo
+from ..parts.spoken import MATCHINGS, Spoken, paired
 from ..parts.texts import text_classifier
 from ..parts.two_stage import count
 from ..parts.yes_no import SCALE, YesNoDetector, boxed_loss, drawn, shared_start
@@ -40,7 +39,6 @@ from ..supervision import Boxed, Captioned
 
 PICTURES = 32  # with sentences, of a step
 WHOLE = 1.0  # weight of whole pictures and sentences
-MATCHINGS = ("one to one", "best", "largest")
 PAPER = {"weight": 0.01}
 
 INFO = Info(
@@ -57,59 +55,6 @@ INFO = Info(
 )
 ROWS = (INFO,)
 PARTS = {INFO.name: "captions"}
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """M nouns of B sentences, one after another: repeats are kept.
-
-    ``picture`` [M]: whose a noun is; ``noun`` [M], its place in a vocabulary.
-    """
-
-    picture: Tensor
-    noun: Tensor
-    pictures: int
-
-    @classmethod
-    def of(cls, nouns: list[list[int]]) -> Spoken:
-        """Those of B lists of places."""
-        counts = torch.tensor([len(own) for own in nouns])
-        flat = torch.tensor([k for own in nouns for k in own], dtype=torch.long)
-        return cls(torch.arange(len(nouns)).repeat_interleave(counts), flat, len(nouns))
-
-    def others(self) -> Tensor:
-        """Which nouns each noun's sentence denies: bool [M, M].
-
-        Those of other sentences that its own has not.
-        """
-        has = torch.zeros(self.pictures, int(self.noun.max()) + 1, dtype=torch.bool)
-        has[self.picture, self.noun] = True
-        return ~has[self.picture][:, self.noun]
-
-
-def paired(
-    scores: Tensor, found: BoxRegions, spoken: Spoken, matching="one to one"
-) -> Tensor:
-    """The region of each noun: [M], by its ``scores`` [B, K, M].
-
-    "one to one" gives no region to two nouns of a picture, "best" gives each
-    noun the region that it suits best, "largest" the largest box.  Raises
-    ValueError for another matching.
-    """
-    if matching not in MATCHINGS:
-        raise ValueError(f"matching is one of {MATCHINGS}, not {matching!r}")
-    scores = scores.detach().masked_fill(found.quality[..., None] <= 0, -1e4)
-    if matching == "largest":
-        area = (found.boxes[..., 2:] - found.boxes[..., :2]).prod(-1)
-        return area.masked_fill(found.quality <= 0, -1).argmax(1)[spoken.picture]
-    if matching == "best":
-        columns = torch.arange(len(spoken.noun))
-        return scores[spoken.picture, :, columns].argmax(1)
-    exists = spoken.picture == torch.arange(spoken.pictures)[:, None]
-    region = torch.zeros(len(spoken.noun), dtype=torch.long)
-    for regions, columns in match(-scores, exists):
-        region[columns] = regions
-    return region
 
 
 def noun_loss(logits: Tensor, region: Tensor, spoken: Spoken) -> Tensor:

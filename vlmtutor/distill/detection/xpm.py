@@ -20,7 +20,6 @@ import copy
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from scipy.stats import rankdata, zscore
 from torch import Tensor
 
@@ -38,7 +37,7 @@ from ..parts.box_regions import (
     timed_regions,
 )
 from ..parts.nouns import spoken_nouns
-from ..parts.outlines import MaskHead, cut, pasted
+from ..parts.outlines import MaskHead, mask_loss, noisy_logits, outlined, pasted
 from ..parts.pseudo import Pseudo
 from ..parts.texts import text_classifier
 from ..parts.two_stage import count
@@ -95,30 +94,6 @@ def shared_teacher(
         return Teacher(model, masks.requires_grad_(False))
 
     return timed_once(data.pictures, ("teacher of masks", seed, kind), make)
-
-
-def outlined(lesson: Lesson, masks: Tensor, names: int) -> tuple[Lesson, Tensor]:
-    """A lesson's regions of things, and their masks [R, 14, 14].
-
-    ``masks`` bool [M, S, S]: of all boxes, counted one by one.
-    """
-    things = lesson[lesson.labels < names]
-    return things, cut(masks[things.owner], things.boxes)
-
-
-def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Yes or no of each pixel of masks [R, 14, 14], their mean."""
-    return F.binary_cross_entropy_with_logits(logits, targets)
-
-
-def noisy_logits(masks: MaskHead, bins: Tensor, rng: torch.Generator):
-    """Logits [R, 14, 14] with the noise that is expected of them, and its size.
-
-    ``bins`` [R, F]; the size is the standard deviation of each pixel.
-    """
-    sigma = (masks.spread(bins) / 2).exp()
-    noise = torch.randn(sigma.shape, generator=rng)
-    return masks(bins) + sigma * noise, sigma
 
 
 def label(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...seeding import seeded_weights
+from .box_regions import Lesson
 from .regions import crop_pixels
 
 SIDE = 14  # of a mask, in pixels
@@ -27,7 +28,7 @@ class MaskHead(nn.Module):
             self.pixels = nn.Linear(width, SIDE**2)
             self.doubt = nn.Linear(width, SIDE**2)
         nn.init.zeros_(self.doubt.weight)
-        nn.init.zeros_(self.doubt.bias)
+        nn.init.ones_(self.doubt.bias)
 
     def forward(self, bins: Tensor) -> Tensor:
         return self.pixels(self.body(bins.float())).unflatten(-1, (SIDE, SIDE))
@@ -56,3 +57,27 @@ def pasted(logits: Tensor, boxes: Tensor, size: int) -> Tensor:
         logits[:, None], grid, padding_mode="border", align_corners=False
     )
     return (drawn[:, 0] > 0) & (grid.abs() < 1).all(-1)
+
+
+def outlined(lesson: Lesson, masks: Tensor, names: int) -> tuple[Lesson, Tensor]:
+    """A lesson's regions of things, and their masks [R, 14, 14].
+
+    ``masks`` bool [M, S, S]: of all boxes, counted one by one.
+    """
+    things = lesson[lesson.labels < names]
+    return things, cut(masks[things.owner], things.boxes)
+
+
+def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Yes or no of each pixel of masks [R, 14, 14], their mean."""
+    return F.binary_cross_entropy_with_logits(logits, targets)
+
+
+def noisy_logits(masks: MaskHead, bins: Tensor, rng: torch.Generator):
+    """Logits [R, 14, 14] with the noise that is expected of them, and its size.
+
+    ``bins`` [R, F]; the size is the standard deviation of each pixel.
+    """
+    sigma = (masks.spread(bins) / 2).exp()
+    noise = torch.randn(sigma.shape, generator=rng)
+    return masks(bins) + sigma * noise, sigma
