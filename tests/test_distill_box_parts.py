@@ -165,6 +165,15 @@ def test_boxes_are_laid_out_by_name():
     assert len(box_head.lay_out(some, scores, most=2)[0]["scores"]) == 2
 
 
+def test_a_box_may_depend_on_the_name_that_it_is_asked_for():
+    some = torch.stack([torch.stack([A, FAR]), torch.stack([A, A])])[None]
+    scores = torch.tensor([[[0.9, 0.7], [0.8, 0.6]]])  # one A repeats the other
+    (found,) = box_head.lay_out(some, scores)
+    assert found["labels"].tolist() == [0, 1, 1]
+    close(found["boxes"], torch.stack([A, FAR, A]))
+    close(found["scores"], torch.tensor([0.9, 0.7, 0.6]))
+
+
 def test_crops_of_the_whole_picture_are_the_picture():
     pictures = box_bench().test_pictures
     size = pictures.images.shape[1]

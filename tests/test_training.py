@@ -179,6 +179,21 @@ def test_the_small_loops_find_a_minimum():
     assert torch.equal(order, torch.stack([*batches(4, 2, 200, 3)]))
 
 
+def test_a_group_of_parameters_may_take_smaller_steps():
+    x, y = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    groups = [{"params": [x]}, {"params": [y], "lr": 0.1 / 25}]
+    descend(
+        groups,
+        lambda *_: (x - 9).sum() + (y - 9).sum(),
+        4,
+        steps=3,
+        lr=0.1,
+        clip_norm=1,
+    )
+    assert torch.allclose(25 * y.detach(), x.detach(), rtol=0.01)
+    assert (x < -0.1).all()
+
+
 def test_data_may_be_a_tensor_and_must_have_one_length():
     net = model()
     history = fit(

@@ -229,7 +229,7 @@ def minimize(
 
 
 def descend(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter | dict],
     loss: Callable[[int, Tensor], Tensor],
     n: int,
     *,
@@ -243,19 +243,22 @@ def descend(
 
     AdamW with a little decay, and one cycle of the step size (Smith and Topin
     2017, arXiv 1708.07120): up within a tenth of the steps, then down to 0.
-    Gradients longer than ``clip_norm`` are shortened.  Returns when it began,
-    by :func:`time.perf_counter`, and the seconds it took.
+    Gradients longer than ``clip_norm`` are shortened.  Parameters may come in
+    groups, {"params", "lr"}, each with a step size of its own.  Returns when
+    it began, by :func:`time.perf_counter`, and the seconds it took.
     """
     begun, parameters = time.perf_counter(), list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.01)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=max(steps, 2), pct_start=0.1
+        optimizer, peaks, total_steps=max(steps, 2), pct_start=0.1
     )
     for step, rows in enumerate(batches(n, batch_size, steps, seed)):
         optimizer.zero_grad()
         loss(step, rows).backward()
         if clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, clip_norm)
+            nn.utils.clip_grad_norm_(weights, clip_norm)
         optimizer.step()
         schedule.step()
     return begun, time.perf_counter() - begun

@@ -128,16 +128,20 @@ def lay_out(
 ) -> list[dict]:
     """Boxes [N, K, 4] with scores [N, K, C], without repetitions of a name.
 
-    The ``most`` surest of each picture, as :meth:`Detector.detect` gives them.
+    [N, K, C, 4] where a box depends on the name that it is asked for.  The
+    ``most`` surest of each picture, as :meth:`Detector.detect` gives them.
     """
     C = scores.shape[-1]
-    overlaps = pairwise_iou(boxes, boxes)[:, None]  # [N, 1, K, K]
+    by_name = boxes.transpose(1, 2) if boxes.ndim == 4 else boxes[:, None]
+    overlaps = pairwise_iou(by_name, by_name)  # [N, C or 1, K, K]
     kept = without_repeats(scores.transpose(1, 2), overlaps, overlap)
     best = kept.transpose(1, 2).flatten(1).topk(min(most, kept[0].numel()), 1)
     found = []
     for own, places, shown in zip(boxes, best.indices, best.values, strict=True):
         places, shown = places[shown > 0], shown[shown > 0]
-        found.append({"boxes": own[places // C], "labels": places % C, "scores": shown})
+        rows, labels = places // C, places % C
+        own = own[rows, labels] if own.ndim == 3 else own[rows]
+        found.append({"boxes": own, "labels": labels, "scores": shown})
     return found
 
 
