@@ -113,6 +113,19 @@ def test_benjamini_hochberg_by_hand():
     assert survivors([{"verdict": "reproduced"}]) == [False]
 
 
+def test_a_null_says_how_large_an_effect_it_would_have_seen():
+    null = {"low": -0.01, "high": 0.01, "effect": 0.01, "at_least": False}
+    error = 0.01 / stats.norm.ppf(0.95)
+    found = verdict.detectable(null)
+    assert found == pytest.approx(error * (stats.norm.ppf(0.95) + stats.norm.ppf(0.8)))
+    # with so large a difference the interval lies above the bar that often
+    luck = np.random.default_rng(0).normal(found, error, 20_000)
+    assert np.mean(luck - 0.01 > 0) == pytest.approx(0.8, abs=0.01)
+    assert verdict.detectable({**null, "at_least": True}) == pytest.approx(found - 0.01)
+    assert verdict.detectable(null, power=0.5) == pytest.approx(0.01)
+    assert verdict.detectable({**null, "low": None}) is None
+
+
 def test_p_is_the_chance_of_the_opposite():
     assert judge(seeds(GAIN))["p"] < 0.001
     assert judge(seeds([-v for v in GAIN]))["p"] < 0.001
@@ -141,4 +154,7 @@ def test_the_report_counts_checks_and_survivors():
     first, second, last = verdict.report(checks).splitlines()
     assert first.startswith("reproduced    *  +5.0 [+") and first.endswith("it helps")
     assert second.startswith("inconclusive     +0.0 [")
+    # half an interval of 2.5 points, and half of that again for the power
+    seen = 2.5 * (1 + stats.norm.ppf(0.8) / stats.norm.ppf(0.95))
+    assert second.endswith(f"[-2.5, +2.5]  it harms (seen from +{seen:.1f})")
     assert last.startswith("checks: 2, seeds: 8; * 1 survive")

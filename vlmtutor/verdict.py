@@ -21,6 +21,7 @@ EFFECT = 0.01  # the smallest effect that counts, where a claim states none
 MARGIN = 0.01  # what "at least as good" may lose, likewise
 LEVEL = 0.90  # of the interval
 DISCOVERY = 0.10  # share of false discoveries that Benjamini-Hochberg allows
+POWER = 0.80  # with which chance a difference would have been seen
 DRAWS = 200  # resamples of its pictures that a seed stores
 RESAMPLES = 10_000  # of the seeds
 TERMS = ("at_least", "effect", "budget")  # of a check, besides its arms
@@ -148,6 +149,23 @@ def _means(draws: Sequence[Sequence[float]], resamples: int) -> np.ndarray:
     return table[seeds, pictures].mean(1)
 
 
+def detectable(check: dict, power: float = POWER) -> float | None:
+    """How large a true difference a check would have called reproduced.
+
+    With a chance of ``power``, had it been as unsure as it was: the spread is
+    that of its interval, taken for normal.  So a null that was found says
+    what it rules out.  None without an interval.
+    """
+    from scipy.stats import norm
+
+    if None in (check["low"], check["high"]):
+        return None
+    half = norm.ppf((1 + LEVEL) / 2)  # of the interval, in standard errors
+    error = (check["high"] - check["low"]) / 2 / half
+    bar = -check["effect"] if check["at_least"] else 0.0
+    return float(bar + error * (half + norm.ppf(power)))
+
+
 def survivors(checks: Sequence[dict]) -> list[bool]:
     """Which verdicts survive Benjamini-Hochberg among all these checks.
 
@@ -170,7 +188,9 @@ def survivors(checks: Sequence[dict]) -> list[bool]:
 def report(checks: Sequence[dict]) -> str:
     """A line a check, in points, and how many survive Benjamini-Hochberg.
 
-    Those that were judged by the old rule have neither interval nor p.
+    What is not reproduced or inconclusive has the difference that would have
+    been (:func:`detectable`).  Those that were judged by the old rule have
+    neither interval nor p.
     """
     kept, lines = survivors(checks), []
     for check, survives in zip(checks, kept, strict=True):
@@ -178,9 +198,10 @@ def report(checks: Sequence[dict]) -> str:
         interval = "" if None in ends else " [{:+.1f}, {:+.1f}]"
         interval = interval.format(*(100 * (end or 0) for end in ends))
         mark = "*" if survives else " "
-        lines.append(
-            f"{check['verdict']:14}{mark} {value:+5.1f}{interval}  {check['name']}"
-        )
+        line = f"{check['verdict']:14}{mark} {value:+5.1f}{interval}  {check['name']}"
+        if check["verdict"] in (NOT_REPRODUCED, INCONCLUSIVE) and interval:
+            line += f" (seen from {100 * detectable(check):+.1f})"
+        lines.append(line)
     seeds = sorted({len(check["by_seed"]) for check in checks})
     told = f"checks: {len(checks)}, seeds: {', '.join(map(str, seeds))}; "
     if any("p" in check for check in checks):
