@@ -16,6 +16,7 @@ from .config import RECIPES, PretrainConfig
 from .corpus import SOURCES
 
 FIGURES = "<!-- figures -->", "<!-- end of figures -->"
+PAIRS = {"softmax": "CLIP's symmetric loss", "sigmoid": "each pair a yes or no"}
 CARD = Template("""\
 ---
 license: cc-by-sa-4.0
@@ -92,7 +93,7 @@ def told(config: PretrainConfig) -> list[tuple[str, str]]:
     local, texts = c.local_weight > 0, c.bank_weight > 0 or c.teacher_weight > 0
     written = "made-up ones" if c.corpus == "none" else "texts that people wrote"
     rows = [
-        (True, "pictures and their captions", "CLIP's symmetric loss"),
+        (True, "pictures and their captions", PAIRS[c.loss]),
         (
             local and c.mosaics,
             "which phrase lies in which quarter of a picture",

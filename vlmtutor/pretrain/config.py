@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+POSITIONS = ("whole", "cropped")
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -40,6 +42,11 @@ class PretrainConfig:
 
     # the objectives
     loss: str = "softmax"  # or "sigmoid"
+    bias: float = -4.0  # of the sigmoid, at first
+    focus: float = 0.0  # of the sigmoid: how much less a pair that is sure counts
+    # a picture's patches stand where they are, or (RO-ViT: Kim et al. 2023,
+    # arXiv 2305.07011) where they would in a part of a larger picture
+    positions: str = "whole"  # or "cropped"
     # captions that may stand for each other are no negatives: those of scenes
     # with the same "kinds" of stickers, equal "captions", or "none"
     false_negatives: str = "kinds"
@@ -65,6 +72,10 @@ class PretrainConfig:
     average: float = 0.999  # decay of the weight average; 0 for none
     bf16: bool = True
     seed: int = 0
+
+    def __post_init__(self):
+        if self.positions not in POSITIONS:
+            raise ValueError(f"positions are {POSITIONS}, not {self.positions!r}")
 
     def naming_at(self, step: int) -> float:
         """The weight of the naming loss at a step."""

@@ -14,16 +14,25 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPModel
 
-from ..models.inside import class_looks, first_state
+from ..models.inside import class_looks
+from .positions import cropped_positions
 
 
-def encode_images(model: CLIPModel, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+def encode_images(
+    model: CLIPModel, pixel_values: Tensor, crops: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Pixels [B, 3, H, W] → image_embeds [B, D] and patch_embeds [B, T, D].
 
-    Both are L2-normalised; the patches are those of the value path.
+    Both are L2-normalised; the patches are those of the value path.  ``crops``
+    [B, 4]: which part of a larger picture each is taken for
+    (:mod:`.positions`).
     """
     vision = model.vision_model
-    hidden = first_state(model, pixel_values)
+    hidden = vision.embeddings(pixel_values)
+    if crops is not None:
+        table = vision.embeddings.position_embedding.weight
+        hidden = hidden + cropped_positions(table, crops) - table
+    hidden = vision.pre_layrnorm(hidden)
     *blocks, last = vision.encoder.layers
     for block in blocks:
         hidden = block(hidden, None)  # [B, 1 + T, W]

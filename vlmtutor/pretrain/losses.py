@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..objectives.alignment import naming_loss, phrase_scores
+from ..objectives.alignment import focal_loss, naming_loss, phrase_scores
 from ..objectives.contrastive import clip_loss, multi_positive_loss, siglip_loss
 from ..precision import full_precision
 from .config import PretrainConfig
@@ -26,12 +26,18 @@ class Trainer(nn.Module):
     sentence encoder's space.  Neither is shipped.
     """
 
-    def __init__(self, model: CLIPModel, classes: int, teacher_dim: int = 384):
+    def __init__(
+        self,
+        model: CLIPModel,
+        classes: int,
+        teacher_dim: int = 384,
+        bias: float = -4.0,
+    ):
         super().__init__()
         self.clip, self.tokens = model, None
         width = model.config.text_config.hidden_size
         self.to_teacher = nn.Linear(width, teacher_dim)
-        self.bias = nn.Parameter(torch.tensor(-4.0))  # sigmoid loss only
+        self.bias = nn.Parameter(torch.tensor(bias))  # sigmoid loss only
         dim = model.config.projection_dim
         self.register_buffer("bank", torch.zeros(classes, dim))
 
@@ -57,11 +63,16 @@ class Trainer(nn.Module):
         rows: Tensor | None,
         mosaics: Mosaics | None = None,
         spread: Spread = ALONE,
+        crops: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """All terms of one step, unweighted, by name."""
+        """All terms of one step, unweighted, by name.
+
+        ``crops``: what part of a larger picture each one, and then each
+        mosaic, is taken for [B + M, 4].
+        """
         parts = [batch.pixels] if mosaics is None else [batch.pixels, mosaics.pixels]
         pixels = to_pixel_values(torch.cat(parts))
-        image_embeds, patch_embeds = encode_images(self.clip, pixels)
+        image_embeds, patch_embeds = encode_images(self.clip, pixels, crops)
         own = len(batch.pixels)
         image_embeds = spread.gather(image_embeds[:own], len(batch.captions))
         if not config.local_weight:
@@ -101,6 +112,8 @@ class Trainer(nn.Module):
         text_embeds = embeds[: len(batch.captions)]
         ignore = None if config.false_negatives == "none" else batch.same
         pair = image_embeds, text_embeds, scale
+        if config.loss == "sigmoid" and config.focus:
+            return {"clip": focal_pair_loss(*pair, self.bias, config.focus, ignore)}
         if config.loss == "sigmoid":
             return {"clip": siglip_loss(*pair, self.bias, ignore)}
         return {"clip": clip_loss(*pair, ignore)}
@@ -138,6 +151,27 @@ class Trainer(nn.Module):
             "bank": -(opinion * log_probs).sum(-1).mean(),
             "teacher": (1 - (ours * theirs).sum(-1)).mean(),
         }
+
+
+def focal_pair_loss(
+    image_embeds: Tensor,
+    text_embeds: Tensor,
+    logit_scale: Tensor | float,
+    logit_bias: Tensor | float,
+    focus: float,
+    ignore: Tensor | None = None,
+) -> Tensor:
+    """Each pair of [B, D] and [B, D] a yes or no; what is sure counts little.
+
+    Summed over the pairs of a picture, averaged over the pictures; ``ignore``
+    bool [B, B] leaves out pairs, never the diagonal; ``focus`` 0 is SigLIP's
+    loss.  RO-ViT: Kim et al. 2023, arXiv 2305.07011.
+    """
+    logits = logit_scale * image_embeds @ text_embeds.T + logit_bias
+    pairs = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    counted = torch.ones_like(pairs) if ignore is None else ~ignore | pairs
+    mean = focal_loss(logits, pairs, counted, alpha=0.5, gamma=focus)
+    return 2 * mean * counted.sum() / len(logits)
 
 
 def quarter_scores(

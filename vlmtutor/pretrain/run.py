@@ -33,6 +33,7 @@ from .card import write_card
 from .config import PretrainConfig
 from .data import Steps, to_device
 from .losses import Trainer, total
+from .positions import step_crops
 from .spread import Spread
 from .teacher import common_words, text_targets
 
@@ -101,7 +102,8 @@ class Pretraining:
         if model is None:
             model = build_model(self.config, len(self.tokenizer), size)
         with seeded_weights(self.config.seed):
-            self.trainer = Trainer(model, len(load_categories())).to(self.device)
+            trainer = Trainer(model, len(load_categories()), bias=self.config.bias)
+        self.trainer = trainer.to(self.device)
         self.optimizer = _optimizer(self.trainer, self.config)
         self.averaged = {
             k: v.detach().clone() for k, v in self.trainer.clip.state_dict().items()
@@ -190,20 +192,14 @@ class Pretraining:
             self.enlarge()
         batch = to_device(batch, self.device)
         mosaics = mosaics and to_device(mosaics, self.device)
+        crops = step_crops(config, self.step, self.spread, batch, mosaics)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 self.step, config.steps, config.lr, config.warmup
             )
         with bf16_products(config.bf16, self.device.type):
-            terms = self.trainer.losses(
-                batch,
-                self.tokenizer,
-                config,
-                self.targets,
-                self._rows(),
-                mosaics,
-                self.spread,
-            )
+            told = batch, self.tokenizer, config, self.targets, self._rows(), mosaics
+            terms = self.trainer.losses(*told, self.spread, crops)
         loss = total(terms, config, self.step)
         self.optimizer.zero_grad()
         loss.backward()
