@@ -18,4 +18,9 @@ METHODS |= {
     "PromptDet": "detection.promptdet",
     "VL-PLM": "detection.vl_plm",
     "P3OVD": "detection.p3ovd",
+    "OWL-ViT": "detection.owl_vit",
+    "OV-DETR": "detection.ov_detr",
+    "CondHead": "detection.condhead",
+    "RKD": "detection.rkd",
+    "RO-ViT": "detection.ro_vit",
 }

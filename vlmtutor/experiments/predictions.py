@@ -6,6 +6,7 @@ Each row: the method, its check, the verdict expected, and why.
 from __future__ import annotations
 
 from ..verdict import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
+from .predictions_change import CHANGE
 
 _ROWS = (
     (
@@ -256,7 +257,8 @@ _ROWS = (
     ),
 )
 BOX_PREDICTIONS = [
-    dict(zip(("method", "check", "expected", "why"), row, strict=True)) for row in _ROWS
+    dict(zip(("method", "check", "expected", "why"), row, strict=True))
+    for row in (*_ROWS, *CHANGE)
 ]
 
 
