@@ -14,7 +14,8 @@ from vlmtutor.metrics import accuracy, recall_at_k
 from vlmtutor.models.frameworks import TwoLeg
 from vlmtutor.naming import text_classifier
 from vlmtutor.objectives.contrastive import clip_loss
-from vlmtutor.transfer import linear_probe
+from vlmtutor.transfer import coop, few_shot, linear_probe
+from vlmtutor.transfer.tasks import make_task
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "solutions"
 
@@ -127,3 +128,20 @@ def test_07_words_guessed_for_sketches_gain_nothing():
     for usual, own in found.values():
         assert abs(usual - own) < 0.15
         assert usual > 0.4
+
+
+@pytest.fixture(scope="module")
+def phraseclip():
+    return vt.load_clip("phraseclip")
+
+
+def test_08_new_names_fall_early_and_then_no_further(phraseclip):
+    home = make_task(phraseclip, "vehicles", lines=True, n_test=12)
+    seen, novel = home.shots(16, 0, "base"), home.test("novel")
+    data = phraseclip, seen.pictures, seen.labels, seen.classes, 0
+    right = {}
+    for steps in (0, 50, 300):
+        fitted = coop.fit(*data, steps=steps, lr=3e-3)
+        right[steps] = few_shot.accuracy(fitted.with_classes(novel.classes), novel)
+    assert right[50] < right[0] - 0.05
+    assert right[50] - 0.03 < right[300] < right[0]

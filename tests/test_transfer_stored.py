@@ -23,9 +23,11 @@ CHECKS = dict(
 CELLS = {
     "08_prompt_tuning": (
         "report.halves_text(halves)",
-        "three = report.figures(notes, method, kind, 0)",
+        "for title, methods in notes",
+        "by_seed = report.figures(notes, method, kind, 0)",
         "report.verdicts_text",
-        "verdicts[0] ==",
+        "coop_base, coop_novel = (",
+        "report.forgetting()",
     ),
     "09_visual_and_unified_prompts": (
         "found, gains = report.judge(study, said)",

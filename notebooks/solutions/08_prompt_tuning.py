@@ -11,7 +11,7 @@ def without_opposition(task_gradient, general_gradient):
     )
 
 
-def vote(view_logits, keep):
+def vote_of_surest(view_logits, keep):
     """Logits [V, C] and a number of views → a class, an int."""
     p = view_logits.softmax(dim=1)  # [V, C]
     entropy = -(p * p.clamp(min=1e-12).log()).sum(dim=1)  # [V]
