@@ -101,5 +101,16 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[5.0], [0.5]]),
             )
         ],
+        # notebook 16; a thing that has a label takes no other
+        "precision_of": [
+            (
+                (
+                    torch.tensor([[0.6, 0.9], [0.8, 0.0], [0.7, 0.6]]),
+                    torch.tensor([0.9, 0.2, 0.5]),
+                ),
+                2 / 3,
+            )
+        ],
+        "pair": [((torch.tensor([[9.0, 8, 7], [9, 1, 0], [9, 8, 1]]),), [2, 0, 1])],
     }
     return known.get(name, [])
