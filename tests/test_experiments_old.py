@@ -20,7 +20,7 @@ def rows_of(name: str, backbone: str = "") -> dict[tuple[str, str], dict]:
 
 
 NOT_YET_RUN = {"detection", "forgetting", "recipe", "scale", "segmentation_names"}
-NOT_YET_RUN |= {"10b_labels_and_pixels", "warm_start"}
+NOT_YET_RUN |= {"warm_start"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS.keys() - NOT_YET_RUN))

@@ -36,6 +36,10 @@ CELLS = {
         'told.append(f"{what} {found}")',
         'start_novel = faces["zero-shot"]',
     ),
+    "10b_labels_and_pixels": (
+        'stored_free = study["CLIP\'s read-outs"]',
+        "report.scene_verdicts(study)",
+    ),
     "11_distil_a_student": (
         'study["shapes"]',
         'study["tries"]',
