@@ -48,15 +48,9 @@ CELLS = {
         'for name in ("StickerCLIP", "student")',
     ),
     "10_adapters": (
-        "found, gains = report.judge(study, said)",
-        "half-way beats both ends",
-        'read_outs = study["CLIP\'s read-outs"]',
-        "DenseCLIP, {name",
-        "old_rule(gains)",
+        "report.verdicts_text(study, ADAPTERS)",
         "comparison.as_text(closing)",
         "leaders = comparison.race",
-        "there, kept = (mean(rows, what)",
-        "all that start from the names keep",
     ),
 }
 
