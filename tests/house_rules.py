@@ -20,7 +20,7 @@ FLOORS = (
     "precision seeding stored table verdict views",
     "world",
     "selfcheck models objectives",
-    "diagrams figures naming pairs training",
+    "diagrams figures forest naming pairs training",
     "transfer",
     "lessons",
     "distill.box_supervision distill.methods distill.pictures distill.supervision",

@@ -97,7 +97,7 @@ def test_a_method_gives_rows_by_both_rules_and_its_checks(part, monkeypatch):
     found = part.method("ViLD", 0, "tiny", {})
     assert [row["row"] for row in found["rows"]] == ["ViLD", "ViLD, ensemble"]
     for row in found["rows"]:
-        assert set(row["scores"]) == {"own", "common", "noisy", "oracles"}
+        assert set(row["scores"]) == {"own", "common", "noisy", "oracles", "fates"}
         assert row["table"] == "boxes"
         assert row["supervision"] == "Boxed + crops of proposals"
         assert {"shared_s", "teacher_s", "fit_s", "ms", "trained", "steps"} <= set(row)

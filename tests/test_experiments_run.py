@@ -18,7 +18,7 @@ import pytest
 from vlmtutor import stored
 from vlmtutor.experiments import EXPERIMENTS, rows
 from vlmtutor.experiments.experiment import Seconds, open_notes
-from vlmtutor.experiments.run import Failed, run
+from vlmtutor.experiments.run import Failed, results, run
 
 TESTS = Path(__file__).parent
 
@@ -122,6 +122,15 @@ def test_knobs_are_chosen_once_and_stored_with_the_grid(tmp_path):
     ]
     (row,) = rows.rows(tiny.KNOBS, notes)
     assert row["chosen"] == {"lr": 2} and len(row["grid"]) == 3
+
+
+def test_a_seeds_parts_run_beside_each_other_once_all_is_chosen():
+    parts = {"a": tiny.with_knob, "b": tiny.with_knob}
+    turned = replace(tiny.KNOBS, parts=parts, by_seed=True)
+    found = results(turned, turned.keys(), {}, bar=False)
+    order = [(record["part"], record.get("seed")) for record in found]
+    chosen = [("a", None), ("b", None)]
+    assert order == [*chosen, ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
 
 
 def test_fewer_seeds_for_some_parts_and_backbones():

@@ -17,6 +17,7 @@ from vlmtutor.figures import (
     TEXT,
     as_image,
     caption_font,
+    frame,
     grid,
     show,
     style,
@@ -187,3 +188,18 @@ def test_the_palette_is_told_apart_without_red_and_green():
     seen = np.array(rgb) @ to_lms.T @ blind.T @ np.linalg.inv(to_lms).T
     gaps = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
     assert gaps[~np.eye(len(seen), dtype=bool)].min() > 25
+
+
+def test_boxes_are_framed_and_named_below():
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    picture = np.zeros((8, 8, 3), np.uint8)
+    frame(ax, picture, [[1, 2, 5, 8]], ["a cat"], dotted=[[0, 0, 4, 4]])
+    unnamed, named = ax.patches
+    assert (named.get_x(), named.get_y()) == (0.5, 1.5)  # pixels have middles
+    assert (named.get_width(), named.get_height()) == (4, 6)
+    assert unnamed.get_linestyle() != named.get_linestyle()
+    (text,) = ax.get_legend().get_texts()
+    assert text.get_text() == "a cat"
+    plt.close("all")

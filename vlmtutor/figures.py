@@ -146,6 +146,34 @@ def grid(
     return sheet
 
 
+def frame(ax, picture, boxes, words, dotted=(), title: str = "") -> None:
+    """Draw a picture with boxes [n, 4], (x0, y0, x1, y1) in pixels, into axes.
+
+    Each box has a colour and a stroke of its own; its word stands below the
+    picture, not across it.  Boxes of ``dotted`` are black and have none.
+    """
+    import matplotlib.patheffects as effects
+    from matplotlib.patches import Rectangle
+
+    hues = [hue for name, hue in PALETTE.items() if name not in ("black", "yellow")]
+    looks = [{"ec": "black", "ls": ":"}] * len(dotted)
+    looks += [
+        {"ec": hues[k % len(hues)], "ls": DASHES[k % 3], "label": word}
+        for k, word in enumerate(words)
+    ]
+    ax.imshow(as_image(picture))
+    for box, look in zip([*dotted, *boxes], looks, strict=True):
+        x0, y0, x1, y1 = (float(side) - 0.5 for side in box)
+        halo = [effects.withStroke(linewidth=4, foreground="white")]
+        shape = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, lw=2, **look)
+        shape.set_path_effects(halo)
+        ax.add_patch(shape)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(False)
+    if len(words):
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=10)
+
+
 def as_image(what) -> Image.Image:
     """A PIL image (RGB) of a picture in any of the forms of :func:`show`.
 

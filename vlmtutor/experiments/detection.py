@@ -109,6 +109,8 @@ def method(name: str, seed: int, backbone: str, chosen: dict) -> dict:
         if getattr(model, "labels", None) is not None:  # made by itself
             quality = bench.quality(model.labels, module.PARTS[info.name])
             row["scores"]["labels"] = rounded(quality.scores())
+        if hasattr(model, "proposed"):  # it names boxes that something proposed
+            row["scores"]["fates"] = rounded(bench.fates(model, seen))
         rows.append(row)
     checks = [measured(check, seed) for check in module.checks(trial)]
     bench.forget()  # the next method starts with as much memory

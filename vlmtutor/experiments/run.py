@@ -103,7 +103,8 @@ def results(
     """Records of choices and parts, as they get done.
 
     ``choices``: knobs chosen before, by (part, backbone, None); what is
-    missing is chosen first.  Raises :class:`Failed` at the end.
+    missing is chosen first; of an experiment ``by_seed`` all of it, so that
+    parts of a seed run beside each other.  Raises :class:`Failed` at the end.
     """
     waiting: dict[Key, list[Key]] = {}
     for key in todo if experiment.choose else ():
@@ -115,6 +116,7 @@ def results(
     if not first:
         return
     failed: dict[Key, str] = {}
+    ready: list[Key] = []
     shown = tqdm(total=len(todo) + len(waiting), unit="part", disable=not bar)
     with shown, _pool(workers) as pool:
         running = {_submit(pool, experiment, key, choices): key for key in first}
@@ -127,18 +129,19 @@ def results(
                     raise Failed({key: KILLED}) from None
                 except Exception as error:  # of the part: the others go on
                     failed[key] = f"{type(error).__name__}: {error}"
-                    for lost in waiting.get(key, ()):
-                        failed[lost] = "nothing was chosen"
-                    continue
+                    failed |= dict.fromkeys(waiting.pop(key, ()), "nothing was chosen")
+                else:
+                    yield record
+                    if key in waiting:
+                        choices[key] = record["chosen"]
+                        ready += waiting.pop(key)
                 finally:
                     shown.update()
                     shown.set_postfix_str(_title(key))
-                yield record
-                if key in waiting:
-                    choices[key] = record["chosen"]
-                    for late_key in waiting[key]:
-                        future = _submit(pool, experiment, late_key, choices)
-                        running[future] = late_key
+            if ready and not (experiment.by_seed and waiting):
+                for key in sorted(ready, key=todo.index):
+                    running[_submit(pool, experiment, key, choices)] = key
+                ready = []
     if failed:
         raise Failed(failed)
 

@@ -26,6 +26,7 @@ from ..supervision import Boxed, BoxedCaptioned
 from .box_masks import region_masks, with_masks
 from .box_oracles import oracles
 from .boxes import Boxes, judge_boxes
+from .fates import fates, shares
 from .names import NOVEL
 from .pool import pool_scenes
 from .protocol import PART_STRIDE, PARTS, STICKERS, Bench, Protocol, describe
@@ -154,6 +155,12 @@ class BoxBench(Bench):
         found = model.detect(self.test_pictures, self.names, self.seen)
         truths = self.true_boxes(self.names)
         return oracles(found, truths, len(self.base), self.names)
+
+    def fates(self, model, seen=None) -> dict[str, float]:
+        """What becomes of the novel things: see :mod:`.fates`."""
+        found = model.proposed(self.test_pictures, self.names, seen)
+        truths = self.true_boxes(self.names)
+        return shares(fates(*found, truths, len(self.base)))
 
     def judge_own(self, model) -> Boxes:
         """The test pictures' boxes by the model's own rule alone: for knobs."""

@@ -32,12 +32,11 @@ from ..parts.box_head import (
     RegionDetector,
     RegionHead,
     box_loss,
-    fit_regions,
     name_loss,
+    train_detector,
 )
 from ..parts.box_regions import Lesson, lesson_of
 from ..parts.pseudo_words import name_states, read
-from ..parts.two_stage import count
 from ..supervision import Boxed
 
 STEPS = 200
@@ -182,21 +181,11 @@ def fit(
         together, alone = bag_losses(speaker, clip, bags, picked, rng)
         return total + weight * together + single * SINGLE_WEIGHT * alone
 
+    parts = {"head": speaker, "nothing": nothing}
     with frozen(clip):
-        fit_regions(
-            [*speaker.parameters(), *nothing.parameters()],
-            lesson,
-            loss,
-            steps=steps,
-            seed=seed,
+        return train_detector(
+            Baron, clip, proposer, lesson, loss, steps=steps, seed=seed, **parts
         )
-    return Baron(
-        clip=clip,
-        proposer=proposer,
-        head=speaker.requires_grad_(False),
-        trained=count(proposer, speaker, nothing),
-        nothing=nothing.requires_grad_(False),
-    )
 
 
 def checks(trial) -> list[Check]:

@@ -32,14 +32,13 @@ from ..parts.box_head import (
     RegionDetector,
     RegionHead,
     box_loss,
-    fit_regions,
     name_loss,
+    train_detector,
 )
 from ..parts.box_regions import Lesson, lesson_of, region_bins
 from ..parts.box_teacher import crop_embeds, object_embeds, seen_regions
 from ..parts.fusion import fuse
 from ..parts.texts import text_classifier
-from ..parts.two_stage import count
 from ..pictures import once
 from ..supervision import Boxed
 
@@ -211,19 +210,9 @@ def fit(
             total = total + pyramid * pyramid_loss(head, *lessons, texts)
         return total
 
-    fit_regions(
-        [*head.parameters(), *nothing.parameters()],
-        lesson,
-        loss,
-        steps=steps,
-        seed=seed,
-    )
-    return OADP(
-        clip=clip,
-        proposer=proposer,
-        head=head.requires_grad_(False),
-        trained=count(proposer, head, nothing),
-        nothing=nothing.requires_grad_(False),
+    parts = {"head": head, "nothing": nothing}
+    return train_detector(
+        OADP, clip, proposer, lesson, loss, steps=steps, seed=seed, **parts
     )
 
 

@@ -22,6 +22,7 @@ from .box_proposer import BoxProposer
 from .box_regions import BoxRegions, Lesson, shared_regions
 from .boxes import pairwise_iou, shift_to, shifted, without_repeats
 from .pseudo import Pseudo
+from .two_stage import count
 
 STEPS = 300
 REGIONS = 256  # of a step
@@ -123,6 +124,17 @@ def fit_regions(
     )
 
 
+def train_detector(
+    kind, clip, proposer, lesson: Lesson, loss, *, steps: int, seed: int, **parts
+):
+    """Train ``parts``, modules by the name of their field; a detector of a kind."""
+    weights = [p for module in parts.values() for p in module.parameters()]
+    fit_regions(weights, lesson, loss, steps=steps, seed=seed)
+    trained = count(proposer, *parts.values())
+    frozen = {name: module.requires_grad_(False) for name, module in parts.items()}
+    return kind(clip=clip, proposer=proposer, trained=trained, **frozen)
+
+
 def lay_out(
     boxes: Tensor, scores: Tensor, overlap: float = REPEATED, most: int = KEPT
 ) -> list[dict]:
@@ -186,6 +198,13 @@ class RegionDetector:
     def regions(self, pictures: DensePictures) -> BoxRegions:
         """The boxes that it names."""
         return shared_regions(self.proposer, pictures)
+
+    @torch.no_grad()
+    def proposed(self, pictures, names, seen=None) -> tuple[Tensor, Tensor, Tensor]:
+        """Proposals [N, K, 4], their quality [N, K], own scores [N, K, C]."""
+        found = self.regions(pictures)
+        own = self.opinions(found, pictures, names, seen)[0]
+        return found.boxes, found.quality, own
 
     @torch.no_grad()
     def detect(self, pictures, names, seen=None) -> list[dict]:

@@ -92,19 +92,21 @@ def seen_regions(
     margins: Sequence[float] = MARGINS,
     square: bool = True,
 ) -> Tensor:
-    """The same of regions of test pictures [N, K, D]; repetitions get zeros."""
+    """The same of regions of test pictures [N, K, D]; repetitions get zeros.
 
-    def make() -> Tensor:
-        picture, place = (found.quality > 0).nonzero(as_tuple=True)
-        embeds = torch.zeros(*found.quality.shape, clip.embed_dim)
-        boxes = found.boxes[picture, place]
-        embeds[picture, place] = crop_embeds(
-            clip, pictures.pixel_values, picture, boxes, margins, square
-        )
-        return embeds
+    Crops of each margin are looked at once.
+    """
+    picture, place = (found.quality > 0).nonzero(as_tuple=True)
+    boxes, pixels = found.boxes[picture, place], pictures.pixel_values
 
-    key = "crops", float(found.boxes.sum()), tuple(margins), square
-    return once(pictures, key, make)
+    def seen(margin: float) -> Tensor:
+        key = "crops", float(found.boxes.sum()), margin, square
+        crops = pixels, picture, boxes, (margin,), square
+        return once(pictures, key, lambda: crop_embeds(clip, *crops))
+
+    embeds = torch.zeros(*found.quality.shape, clip.embed_dim)
+    embeds[picture, place] = F.normalize(sum(map(seen, margins)), dim=-1)
+    return embeds
 
 
 def patches_inside(boxes: Tensor, size: int, side: int) -> Tensor:

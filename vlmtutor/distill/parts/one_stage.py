@@ -170,6 +170,13 @@ class CellDetector:
         raise NotImplementedError
 
     @torch.no_grad()
+    def proposed(self, pictures, names, seen=None) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes [N, K, 4], their quality [N, K], own scores [N, K, C]."""
+        spots, vectors = named_cells(self.net, pictures)
+        own = self.opinions(vectors, spots.quality, names, seen)[0]
+        return spots.boxes, spots.quality, own
+
+    @torch.no_grad()
     def detect(self, pictures, names, seen=None) -> list[dict]:
         spots, vectors = named_cells(self.net, pictures)
         own, belief = self.opinions(vectors, spots.quality, names, seen)
