@@ -136,6 +136,14 @@ def test_methods_that_label_tell_how_good_their_labels_are(part, monkeypatch, na
         assert all(0 <= value <= 1 for value in labels.values())
 
 
+def test_a_backbone_that_knows_places_gives_rows_alone(part, monkeypatch):
+    module = get_method("F-VLM")
+    monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=1))
+    monkeypatch.setattr(module, "checks", None)  # not asked
+    found = part.method("F-VLM", 0, "stickerclip", {})
+    assert len(found["rows"]) == len(module.ROWS) and found["checks"] == []
+
+
 def test_knobs_are_chosen_by_h_of_the_own_rule(part, monkeypatch):
     module = get_method("F-VLM")
     monkeypatch.setattr(module, "fit", functools.partial(module.fit, steps=2))
