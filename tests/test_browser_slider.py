@@ -1,6 +1,7 @@
 """Sliders of notebooks in a real JupyterLab."""
 
 import contextlib
+import re
 
 import pytest
 
@@ -33,6 +34,23 @@ def test_arrow_keys_move_to_another_scene(tmp_path_factory):
         assert page.locator(".widget-readout").first.inner_text() == "25"
         page.keyboard.press("ArrowLeft")
         expect(words).to_have_text(before[1])
+
+
+def test_a_higher_threshold_shows_fewer_boxes(tmp_path_factory):
+    """The threshold of notebook 15."""
+    slider = at_slider(tmp_path_factory, "15_det_borrow_the_teacher", "FloatSlider(")
+    with slider as (page, picture, words, before):
+        for _ in range(8):
+            page.keyboard.press("ArrowRight")
+        expect(page.locator(".widget-readout").first).to_have_text("0.70")
+        expect(words).not_to_have_text(before[1])
+        expect(picture).not_to_have_attribute("src", before[0])
+        clip_out(page, ".jp-OutputArea:has(.widget-slider)", "threshold.png")
+        found = [
+            [int(share) for share in re.findall(r"(\d+)%", told)]
+            for told in (before[1], words.text_content())
+        ]
+        assert found[1][1] < found[0][1]  # recall falls
 
 
 def test_a_warmer_softmax_is_less_sure(tmp_path_factory):

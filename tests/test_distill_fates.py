@@ -109,6 +109,6 @@ def test_bars_are_stacked_in_order():
     parts = [0.4, 0.1, 0.2, 0.25, 0.05]
     (ax,) = draw_fates({"one": parts, "two": [0.0, 0.0, 0.0, 1.0, 0.0]}).axes
     ours = [bars.patches[0] for bars in ax.containers]
-    assert [bar.get_width() for bar in ours] == parts
+    assert [bar.get_width() for bar in ours] == pytest.approx(parts)
     assert [bar.get_x() for bar in ours] == pytest.approx([0, 0.4, 0.5, 0.7, 0.95])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [*FATES]

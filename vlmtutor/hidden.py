@@ -101,6 +101,18 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[5.0], [0.5]]),
             )
         ],
+        # notebook 15; what was dropped drops nobody
+        "keep_boxes": [
+            (
+                (
+                    torch.tensor([[0.0, 0, 10, 10], [6, 0, 16, 10], [3, 0, 13, 10]]),
+                    torch.tensor([0.9, 0.7, 0.8]),
+                    0.4,
+                ),
+                [0, 1],
+            )
+        ],
+        "average": [((torch.tensor([1, 0, 0, 1, 1, 0]), 5), (1 + 0.6 + 0.6) / 5)],
         # notebook 16; a thing that has a label takes no other
         "precision_of": [
             (

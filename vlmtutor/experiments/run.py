@@ -121,7 +121,8 @@ def results(
     with shown, _pool(workers) as pool:
         running = {_submit(pool, experiment, key, choices): key for key in first}
         while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in [one for one in running if one in done]:  # in their order
                 key = running.pop(future)
                 try:
                     record = {**_head(experiment, key), **future.result()}

@@ -44,7 +44,7 @@ def fates(
 
 
 def shares(found: Tensor) -> dict[str, float]:
-    """How often each fate is met; 0 where there is nothing novel."""
+    """How often each fate of ``found`` [R] is met; 0 where nothing is novel."""
     counts = torch.bincount(found, minlength=len(FATES)) / max(len(found), 1)
     return dict(zip(FATES, counts.tolist(), strict=True))
 
