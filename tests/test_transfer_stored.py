@@ -30,11 +30,9 @@ CELLS = {
         "report.forgetting()",
     ),
     "09_visual_and_unified_prompts": (
-        "found, gains = report.judge(study, said)",
+        "report.verdicts_text(study, VISUAL)",
         'for method in ("CoOp", "VPT-shallow", "VPT-deep"):',
         'study["distances"]',
-        'told.append(f"{what} {found}")',
-        'start_novel = faces["zero-shot"]',
     ),
     "10b_labels_and_pixels": (
         'stored_free = study["CLIP\'s read-outs"]',

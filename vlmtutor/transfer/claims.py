@@ -63,7 +63,8 @@ VISUAL = _checks(
             "base: VPT-deep > CoOp"
         ),
         "UPT beats CoOp": "base: UPT > CoOp",
-        "UPT beats shallow VPT": "base: UPT > VPT-shallow",
+        "UPT beats its text arm alone": "base: UPT > UPT, text alone",
+        "UPT beats its picture arm alone": "base: UPT > UPT, pictures alone",
         "MaPLe beats CoOp on the balance of old and new classes": "H: MaPLe > CoOp",
         "MaPLe beats independent prompts on that balance": "H: MaPLe > independent",
         "CoOp falls below zero-shot on new classes": "novel: zero-shot > CoOp",
