@@ -405,7 +405,7 @@ def test_questions_tell_an_example_from_chance():
 
 def named_shifts(experts=4, share=0.6, **more):
     net = condhead.NamedShifts(12, 16, experts, share, **more)
-    for p in (net.last, net.middle, net.end):
+    for p in (net.last, net.middle, net.end, net.write.weight):
         torch.nn.init.normal_(p)
     net.mix.weight.data.normal_()
     return net.requires_grad_(False)
@@ -473,6 +473,13 @@ def test_scores_are_the_hosts():
     boxes = model.places_for(found, NAMES)
     assert boxes.shape == (*found.quality.shape, len(NAMES), 4)
     assert not torch.allclose(boxes, other.places_for(found, NAMES), atol=1e-3)
+
+
+def test_before_training_no_name_moves_a_box():
+    found = regions()
+    for settings in ({}, {"experts": 1, "share": 1.0}, {"heads": "nearest"}):
+        boxes = fitted("CondHead", steps=0, **settings).places_for(found, NAMES)
+        close(boxes, found.boxes[:, :, None].expand_as(boxes), atol=1e-4)
 
 
 def test_overlaps_are_of_the_same_things_for_all_heads():

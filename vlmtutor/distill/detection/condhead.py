@@ -91,8 +91,11 @@ class NamedShifts(nn.Module):
         self.middle = nn.Parameter(torch.zeros(experts, INNER))
         self.last = nn.Parameter(torch.zeros(experts, INNER, 4))
         self.end = nn.Parameter(torch.zeros(experts, 4))
+        nn.init.normal_(self.mix.weight, std=0.02)
+        # nothing is written at first: what texts of base names do not teach
+        # would stay as it was drawn, and move the boxes of others
+        nn.init.zeros_(self.write.weight)
         for layer in (self.mix, self.write):
-            nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
     def shares(self, texts: Tensor) -> Tensor:

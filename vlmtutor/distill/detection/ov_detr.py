@@ -40,7 +40,7 @@ from ..parts.texts import text_classifier
 from ..parts.two_stage import count
 from ..supervision import Boxed
 
-STEPS = 300
+STEPS = 1_000  # some fifty rounds of the pictures, as in the paper
 LR = 1e-3
 COPIES = 6  # questions that a picture is asked in a step
 PRICES = Prices(name=3.0, near=5.0, fit=2.0)

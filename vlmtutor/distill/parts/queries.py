@@ -2,7 +2,7 @@
 
 OV-DETR's (Zang et al. 2022, arXiv 2203.11876): a question, the vector of a
 name or of a picture, is added to copies of the queries; copies of different
-questions do not see each other, so each lies in a row of the batch of its own.
+questions do not see each other, so each talks in a row of the batch of its own.
 """
 
 from __future__ import annotations
@@ -86,14 +86,20 @@ class Asked(nn.Module):
 
         Arguments as of the module, ``memory`` [N, T, width].
         """
-        R = questions.shape[1]
         x = self.bins(bins.float())[:, None] + questions[:, :, None]
-        places = self.place(waves(boxes, self.size))
-        places, memory = (t.repeat_interleave(R, 0) for t in (places, memory))
-        x = x.flatten(0, 1)  # a copy a row: [N · R, K, width]
+        copies = x.shape[:3]  # [N, R, K]
+        places = self.place(waves(boxes, self.size))[:, None]
         for decoder in self.decoders:
-            x = decoder(x, places, memory)
-        return self.norm(x).unflatten(0, (-1, R))
+            first, second, third = decoder.norms
+            y = (first(x) + places).flatten(1, 2)  # all look at one picture
+            seen = decoder.look(y, memory, memory, need_weights=False)[0]
+            x = x + seen.reshape(*copies, -1)
+            own = second(x).flatten(0, 1)  # but talk within their copy
+            y = (second(x) + places).flatten(0, 1)
+            heard = decoder.talk(y, y, own, need_weights=False)[0]
+            x = x + heard.reshape(*copies, -1)
+            x = x + decoder.think(third(x))
+        return self.norm(x)
 
     def forward(
         self, pictures: DensePictures, boxes: Tensor, bins: Tensor, questions: Tensor
