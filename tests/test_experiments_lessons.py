@@ -14,6 +14,7 @@ from vlmtutor.experiments.lessons import (
     alignment,
     contrastive,
     frameworks,
+    generative,
     pretraining,
     scale,
     warm_start,
@@ -42,6 +43,7 @@ def small(monkeypatch):
     runs |= {"two legs": (TwoLeg, 1), "two towers, longer": (TwoTower, 2)}
     of(frameworks, PAIRS=40, TEST=4, RUNS=runs)
     of(contrastive, SCENES=70, STEPS=1)
+    of(generative, SCENES=66, TEST=6, READ=1, WRITE=1)
     of(alignment, SCENES=140, WARM=1, STEPS=1)
     of(pretraining, SCENES=(16, 64), BATCHES=(32, 64))
     of(pretraining.lesson, STEPS=2)
@@ -89,7 +91,7 @@ def test_a_part_finds_what_is_stored_of_it(name):
             assert all(0 <= share <= 1 for share in shares)
 
 
-@pytest.mark.parametrize("name", ["scale", "warm_start"])
+@pytest.mark.parametrize("name", ["04_generative", "scale", "warm_start"])
 def test_parts_differ_in_what_they_learn_from(name):
     parts = get_experiment(name).parts
     found = {part: run(part, 1, "stickerclip") for part, run in parts.items()}

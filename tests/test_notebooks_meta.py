@@ -86,8 +86,8 @@ TRAINED = {
         11: (0.05, "600 scenes"),
         15: (0.05, "600 captions"),
         21: (0.05, "600 scenes"),
-        24: (0.05, "600 scenes"),
-        29: (0.05, "600 scenes"),
+        25: (0.05, "600 scenes"),
+        30: (0.05, "600 scenes"),
     },
     "14_seg_group_then_name": {
         12: (0.1, "differences seen"),

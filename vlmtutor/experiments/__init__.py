@@ -12,6 +12,7 @@ EXPERIMENTS: dict[str, str] = {
     "01_why_vlms": "lessons.why_vlms",
     "02_frameworks": "lessons.frameworks",
     "03_contrastive": "lessons.contrastive",
+    "04_generative": "lessons.generative",
     "05_alignment": "lessons.alignment",
     "06_pretraining": "lessons.pretraining",
     "08_prompt_tuning": "prompts",
