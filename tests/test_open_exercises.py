@@ -14,8 +14,17 @@ from vlmtutor.metrics import accuracy, recall_at_k
 from vlmtutor.models.frameworks import TwoLeg
 from vlmtutor.naming import text_classifier
 from vlmtutor.objectives.contrastive import clip_loss
-from vlmtutor.transfer import coop, few_shot, linear_probe
-from vlmtutor.transfer.tasks import make_task
+from vlmtutor.transfer import (
+    clip_adapter,
+    coop,
+    dualcoop,
+    few_shot,
+    linear_probe,
+    taskres,
+)
+from vlmtutor.transfer.multi_label import hide_labels, mean_average_precision
+from vlmtutor.transfer.scene_sets import scene_set
+from vlmtutor.transfer.tasks import STRENGTHS, make_task
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "solutions"
 
@@ -145,3 +154,53 @@ def test_08_new_names_fall_early_and_then_no_further(phraseclip):
         right[steps] = few_shot.accuracy(fitted.with_classes(novel.classes), novel)
     assert right[50] < right[0] - 0.05
     assert right[50] - 0.03 < right[300] < right[0]
+
+
+def test_10b_dual_coop_needs_labels_and_its_own_scale(phraseclip):
+    classes = make_task(phraseclip, "mixed").classes[:24]
+    far = {"domain": "sketch", "strength": STRENGTHS["mixed", "sketch"]}
+    test = scene_set(phraseclip, classes, 60, "test", **far)
+    learn = scene_set(phraseclip, classes, 48, "train", 0, **far)
+
+    def fitted(known, steps=40):
+        labels = hide_labels(learn.labels, known, 0)
+        data = phraseclip, learn.pictures, labels, classes, 0
+        options = {"negative": None, "lr": 3e-4, "batch_size": 16}
+        return dualcoop.fit(*data, steps=steps, **options)(test.pictures)
+
+    some, few, none = fitted(0.5), fitted(0.1), fitted(0.5, steps=0)
+    found = [mean_average_precision(z, test.labels) for z in (some, few, none)]
+    assert found[0] > found[1] + 0.02 and abs(found[1] - found[2]) < 0.02
+    flat = [(none * k).abs() > 4.6 for k in (1, 100 / phraseclip.logit_scale)]
+    own, papers = (share.float().mean().item() for share in flat)
+    assert own < 0.7 and papers > 0.8
+
+
+def test_10_at_night_adapters_lead_with_one_picture_and_not_with_four(phraseclip):
+    night = make_task(phraseclip, "mixed", "night", n_train=4, n_test=6)
+    test = night.test("base")
+    ways = {
+        "probe": (linear_probe.fit, {"C": 10}),
+        "adapter": (clip_adapter.fit, {"ratio": 0.5, "lr": 3e-3}),
+        "residual": (taskres.fit, {"alpha": 1.0, "lr": 5e-3}),
+    }
+    for shots, least in ((1, 0.08), (4, -0.03)):
+        own = night.shots(shots, 0, "base")
+        data = phraseclip, own.pictures, own.labels, own.classes, 0
+        right = {
+            name: few_shot.accuracy(fit(*data, **options), test)
+            for name, (fit, options) in ways.items()
+        }
+        lead = min(right["adapter"], right["residual"]) - right["probe"]
+        assert least < lead < least + 0.08
+
+
+def test_10_new_names_gain_with_the_adapter_s_ratio(phraseclip):
+    task = make_task(phraseclip, "mixed", "sketch", n_train=4, n_test=6)
+    own, novel = task.shots(4, 0, "base"), task.test("novel")
+    right = {}
+    for ratio in (0.0, 0.2, 0.5):
+        data = phraseclip, own.pictures, own.labels, own.classes, 0
+        fitted = clip_adapter.fit(*data, ratio=ratio).with_classes(novel.classes)
+        right[ratio] = few_shot.accuracy(fitted, novel)
+    assert min(right[0.2], right[0.5]) > right[0.0] + 0.15
