@@ -1,4 +1,4 @@
-"""What the open exercises of notebooks 00 to 05 say one finds: is it so?"""
+"""What the open exercises say one finds: is it so?"""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ def world():
     return vt.StickerWorld(size=96)
 
 
-def test_00_bare_names_are_about_as_good(clip, world):
+def test_00_bare_names_are_as_good(clip, world):
     names = [category.name for category in world.categories]
     scenes = [world.scene(seed, n=1) for seed in vt.seeds("test", 100)]
     truth = torch.tensor([names.index(s.objects[0].name) for s in scenes])
     embeds = clip.encode_images([scene.image for scene in scenes])
-    right = accuracy(embeds @ text_classifier(clip, names, ["{}"]).T, truth)
-    assert 0.9 < right < 0.97
+    for templates in (vt.TEMPLATES, ["{}"]):
+        right = accuracy(embeds @ text_classifier(clip, names, templates).T, truth)
+        assert right > 0.985
 
 
 def test_00_a_true_label_that_needs_a_thought_is_not_believed(clip, world):
     rocket = world.scene(vt.seeds("test", 1)[0], n=1, categories=["rocket"]).image
     labels = ["a spaceship on its way up", "a bowl of soup", "a shy animal"]
     assert vt.zero_shot(clip, [rocket], labels)[0, 0] > 0.5
-    labels = ["not a bowl of soup", "a vehicle", "a spaceship"]
-    assert vt.zero_shot(clip, [rocket], labels)[0, 0] < 0.5
+    labels = ["it never swims", "a bowl of soup", "a shy animal"]
+    assert vt.zero_shot(clip, [rocket], labels)[0].argmax() == 1
 
 
 def test_01_at_night_a_name_is_worth_more_labels(clip, monkeypatch):
@@ -86,10 +87,11 @@ def test_03_a_colder_temperature_than_its_own_fits_pairs_that_it_masters(clip, w
     scenes = [world.scene(s, n=2) for s in vt.seeds("test", 100, start=200)]
     images = clip.encode_images([scene.image for scene in scenes])
     texts = clip.encode_texts([scene.caption for scene in scenes])
-    losses = {t: clip_loss(images, texts, 1 / t).item() for t in (0.004, 0.016, 0.06)}
+    losses = [clip_loss(images, texts, 1 / t).item() for t in (0.016, 0.022, 0.06)]
     own = clip_loss(images, texts, clip.logit_scale).item()
-    assert losses[0.016] < own < losses[0.06]
-    assert 0.03 < 1 / clip.logit_scale < 0.04
+    assert losses[0] < losses[1] < own < losses[2]
+    assert own < 0.002
+    assert 0.029 < 1 / clip.logit_scale < 0.031
 
 
 def solutions(name):
@@ -204,3 +206,14 @@ def test_10_new_names_gain_with_the_adapter_s_ratio(phraseclip):
         fitted = clip_adapter.fit(*data, ratio=ratio).with_classes(novel.classes)
         right[ratio] = few_shot.accuracy(fitted, novel)
     assert min(right[0.2], right[0.5]) > right[0.0] + 0.15
+
+
+def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
+    folder = Path(__file__).resolve().parents[1] / "images"
+    captions = vt.memes.read_captions(folder / "captions.txt")
+    pictures = clip.encode_images(sorted(folder.glob("*.png")))
+    best = (pictures @ clip.encode_texts(captions).T).amax(1)
+    lines = ["a funny picture", "a cat, a dog, a clown, a robot, a cake and a penguin"]
+    scores = pictures @ clip.encode_texts(lines).T  # [28, 2]
+    assert (scores < best[:, None]).all()
+    assert scores.mean(0).tolist() == pytest.approx([-0.08, -0.01], abs=0.01)

@@ -67,7 +67,7 @@ class Batch:
 class Lessons:
     """Scenes and their mirror images, with the teacher's embeddings.
 
-    StickerCLIP says nearly the same of a mirrored scene (cosine 0.995), so
+    StickerCLIP says nearly the same of a mirrored scene (cosine 0.99), so
     one answer serves both, and N scenes make 2 N lessons.
     ``images`` [N, 3, S, S] uint8; ``image_embeds`` [N, D]; ``captions``, N
     of them.  Raises ValueError where scenes and embeddings differ in number.
