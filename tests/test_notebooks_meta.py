@@ -89,10 +89,6 @@ TRAINED = {
         25: (0.05, "600 scenes"),
         30: (0.05, "600 scenes"),
     },
-    "14_seg_group_then_name": {
-        12: (0.1, "differences seen"),
-        16: (4.0, "differences seen"),
-    },
 }
 
 

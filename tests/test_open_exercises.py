@@ -208,6 +208,32 @@ def test_10_new_names_gain_with_the_adapter_s_ratio(phraseclip):
     assert min(right[0.2], right[0.5]) > right[0.0] + 0.15
 
 
+def test_12_sharper_keys_help_where_keys_know_things_from_ground():
+    votes = solutions("12_seg_masks_for_free").sharper_votes
+    gains = {}
+    for backbone in ("phraseclip", "stickerclip"):
+        test = votes(vt.load_clip(backbone))["test"]
+        (chosen,) = test.keys() - {None}
+        gains[backbone] = test[chosen] - test[None]
+    assert gains["stickerclip"] > 0.01
+    assert abs(gains["phraseclip"]) < 0.03
+
+
+def test_13_outlines_from_masks_with_names_from_patches():
+    solution = solutions("13_seg_pixel_meets_text")
+    found = solution.outlines_and_names(
+        vt.load_clip("phraseclip"), solution.PLACES["test"]
+    )
+    h = {name: scores["h"] for name, scores in found.items()}
+    assert h["both"] > max(h["MaskCLIP"], h["ZegCLIP"])
+
+
+def test_14_greed_lets_regions_share_a_query():
+    sharing = solutions("14_seg_group_then_name").sharing
+    assert sharing() == pytest.approx(1 - 15 * 14 * 13 / 16**3, abs=0.03)
+    assert sharing(alike=0.5) > sharing() + 0.2
+
+
 def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
     folder = Path(__file__).resolve().parents[1] / "images"
     captions = vt.memes.read_captions(folder / "captions.txt")

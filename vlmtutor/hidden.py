@@ -101,6 +101,50 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[5.0], [0.5]]),
             )
         ],
+        # notebook 12; a row that is sure of nothing keeps what others need
+        "denoise": [
+            (
+                (torch.tensor([[1.0, 1.0, 0.0], [5.0, 0.0, 0.0]]), 0.5),
+                torch.tensor([[1.0, -100.0, -100.0], [5.0, -100.0, -100.0]]),
+            )
+        ],
+        "affinity": [
+            (
+                (torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 0),
+                torch.tensor([[1.25, 1.0], [1.0, 1.25]]),
+            ),
+        ],
+        # notebook 13
+        "film": [
+            (
+                (torch.eye(2)[None], torch.tensor([[3.0, 2.0]]), torch.ones(1, 2)),
+                torch.tensor([[[4.0, 1.0], [1.0, 3.0]]]),
+            )
+        ],
+        "labels_of": [
+            (
+                (torch.tensor([[[0.9]], [[0.45]]]), torch.tensor([yes, no]), 0.6, 0.5),
+                torch.tensor([[1]]),
+            )
+        ],
+        # notebook 14
+        "two_opinions": [
+            (
+                (
+                    torch.tensor([0.5, 0.5]),
+                    torch.tensor([0.5, 0.125]),
+                    torch.tensor([no, yes]),
+                    1 / 2,
+                ),
+                torch.tensor([0.5, 0.25]),
+            )
+        ],
+        "keep_best": [
+            (
+                (torch.ones(2, 1, 1, dtype=torch.bool), torch.tensor([0.2, 0.3]), 0.9),
+                [1],
+            )
+        ],
         # notebook 15; what was dropped drops nobody
         "keep_boxes": [
             (
