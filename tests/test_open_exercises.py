@@ -15,12 +15,14 @@ from vlmtutor.models.frameworks import TwoLeg
 from vlmtutor.naming import text_classifier
 from vlmtutor.objectives.contrastive import clip_loss
 from vlmtutor.transfer import (
+    base,
     clip_adapter,
     coop,
     dualcoop,
     few_shot,
     linear_probe,
     taskres,
+    vp,
 )
 from vlmtutor.transfer.multi_label import hide_labels, mean_average_precision
 from vlmtutor.transfer.scene_sets import scene_set
@@ -243,3 +245,16 @@ def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
     scores = pictures @ clip.encode_texts(lines).T  # [28, 2]
     assert (scores < best[:, None]).all()
     assert scores.mean(0).tolist() == pytest.approx([-0.08, -0.01], abs=0.01)
+
+
+def test_09_no_frame_turns_an_answer_in_24_steps(phraseclip):
+    task = make_task(phraseclip, "mixed", "sketch", n_train=4, n_test=4)
+    own, test = task.shots(4, 0, "base"), task.test("base")
+    data = phraseclip, own.pictures, own.labels, own.classes, 0
+    plain = few_shot.accuracy(base.fit_zero_shot(*data), test)
+    losses = {}
+    for width in (4, 13):
+        framed = vp.fit(*data, width=width, steps=24, lr=3e-3)
+        assert abs(few_shot.accuracy(framed, test) - plain) < 0.05
+        losses[width] = sum(framed.losses[-8:]) / 8
+    assert losses[13] < losses[4] - 0.1
