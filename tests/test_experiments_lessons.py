@@ -134,3 +134,18 @@ def test_a_change_of_the_recipe_is_one_and_costs_as_many_scenes():
     for knob, value in vars(RECIPES["stickerclip"]).items():
         if knob.endswith(told) and knob != "final_share":
             assert base[knob] == value, knob
+
+
+def test_what_notebook_02_says_of_a_warm_start():
+    rows = stored.runs("warm_start")
+    mean = {
+        name: stored.means(rows, f"{name} R@1", by="part")
+        for name in ("matching", "embeddings")
+    }
+    assert round(mean["matching"]["warm"], 2) == 0.01
+    assert round(mean["matching"]["with matching"], 3) == 0.265
+    assert round(mean["embeddings"]["with matching"], 2) == 0.22
+    colors = [r["matching colours"] for r in rows if r["part"] == "with matching"]
+    assert len(colors) == 8 and round(sum(colors) / 8, 2) == 0.59
+    assert (round(min(colors), 2), round(max(colors), 2)) == (0.49, 0.72)
+    assert stored.origin("warm_start") == "stored 2026-11-26, 8 seeds, Linux x86_64"
