@@ -233,6 +233,97 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "a word never makes it say that word",
         ),
     ),
+    "12": (
+        Change(
+            "z = x + last.self_attn.out_proj(v)",
+            "z = last.self_attn.out_proj(v)",
+            "the identity for attention",
+        ),
+        Change(
+            "alike * (owner[:, :, None] == owner[:, None])",
+            "alike * (owner[:, :, None] != owner[:, None])",
+            "among its equals the same vote is better",
+        ),
+        Change(
+            "torch.allclose(gradient, by_hand)",
+            "torch.allclose(gradient, -by_hand)",
+            "y(1 - y) for itself",
+        ),
+        Change(
+            "+ area * P.mean()",
+            "- area * P.mean()",
+            "the thing's mask beats its opposite",
+        ),
+        Change(
+            "best = (flat @ flat.T).unflatten(1, (3, 3)).amax(-1)",
+            "best = (flat @ flat.T).unflatten(1, (3, 3)).amin(-1)",
+            "the module's seeds",
+        ),
+        Change(
+            '"told where": torch.where(own.truth < C, scores[:, :C].argmax(1), C)',
+            '"told where": scores.argmax(1)',
+            "where things are is worth far more",
+        ),
+    ),
+    "13": (
+        Change(
+            "counted = truth != 255",
+            "counted = truth != 254",
+            "a softmax over all labels is the loss",
+        ),
+        Change(
+            "cells, places).amax(1, True)",
+            "cells, places).mean(1, True)",
+            "this is LSeg",
+        ),
+        Change(
+            "told = decoder.scale(question) * level + decoder.shift(question)",
+            "told = level + decoder.shift(question)",
+            "this is what its first block reads",
+        ),
+        Change(
+            "torch.cat([W * picture[:, None], W.expand(2, -1, -1)], -1)",
+            "torch.cat([W.expand(2, -1, -1), W * picture[:, None]], -1)",
+            "the module's queries are these",
+        ),
+        Change(
+            "told = calibrate(maps, seen, 0.2).argmax(1).flatten()",
+            "told = (maps[0, :, 0] - 0.2 * torch.eye(3)[:, :1]).argmax(0)",
+            "no thing becomes ground",
+        ),
+        Change(
+            "name: bench.answer(model, seen=bench.seen).scores()",
+            "name: bench.answer(free, seen=bench.seen).scores()",
+            "masks of base names raise U",
+        ),
+    ),
+    "14": (
+        Change(
+            "p = logits.sigmoid()",
+            "p = logits.softmax(1)",
+            "dice by hand is the module's",
+        ),
+        Change(
+            "raw = 100 * bench.answer(free)",
+            "raw = 100 * bench.answer(two_stage, seen=bench.seen)",
+            "masks of base names are worth a lot",
+        ),
+        Change(
+            "fuse(q_says, c, seen, 2 / 3, rule)",
+            'fuse(q_says, c, seen, 2 / 3, "zsseg")',
+            "CLIP's choice among seen names is not heard",
+        ),
+        Change(
+            '"black": ("zero", "cropmask", 1.5)',
+            '"black": ("mean", "cropmask", 1.5)',
+            "black is worse than the mean",
+        ),
+        Change(
+            "by_hand = torch.where(empty, tokens, hidden)",
+            "by_hand = torch.where(empty, hidden, tokens)",
+            "the module's tokens",
+        ),
+    ),
 }
 
 PRELUDE = """
