@@ -67,6 +67,8 @@ def test_rows_of_the_dense_bench():
     assert [r["scores"] for r in notes["rows"]] == [r["scores"] for r in told]
 
 
-def test_ways_of_teaching_are_of_three_seeds():
+def test_every_stored_part_of_the_student_has_code_and_seeds():
     found = rows_of("11_distil_a_student")
+    parts = get_experiment("11_distil_a_student").parts
+    assert {method for method, _ in found} <= set(parts)
     assert found["inherited, logit", "inherited, logit"]["seeds"] == [0, 1, 2]
