@@ -119,7 +119,8 @@ def test_rows_and_checks_are_those_that_were_foretold(name, monkeypatch):
     for row, info in zip(found["rows"], module.ROWS, strict=True):
         assert (row["row"], row["table"]) == (info.name, info.table)
         assert (row["table"] == "list") is (name == "RKD" or bool(info.told))
-        assert set(row["scores"]) == {"own", "common", "noisy", "oracles"}
+        kinds = {"own", "common", "noisy", "oracles"}
+        assert set(row["scores"]) - {"fates"} == kinds
         crops = name in ("OV-DETR", "CondHead", "RKD")
         assert ("teacher_s" in row) is crops
     json.dumps(found, allow_nan=False)

@@ -116,8 +116,9 @@ def test_the_command_shows_what_is_stored(name, capsys):
     found = json.loads(capsys.readouterr().out)
     runs = stored.runs(name)
     for row in found["rows"]:
-        name = row["method"], row["row"]
-        own = [run for run in runs if (run["part"], run["row"]) == name]
+        key = row["method"], row["row"], row["backbone"]
+        names = "part", "row", "backbone"
+        own = [run for run in runs if tuple(run[n] for n in names) == key]
         for score, values in row["by_seed"].items():
             assert values == [run[score] for run in own]
     assert len(runs) == sum(len(row["seeds"]) for row in found["rows"])

@@ -124,6 +124,7 @@ def test_checks_of_arms_that_are_not_stored_are_left_out(notes):
 def test_stored_verdicts_stand_in_place_of_the_old_rule(notes):
     own = {"verdict": "inconclusive", "value": 0.02, "low": -0.01, "high": 0.05}
     own |= {"name": "a claim (a task)", "by_seed": [0.02] * 8}
+    own |= {"effect": 0.01, "at_least": False}
     text = report.verdicts_text({**notes, "checks": [own]}, [])
     assert "a claim (a task)" in text and "+2.0 [-1.0, +5.0]" in text
     assert report.scene_verdicts({"checks": []}) == "no verdict yet"
