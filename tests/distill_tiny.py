@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
+import torch
 from transfer_tiny import clip
 
 from vlmtutor.distill.bench.box_masks import region_masks
@@ -49,3 +51,26 @@ def box_bench() -> BoxBench:
         for module, own in zip(modules, steps, strict=True):
             module.STEPS = own
     return bench.prepare()
+
+
+def check_detector(fit, least: int = 0) -> None:
+    """``fit()`` leaves CLIP alone, and what it returns answers to any names.
+
+    With ``least`` boxes a picture.
+    """
+    before = [p.clone() for p in clip().model.parameters()]
+    model, bench = fit(), box_bench()
+    after = clip().model.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert model.trained > 0
+    for start in (0, 3):  # all names, and the novel ones alone
+        names, seen = bench.names[start:], bench.seen[start:]
+        for ranking in ("own", "common"):
+            asked = dataclasses.replace(model, ranking=ranking)
+            found = asked.detect(bench.test_pictures, names, seen)
+            assert len(found) == len(bench.test_pictures)
+            for one in found:
+                assert one["boxes"].shape == (len(one["scores"]), 4)
+                assert len(one["scores"]) >= least
+                assert all(0 <= k < len(names) for k in one["labels"].tolist())
+                assert (one["scores"].diff() <= 0).all()

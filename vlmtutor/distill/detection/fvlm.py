@@ -30,7 +30,7 @@ from ..parts.box_head import (
     fit_regions,
     name_loss,
 )
-from ..parts.box_regions import lesson_of
+from ..parts.box_regions import Lesson, lesson_of
 from ..parts.box_teacher import asked_regions
 from ..parts.texts import background_classifier, text_classifier
 from ..parts.two_stage import count
@@ -118,6 +118,23 @@ class FVLM(RegionDetector):
         return both / (both.sum(-1, keepdim=True) + ground)
 
 
+def region_half(
+    clip, names: list[str], lesson: Lesson, seed: int, steps: int, near: bool = False
+) -> tuple[RegionHead, float]:
+    """A head that learned boxes of ``names`` from CLIP's states, and its scale."""
+    head = RegionHead(lesson.bins.shape[1], clip.embed_dim, near=near, seed=seed)
+    scale = nn.Parameter(torch.tensor(clip.logit_scale))
+    texts = columns(clip, names)
+
+    def loss(part, rows):
+        vectors, shifts = head(part.bins, part.pooled)
+        named = name_loss(vectors, texts, part.labels, scale, BACKGROUND)
+        return named + box_loss(shifts, part, len(names))
+
+    fit_regions([*head.parameters(), scale], lesson, loss, steps=steps, seed=seed)
+    return head.requires_grad_(False), float(scale.detach())
+
+
 def fit(
     clip,
     data: Boxed,
@@ -132,22 +149,13 @@ def fit(
 ) -> FVLM:
     """Train the region half on base names; CLIP is asked when predicting."""
     proposer, lesson = lesson_of(clip, data, seed, kind)
-    head = RegionHead(lesson.bins.shape[1], clip.embed_dim, near=near, seed=seed)
-    scale = nn.Parameter(torch.tensor(clip.logit_scale))
-    texts = columns(clip, data.names)
-
-    def loss(part, rows):
-        vectors, shifts = head(part.bins, part.pooled)
-        named = name_loss(vectors, texts, part.labels, scale, BACKGROUND)
-        return named + box_loss(shifts, part, len(data.names))
-
-    fit_regions([*head.parameters(), scale], lesson, loss, steps=steps, seed=seed)
+    head, scale = region_half(clip, data.names, lesson, seed, steps, near)
     return FVLM(
         clip=clip,
         proposer=proposer,
-        head=head.requires_grad_(False),
+        head=head,
         trained=count(proposer, head) + 1,
-        scale=float(scale.detach()),
+        scale=scale,
         alpha=alpha,
         beta=beta,
         rule=rule,

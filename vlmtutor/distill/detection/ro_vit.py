@@ -21,13 +21,13 @@ import functools
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.hub import load_clip
 from ...objectives.alignment import pool_regions
 from ...verdict import Check
 from ..methods import Info
-from ..parts.box_head import STEPS, RegionHead, box_loss, fit_regions, name_loss
+from ..parts.box_head import STEPS
 from ..parts.box_regions import (
     BoxRegions,
     Lesson,
@@ -155,22 +155,13 @@ def fit(
     tower = open_encoder(encoder)
     proposer, lesson = lesson_of(clip, data, seed, kind)
     lesson = lesson_by(tower, data.pictures, lesson)
-    head = RegionHead(lesson.bins.shape[1], tower.embed_dim, seed=seed)
-    scale = nn.Parameter(torch.tensor(tower.logit_scale))
-    texts = fvlm.columns(tower, data.names)
-
-    def loss(part, rows):
-        vectors, shifts = head(part.bins, part.pooled)
-        named = name_loss(vectors, texts, part.labels, scale, fvlm.BACKGROUND)
-        return named + box_loss(shifts, part, len(data.names))
-
-    fit_regions([*head.parameters(), scale], lesson, loss, steps=steps, seed=seed)
+    head, scale = fvlm.region_half(tower, data.names, lesson, seed, steps)
     return RoViT(
         clip=tower,
         proposer=proposer,
-        head=head.requires_grad_(False),
+        head=head,
         trained=count(proposer, head) + 1,
-        scale=float(scale.detach()),
+        scale=scale,
         alpha=alpha,
         beta=beta,
         power=power,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..supervision import Boxed
 from .box_head import STEPS, RegionDetector, RegionHead, box_loss, fit_regions
 from .box_proposer import timed_once
-from .box_regions import BoxRegions, Lesson, lesson_of
+from .box_regions import BoxRegions, Lesson, lesson_of, timed_regions
 from .one_stage import cosines
 from .texts import text_classifier
 
@@ -63,6 +63,17 @@ def shared_start(
         return head.requires_grad_(False)
 
     return timed_once(data.pictures, ("start", seed, kind), make)
+
+
+def prepare_start(clip, data: tuple, lesson, seed: int = 0) -> float:
+    """Make what methods on the shared start use too; the seconds that it took.
+
+    ``data``: boxed pictures, and those with names or sentences.
+    """
+    boxed, told = data
+    proposer, _ = lesson_of(clip, boxed, seed)
+    regions = timed_regions(proposer, told.pictures)[1]
+    return regions + shared_start(clip, boxed, seed)[1]
 
 
 def largest(found: BoxRegions) -> Tensor:
