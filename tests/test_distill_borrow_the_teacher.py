@@ -166,6 +166,16 @@ def test_fvlm_asks_the_tokens_inside_the_proposal(monkeypatch):
     assert not torch.allclose(before, asked([0, 1, 4, 5]), atol=1e-4)
 
 
+def test_boxes_of_equal_sum_are_other_boxes():
+    pictures, model = box_bench().test_pictures[:1], fitted("F-VLM")
+    boxes = torch.tensor([[[0.0, 0.0, 16.0, 16.0]], [[0.0, 8.0, 8.0, 16.0]]])
+    a, b = (look_into(pictures, own[None], torch.ones(1, 1)) for own in boxes)
+    assert a.boxes.sum() == b.boxes.sum()
+    asked = model.asked(a, pictures), model.asked(b, pictures)
+    assert not torch.allclose(*asked, atol=1e-3)
+    assert model.asked(a, pictures) is asked[0]  # and the same boxes are asked once
+
+
 def test_clip_looks_at_the_proposal_not_at_the_corrected_box():
     model, pictures = fitted("F-VLM"), box_bench().test_pictures
     other = dataclasses.replace(model, head=fvlm.fit(clip(), data(), 5, steps=2).head)

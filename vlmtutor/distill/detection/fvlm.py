@@ -32,6 +32,7 @@ from ..parts.box_head import (
 )
 from ..parts.box_regions import Lesson, lesson_of
 from ..parts.box_teacher import asked_regions
+from ..parts.boxes import content
 from ..parts.texts import background_classifier, text_classifier
 from ..parts.two_stage import count
 from ..pictures import once
@@ -83,7 +84,7 @@ class FVLM(RegionDetector):
 
     def asked(self, found, pictures) -> Tensor:
         """CLIP's own pooling in the proposals: [N, K, D]."""
-        key = "asked", float(found.boxes.sum())
+        key = "asked", content(found.boxes)
         return once(
             pictures, key, lambda: asked_regions(self.clip, pictures, found.boxes)
         )

@@ -37,6 +37,7 @@ from ..parts.box_head import (
 )
 from ..parts.box_regions import Lesson, lesson_of, region_bins
 from ..parts.box_teacher import crop_embeds, object_embeds, seen_regions
+from ..parts.boxes import content
 from ..parts.fusion import fuse
 from ..parts.texts import text_classifier
 from ..pictures import once
@@ -89,7 +90,7 @@ class Taught:
 
 def views(clip, data: Boxed, lesson: Lesson) -> Taught:
     """The teacher's view of the boxed pictures, made once."""
-    key = "pyramid", len(lesson), float(lesson.boxes.sum())
+    key = "pyramid", content(lesson.boxes)
     return once(data.pictures, key, lambda: _views(clip, data, lesson))
 
 

@@ -17,6 +17,7 @@ from ..pictures import DensePictures, batched
 from .box_proposer import timed_once
 from .box_regions import Lesson, region_bins
 from .box_teacher import crop_embeds
+from .boxes import content
 
 APART = 0.9  # of a side, between neighbours: they overlap by a tenth
 NEIGHBOR = 0.3  # chance of a neighbour beside a square box
@@ -78,7 +79,7 @@ def make_bags(
     """
     sure = lesson.quality >= lesson.quality.median()
     centers = (lesson.true | sure).nonzero()[:, 0]
-    key = "bags", most, seed, len(lesson), float(lesson.boxes.sum())
+    key = "bags", most, seed, content(lesson.boxes)
     return timed_once(
         pictures, key, lambda: _make_bags(clip, pictures, lesson[centers], most, seed)
     )

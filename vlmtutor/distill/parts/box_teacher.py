@@ -20,6 +20,7 @@ from ...objectives.alignment import patch_cover
 from ..pictures import DensePictures, once, taps
 from ..supervision import Boxed
 from .box_regions import BoxRegions, Lesson
+from .boxes import content
 from .regions import BATCH, crop_pixels, square_boxes
 
 AREA = 8.0  # of the crop of an object token, in areas of the box
@@ -76,7 +77,7 @@ def taught(
         )
         return embeds, round(time.perf_counter() - begun, 2)
 
-    key = "taught", len(lesson), float(lesson.boxes.sum()), tuple(margins), square
+    key = "taught", content(lesson.boxes), tuple(margins), square
     return once(pictures, key, make)
 
 
@@ -100,7 +101,7 @@ def seen_regions(
     boxes, pixels = found.boxes[picture, place], pictures.pixel_values
 
     def seen(margin: float) -> Tensor:
-        key = "crops", float(found.boxes.sum()), margin, square
+        key = "crops", content(found.boxes), margin, square
         crops = pixels, picture, boxes, (margin,), square
         return once(pictures, key, lambda: crop_embeds(clip, *crops))
 
