@@ -41,8 +41,11 @@ def check_shape(x, shape: str, **sizes: int) -> None:
 
     ``shape`` names the axes, say "B N D"; a whole number stands for itself.
     An axis named twice must have one size, and ``sizes`` fixes some.
-    Unknown names in ``sizes`` raise ValueError.
+    Unknown names in ``sizes`` raise ValueError, an ``x`` without a shape
+    TypeError.
     """
+    if not hasattr(x, "shape"):
+        raise TypeError(f"a {type(x).__name__} has no shape: make it a tensor")
     axes, actual = shape.split(), tuple(x.shape)
     unknown = set(sizes) - set(axes)
     if unknown:
@@ -76,6 +79,10 @@ def check_exercise(
     as a stub's NotImplementedError, pass through.  When these are right, cases
     of :mod:`vlmtutor.hidden` follow.
     """
+    if not callable(function):
+        raise TypeError(
+            f"{name} needs your function, without brackets, not {_brief(function)}"
+        )
     cases = list(cases)
     if not cases:
         raise ValueError("an exercise needs at least one case")
@@ -162,13 +169,23 @@ def _problem(result, expected, tolerance: float) -> str | None:
         rule = " ".join((expected.__doc__ or "").split())
         return f"the result {_brief(result)} is not right. {rule}".rstrip()
     if hasattr(expected, "shape") and tuple(expected.shape):
-        shape = tuple(getattr(result, "shape", ()))
+        if not hasattr(result, "shape"):
+            kind = type(result).__name__
+            return f"expected a tensor of shape {list(expected.shape)}, got a {kind}"
+        shape = tuple(result.shape)
         if shape != tuple(expected.shape):
             return f"the shape should be {list(expected.shape)}, got {list(shape)}"
+        a, b = _array(result), _array(expected)
+        if (a.dtype == bool) != (b.dtype == bool):
+            return f"expected {_kind(b)}, got {_kind(a)}"
     if not _same(result, expected, tolerance):
         place = _first_difference(result, expected, tolerance)
         return place or f"expected {_brief(expected)}, got {_brief(result)}"
     return None
+
+
+def _kind(array: np.ndarray) -> str:
+    return "True and False" if array.dtype == bool else f"numbers ({array.dtype})"
 
 
 def _first_difference(result, expected, tolerance: float) -> str | None:

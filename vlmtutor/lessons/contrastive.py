@@ -144,7 +144,13 @@ def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
 
 
 def new_model(name: str, data: Data, seed: int = 0) -> Model:
-    """An untrained model, with the start that its objective asks for."""
+    """An untrained model, with the start that its objective asks for.
+
+    Raises ValueError for a name that is none of OBJECTIVES.
+    """
+    if name not in OBJECTIVES:
+        known = ", ".join(OBJECTIVES)
+        raise ValueError(f"an objective is one of {known}, not {name!r}")
     model = Model(FrameworkConfig(len(data.train.tokenizer), text_length=40, seed=seed))
     if name == "SigLIP":
         model.logit_scale.data.fill_(math.log(10))

@@ -91,8 +91,14 @@ def draw_pairs(
     """``n`` scenes with captions; numbers of ``stickers`` take turns.
 
     Half of the training scenes have one sticker: with them training gets
-    going much sooner.  Splits and seeds share no random numbers.
+    going much sooner.  Splits and seeds share no random numbers.  Raises
+    ValueError for other numbers than 1 and 2, and for an unknown split.
     """
+    stickers = (stickers,) if isinstance(stickers, int) else tuple(stickers)
+    if not stickers or not set(stickers) <= {1, 2}:
+        raise ValueError(f"a scene has 1 or 2 stickers, say (1, 2), not {stickers}")
+    if split not in SPLIT_SEEDS:
+        raise ValueError(f"a split is one of {', '.join(SPLIT_SEEDS)}, not {split!r}")
     rng = random.Random(f"{SPLIT_SEEDS[split]} {seed}")
     layouts = [random_scene(rng, stickers[k % len(stickers)]) for k in range(n)]
     return layout_pairs(layouts, SIZE, caption, tokenizer, CATEGORIES)
@@ -135,7 +141,16 @@ def swapped_ids(pairs: Pairs, what: str) -> Tensor:
 
 
 def make(kind: type[Framework], tokenizer, seed: int = 0, **sizes):
-    """A framework of the size that the comparison uses."""
+    """A framework of the size that the comparison uses.
+
+    Raises ValueError for other classes than the package's three.
+    """
+    if kind not in LAYERS:
+        names = ", ".join(k.__name__ for k in LAYERS)
+        what = getattr(kind, "__name__", repr(kind))
+        raise ValueError(
+            f"make builds {names} of vlmtutor.models.frameworks, not this {what}"
+        )
     sizes = {
         "image_encoder": "vit-conv",
         "width": WIDTH,

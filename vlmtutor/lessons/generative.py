@@ -166,8 +166,14 @@ def slots(caption: str) -> dict[str, str] | None:
 def slots_right(written: Iterable[str], truth: Iterable[str]) -> dict[str, float]:
     """The share of right slots, of right "all" four, and of "sentences".
 
-    A text that is no sentence has no right slot.
+    A text that is no sentence has no right slot.  Raises ValueError for no
+    captions or two lists of different lengths, TypeError for one text.
     """
+    if isinstance(written, str) or isinstance(truth, str):
+        raise TypeError("two lists of captions, not one caption: [caption]")
+    written, truth = list(written), list(truth)
+    if len(written) != len(truth):
+        raise ValueError(f"{len(written)} captions written, {len(truth)} true ones")
     pairs = [(slots(a), slots(b)) for a, b in zip(written, truth, strict=True)]
     if not pairs:
         raise ValueError("no captions to compare")
@@ -214,9 +220,14 @@ def mean_of_the_rest(pixel_values: Tensor, mask: Tensor, patch_size: int) -> Ten
 
 
 def other_color(caption: str) -> str:
-    """The caption with another colour of the disc: the next in the list."""
-    colors = list(COLORS)
-    color = slots(caption)["colour"]
+    """The caption with another colour of the disc: the next in the list.
+
+    Raises ValueError for a text that is no caption of these scenes.
+    """
+    colors, found = list(COLORS), slots(caption)
+    if found is None:
+        raise ValueError(f"no caption with a disc: {caption!r}")
+    color = found["colour"]
     other = colors[(colors.index(color) + 1) % len(colors)]
     article = "an" if other[0] in "aeiou" else "a"
     return re.sub(r" on an? \w+ disc", f" on {article} {other} disc", caption)

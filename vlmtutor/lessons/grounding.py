@@ -52,7 +52,9 @@ def name_ids(pairs: Pairs) -> Tensor:
 def train_grounding(
     model: TwoLeg, data: Data, steps: int, boxes: bool, seed: int = 0
 ) -> History:
-    """Train in place, with boxes or with captions alone."""
+    """Train in place, with ``boxes`` or, where False, with captions alone."""
+    if not isinstance(boxes, bool):
+        raise TypeError(f"boxes is True or False, not {boxes!r}")
     ids = name_ids(data.train)
 
     def loss(model: TwoLeg, batch: Batch) -> Tensor:

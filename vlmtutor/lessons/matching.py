@@ -115,7 +115,12 @@ def loss_terms(
 def train_matching(
     model: TwoLeg, data: Data, steps: int, hard: bool | None, seed: int = 0
 ) -> History:
-    """Train in place; ``hard`` as in :func:`loss_terms`."""
+    """Train in place; ``hard`` as in :func:`loss_terms`.
+
+    Raises ValueError for other values: any word would count as True.
+    """
+    if hard not in (None, False, True):
+        raise ValueError(f"hard is True, False or None, not {hard!r}: see NEGATIVES")
 
     def loss(model: TwoLeg, batch: Batch) -> dict[str, Tensor]:
         return loss_terms(model, batch, data.has, hard)
@@ -176,7 +181,7 @@ def rerank(model: TwoLeg, seen: Encoded, top: int) -> Tensor:
     The others follow in the order of their cosines.
     """
     scores = seen.cosines.T.clone()  # [M, N], at most 1
-    rows = scores.topk(top, dim=1).indices
+    rows = scores.topk(min(top, scores.shape[1]), dim=1).indices
     answers = match_scores(model, seen, rows).sigmoid() + 2  # above the rest
     return scores.scatter(1, rows, answers)
 

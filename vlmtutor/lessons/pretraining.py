@@ -63,7 +63,7 @@ class Part:
     """Some rows of ``pairs``, to train on; nothing is copied."""
 
     def __init__(self, pairs: Pairs, rows: Tensor):
-        self.pairs, self.rows = pairs, rows
+        self.pairs, self.rows = pairs, torch.as_tensor(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,6 +78,7 @@ def shuffled(pairs: Pairs, share: float, seed: int = 0) -> tuple:
     The captions of some rows change places; a row that gets the words it had
     is not wrong.
     """
+    _check(share)
     N = len(pairs)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(N, generator=generator)[: round(share * N)]
@@ -90,7 +91,14 @@ def shuffled(pairs: Pairs, share: float, seed: int = 0) -> tuple:
     return dirty, wrong
 
 
+def _check(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share is from 0 to 1, not {share}: 40 % is 0.4")
+
+
 # Models and objectives
+
+SECOND = ("views", "captions", "masked words", "matching")
 
 
 def config(data: Data, seed: int = 0, causal: bool = False) -> FrameworkConfig:
@@ -121,10 +129,14 @@ def contrast(model: Framework, batch: Batch) -> Tensor:
 class WithSecond:
     """CLIP's loss and a second one: (model, batch) → named terms.
 
-    ``second`` is "views" (SimCLR), "captions", "masked words" or "matching".
+    ``second`` is "views" (SimCLR), "captions", "masked words" or "matching";
+    another raises ValueError.
     """
 
     def __init__(self, second: str, vocabulary: int, seed: int = 0):
+        if second not in SECOND:
+            known = ", ".join(SECOND)
+            raise ValueError(f"a second objective is one of {known}, not {second!r}")
         self.second, self.vocabulary = second, vocabulary
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -221,4 +233,5 @@ def pair_scores(model: Framework, pairs: Pairs) -> Tensor:
 
 def best(scores: Tensor, share: float) -> Tensor:
     """Rows of the ``share`` of the highest scores: [K]."""
+    _check(share)
     return scores.topk(round(share * len(scores))).indices.sort().values

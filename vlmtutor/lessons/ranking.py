@@ -60,7 +60,13 @@ def rerank(
     """Match logits for the ``k`` most similar texts of each picture.
 
     [N, M], minus infinity everywhere else: N · k pairs instead of N · M.
+    Raises ValueError where ``similarity`` is no grid of these, or k below 1.
     """
+    if similarity.shape != (len(pixel_values), len(input_ids)) or k < 1:
+        raise ValueError(
+            f"similarity is [pictures, texts] = [{len(pixel_values)}, "
+            f"{len(input_ids)}] and k at least 1, not {list(similarity.shape)} and {k}"
+        )
     N, M = similarity.shape
     best = similarity.topk(min(k, M), dim=1).indices  # [N, k]
     rows = torch.arange(N).repeat_interleave(best.shape[1])
