@@ -76,8 +76,8 @@ TRAINED = {
     "03_contrastive": {28: (0.07, "200 scenes")},
     "04_generative": {
         12: (0.02, "under .01 seen"),
-        19: (0.12, ".08 seen"),
-        21: (0.12, ".08 seen"),
+        19: (0.05, ".035 seen"),
+        21: (0.05, ".035 seen"),
         26: (0.02, "under .01 seen"),
         34: (0.12, "100 captions"),
     },

@@ -149,7 +149,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             "model.word_logits(images[:half], holes",
             "model.word_logits(None, holes",
-            "looking makes colours and places cheaper",
+            "looking makes colours and places likelier",
         ),
         Change(
             "word_loss(logits[:, :-1], labels)",
