@@ -26,7 +26,7 @@ FLOORS = (
     "distill.box_supervision distill.methods distill.pictures distill.supervision",
     "distill.parts",
     "distill distill.segmentation distill.detection",
-    "distill.bench distill.student stored_rows",
+    "distill.bench distill.student distill.comparison stored_rows",
     "pretrain memes",
     "experiments",
     "__main__",

@@ -17,6 +17,7 @@ COMMANDS = {
     "notebooks": ("notebooks", "run the notebooks: store or check outputs"),
     "pretrain": ("pretrain.cli", "train StickerCLIP again"),
     "experiment": ("experiments.cli", "what takes minutes: run, go on, show"),
+    "comparison": ("experiments.comparison", "one tidy file of stored scores"),
     "evaluate": ("experiments.evaluate", "what a model can do, in figures"),
 }
 

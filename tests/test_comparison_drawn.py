@@ -1,0 +1,78 @@
+"""The comparison's pictures show what they are given, and say nothing of nothing."""
+
+import matplotlib
+import pytest
+
+from vlmtutor.distill.comparison import drawn, order
+from vlmtutor.verdict import REPRODUCED
+
+POINTS = [
+    {"name": "ReCo", "table": "free", "value": 0.2, "ms": 3.0, "seconds": 1.0},
+    {"name": "ZSSeg", "table": "inductive", "value": 0.6, "ms": 30.0, "seconds": 20.0},
+    {"name": "LSeg", "table": "inductive", "value": 0.1, "ms": 6.0, "seconds": 19.0},
+]
+
+
+@pytest.fixture(autouse=True)
+def off_screen():
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context({"backend": "agg"}):
+        yield
+    plt.close("all")
+
+
+def texts(figure):
+    found = [t.get_text() for ax in figure.axes for t in ax.texts]
+    return found + [t.get_text() for ax in figure.axes for t in ax.get_yticklabels()]
+
+
+def test_every_point_has_a_number_and_a_name():
+    figure = drawn.cost_quality(POINTS, "U")
+    shown = texts(figure)
+    assert shown.count("1") == 2 and shown.count("3") == 2
+    assert "1  ZSSeg\n2  ReCo\n3  LSeg" in shown
+    assert drawn.front_of(POINTS, "ms") == ["ReCo", "ZSSeg"]
+
+
+def test_places_name_methods_on_both_sides():
+    a = {name: {0: k} for k, name in enumerate("pqrs")}
+    b = a | {"p": {0: 9}}
+    found = order.agreement(a, b, (order.SEEDS,))
+    figure = drawn.places(a, b, "PhraseCLIP", "StickerCLIP", found)
+    assert sum("p" == t.strip() for t in texts(figure)) == 2
+    assert "+0.00" in figure.axes[0].get_title()
+
+
+def test_bars_of_room_and_effects():
+    figure = drawn.room_bars({"ZSSeg": {"true names": 12.0, "true masks": -3.0}}, "U")
+    assert {"ZSSeg", "+12", "-3"} <= set(texts(figure))
+    naives = {"crops teach": None, "sentences": {"value": 0.1, "low": 0, "high": 0.2}}
+    pairs = {"crops teach": [{"value": 0.2, "verdict": REPRODUCED}]}
+    figure = drawn.effects(naives | {"luck": None}, pairs, "points")
+    assert {"crops teach", "sentences"} <= set(texts(figure))
+    assert "luck" not in texts(figure)
+
+
+def test_the_grid_has_all_methods():
+    methods = drawn.of_task("segmentation")
+    assert len(methods) == 14 and len(drawn.of_task("detection")) == 19
+    assert set(methods) <= set(texts(drawn.grid(methods)))
+
+
+def test_nothing_is_drawn_of_nothing():
+    for draw in (
+        lambda: drawn.cost_quality([], "U"),
+        lambda: drawn.room_bars({}, "U"),
+        lambda: drawn.effects({"luck": None}, {}, "U"),
+    ):
+        with pytest.raises(ValueError, match="no .* to draw"):
+            draw()
+
+
+def test_cards_open_without_a_kernel_and_tell_the_paper():
+    text = drawn.cards(POINTS, "U < 1")
+    assert text.count("<details>") == text.count("<summary") == 3
+    assert text.index("ZSSeg") < text.index("ReCo") < text.index("LSeg")
+    assert "arXiv 2112.14757" in text and "U &lt; 1 60.0 · 30.0 ms · 20 s" in text
+    assert drawn.cards([], "U") == ""
