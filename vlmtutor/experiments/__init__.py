@@ -28,6 +28,7 @@ EXPERIMENTS: dict[str, str] = {
     "segmentation": "dense",
     "segmentation_names": "vocabulary",
     "detection": "detection",
+    "19_what_comes_next": "what_next",
 }
 
 
