@@ -393,6 +393,19 @@ def test_no_line_begins_with_a_mark(width):
     assert len(lines) > 1 and not [line for line in lines if line[0] in "，。！"]
 
 
+def test_chinese_and_japanese_may_break_behind_each_sign():
+    text = "周一早上的我：咖啡（还没）起作用，コーヒーって「最高」だGPT4"
+    face, width = choose_face(text), 200
+    block = fit(clean_text(text), face, width, 400, 40, 8)
+    assert "".join(block.lines) == text and len(block.lines) > 3
+    assert block.size > 30  # not one small line, as of a long word
+    for line in block.lines:
+        assert line[0] not in "：），ーっ」" and line[-1] not in "（「"
+    assert all("GPT4" in line for line in block.lines if set("GPT4") & set(line))
+    korean = clean_text("띄어쓰기가 있다")
+    assert fit(korean, face, 150, 400, 40, 8).lines == tuple(korean.split())
+
+
 def test_thai_breaks_where_the_writer_allows_it():
     words = ["วันจันทร์", "มา", "แล้ว", "ครับ"]
     text = clean_text("\u200b".join(words))

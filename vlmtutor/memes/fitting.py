@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from .letters import MAY_BREAK, Face, clusters
 
 MOST_CHARACTERS = 4000  # more than any picture can hold legibly
 ELLIPSIS = "…"
+OPENING = "（「『【〈《〔［｛“‘(["  # no line ends with one of these
+NOT_FIRST = "ー々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ"  # nor begins with these
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,30 @@ def _paragraphs(text: str, face: Face) -> list[list[tuple[str, float, float]]]:
     """Words, their widths and the gaps before them in em, for each line."""
     lines = []
     for line in text.split("\n"):
-        words = [word.split(MAY_BREAK) for word in line.split(" ") if word]
+        words = [_pieces(word) for word in line.split(" ") if word]
         parts = [(w, face.space * (not i)) for p in words for i, w in enumerate(p)]
         lines.append([(w, face.width(w), gap) for w, gap in parts])
     return [line for line in lines if line]
+
+
+def _pieces(word: str) -> list[str]:
+    """A word, taken apart where a line may end inside it.
+
+    Chinese and Japanese leave no gaps: a line may end behind each sign.
+    """
+    for k in range(len(word) - 1, 0, -1):
+        before, after = word[k - 1], word[k]
+        near_sign = _is_sign(before) or _is_sign(after)
+        begins = after in OPENING or (after.isalnum() and after not in NOT_FIRST)
+        if near_sign and begins and before not in OPENING:
+            word = word[:k] + MAY_BREAK + word[k:]
+    return word.split(MAY_BREAK)
+
+
+def _is_sign(char: str) -> bool:
+    """Whether it is a Han character or a kana."""
+    wide = char.isalpha() and unicodedata.east_asian_width(char) == "W"
+    return wide and not unicodedata.name(char, "").startswith("HANGUL")
 
 
 def _limit(width: int, size: int, outlined: bool) -> float:
