@@ -16,8 +16,7 @@ from vlmtutor.distill import supervision as data
 from vlmtutor.distill.bench import regions
 from vlmtutor.distill.bench.gates import LIMITS, NO_LIMIT
 from vlmtutor.distill.bench.protocol import Bench
-from vlmtutor.distill.bench.references import FLOORS, ORACLES, true_masks
-from vlmtutor.distill.bench.results import stored_results, table_of
+from vlmtutor.distill.bench.references import true_masks
 from vlmtutor.distill.bench.score import judge
 from vlmtutor.distill.bench.trial import Trial, rounded
 from vlmtutor.distill.methods import STEPS, TOLD, Info
@@ -306,44 +305,3 @@ def test_names_are_swept_at_as_many_pictures(monkeypatch):
     assert row["row"] == "LSeg, 20 names" and row["chosen"] == {"steps": 1}
     assert 0 <= row["scores"]["U"] <= 1 and "step0" in row
     assert len(vocabulary.EXPERIMENT.keys()) == 27
-
-
-def test_every_table_has_its_floors_and_its_oracles():
-    def row(name, table, **more):
-        scores = {"S": [0.5], "U": [0.1], "h": [0.2]}
-        return {"row": name, "table": table, "by_seed": scores, **more}
-
-    rows = [row(name, "reference") for name in (*ORACLES, *FLOORS)]
-    rows += [row("slow", "captions", fit_s=31.4), row("other", "free")]
-    lines = table_of(rows, "captions").splitlines()
-    assert [line.split("  ")[0] for line in lines] == [*FLOORS, "slow", *ORACLES]
-    assert lines[2].endswith("[stored: a fit takes 31 s]")
-    closed = row("weak", "inductive", gate=False)
-    assert table_of([closed], "inductive").endswith("untrained read-out]")
-
-
-def test_stored_rows_are_told_as_they_are():
-    row = {
-        "method": "one",
-        "row": "one, hidden",
-        "table": "free",
-        "by_seed": {"S": [0.5, 0.6], "U": [0.1], "h": [0.2]},
-        "checks": [
-            {
-                "name": "it helps",
-                "verdict": "reproduced",
-                "score": "h",
-                "value": 0.1,
-                "low": 0.02,
-                "high": 0.2,
-                "by_seed": [0.1, 0.1],
-            }
-        ],
-    }
-    other = row | {"method": "two"}
-    assert stored_results([row, other], ["one"]).splitlines() == [
-        "one, hidden (free)",
-        "    S 55.0 [50.0–60.0]  U 10.0  h 20.0",
-        "  REPRODUCED: it helps",
-        "    h +10.0 [+2.0, +20.0], seeds: 2",
-    ]
