@@ -54,6 +54,7 @@ def test_a_wrong_value_is_named(mistake, message):
     ("mistake", "message"),
     [
         (lambda: grounding.train_grounding(None, None, 1, "captions"), "True or False"),
+        (lambda: contrastive.view(PIXELS.byte(), None), "not pairs.images"),
         (lambda: generative.slots_right(CAPTION, CAPTION), r"two lists .* \[caption\]"),
         (lambda: check_shape([1, 2], "N"), "a list has no shape"),
         (lambda: check_exercise("f", None, [((), 1)]), "without brackets, not None"),
@@ -75,6 +76,12 @@ def test_a_wrong_kind_is_named(mistake, message):
 def test_an_answer_of_another_kind_is_told_so(answer, wanted, message):
     with pytest.raises(ExerciseFailed, match=message):
         check_exercise("f", lambda: answer, [((), wanted)])
+
+
+def test_maps_of_another_shape_are_told_so():
+    pairs = frameworks.draw_pairs(3)
+    with pytest.raises(ValueError, match=r"\[N=3, R=2, T\], not \[2, 16\]"):
+        grounding.score_grounding(torch.zeros(2, 16), pairs)
 
 
 def test_one_number_of_stickers_will_do():

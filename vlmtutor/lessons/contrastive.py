@@ -90,6 +90,8 @@ OBJECTIVES: dict[str, Callable[[Model, Batch], Tensor]] = {
 
 def view(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
     """The pictures cropped, mirrored and tinted at random: same shape."""
+    if not pixel_values.is_floating_point():
+        raise TypeError("pixel_values are floats: pairs.pixel_values, not pairs.images")
     return recolor(crops(pixel_values, generator, least=0.5), generator)
 
 
@@ -144,10 +146,7 @@ def make_data(n: int, n_test: int = 200, seed: int = 0) -> Data:
 
 
 def new_model(name: str, data: Data, seed: int = 0) -> Model:
-    """An untrained model, with the start that its objective asks for.
-
-    Raises ValueError for a name that is none of OBJECTIVES.
-    """
+    """An untrained model, started as one of OBJECTIVES asks; else ValueError."""
     if name not in OBJECTIVES:
         known = ", ".join(OBJECTIVES)
         raise ValueError(f"an objective is one of {known}, not {name!r}")

@@ -116,5 +116,11 @@ def box_means(heat: Tensor, boxes: Tensor) -> Tensor:
 
 
 def score_grounding(heat: Tensor, pairs: Pairs) -> dict[str, float]:
-    """ "which": of two stickers; "hits": of all patches."""
+    """ "which": of two stickers; "hits": of all patches.
+
+    ``heat`` [N, R, T] has a map for each sticker; another shape raises ValueError.
+    """
+    N, R = pairs.boxes.shape[:2]
+    if heat.ndim != 3 or heat.shape[:2] != (N, R):
+        raise ValueError(f"maps are [N={N}, R={R}, T], not {list(heat.shape)}")
     return {"which": which_region(heat, pairs), "hits": pointing(heat, pairs)[0]}
