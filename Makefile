@@ -44,6 +44,7 @@ memes: setup
 	$(PY) -m vlmtutor memes images --captions images/captions.txt --out memes
 
 notebooks: setup
+	$(PY) -m vlmtutor comparison
 	$(PY) -m vlmtutor notebooks
 
 lint: setup

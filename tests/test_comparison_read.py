@@ -227,6 +227,7 @@ def test_a_pair_of_rows_and_a_check_are_paired_effects():
     assert [e["value"] for e in found["CLIP at test"]] == [0.2]
     (effect,) = found["agrees at first"]
     assert effect["value"] == pytest.approx(0.4) and effect["verdict"] is None
+    assert effect["task"] == "segmentation"
 
 
 def test_the_naive_difference_has_two_sides_or_none():

@@ -236,6 +236,14 @@ def test_14_greed_lets_regions_share_a_query():
     assert sharing(alike=0.5) > sharing() + 0.2
 
 
+def test_18_eight_seeds_see_four_points_and_miss_many_of_one():
+    confirmed = solutions("18_fair_comparison").confirmed
+    found = {points: confirmed(points / 100) for points in (1, 2, 4)}
+    assert found[1][0] < 40 and found[1][1] < 15
+    assert 50 < found[2][0] < 80 and 25 < found[2][1] < found[2][0]
+    assert min(found[4]) > 90
+
+
 def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
     folder = Path(__file__).resolve().parents[1] / "images"
     captions = vt.memes.read_captions(folder / "captions.txt")

@@ -168,5 +168,14 @@ def cases(name: str) -> list[tuple[tuple, object]]:
             )
         ],
         "pair": [((torch.tensor([[9.0, 8, 7], [9, 1, 0], [9, 8, 1]]),), [2, 0, 1])],
+        # notebook 18; the second p of "step_down" is held up by the first
+        "order_alike": [(([3.0, 1.0, 2.0, 9.0], [30.0, 20.0, 10.0, 40.0]), 2 / 3)],
+        "step_down": [(([0.2, 0.01, 0.15],), [0.3, 0.03, 0.3])],
+        "learn_map": [
+            (
+                (torch.eye(2), torch.tensor([[0.0, 2.0], [2.0, 0.0]]), 1.0),
+                torch.tensor([[0.5, 1.0], [1.0, 0.5]]),
+            )
+        ],
     }
     return known.get(name, [])

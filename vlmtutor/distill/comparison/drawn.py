@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from ...figures import HATCHES, MARKERS, PALETTE
+from ...figures import HATCHES, PALETTE
 from ...forest import LOOKS, OTHER
 from .. import METHODS, TABLES, get_method
 from .costs import front
@@ -13,6 +13,7 @@ from .ingredients import INGREDIENTS, has, source
 from .order import Agreement, Values, ranks
 
 HUES = [hue for name, hue in PALETTE.items() if name != "yellow"]
+ROOMY = ("o", "s", "D", "h", "p", "8")  # markers that a number fits into
 
 
 def cost_quality(points: Sequence[dict], what: str, title: str = ""):
@@ -23,6 +24,7 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
     are filled and joined.  Raises ValueError without a point.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     if not points:
         raise ValueError("no point to draw")
@@ -49,7 +51,7 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
             n = tables.index(point["table"])
             face = HUES[n] if k in best else "white"
             look = {"color": HUES[n], "markerfacecolor": face, "markersize": 15}
-            ax.plot(x[k], y[k], MARKERS[n], linestyle="", **look)
+            ax.plot(x[k], y[k], ROOMY[n], linestyle="", **look)
             ink = "white" if k in best else "black"
             ax.annotate(
                 str(k + 1),
@@ -60,9 +62,12 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
                 fontsize=8,
             )
         ax.set(xscale="log", xlabel=name, ylim=(0, 105))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0].set(ylabel=what, title=title)
     for n, kind in enumerate(tables):
-        axes[1].plot([], [], MARKERS[n], color=HUES[n], linestyle="", label=kind)
+        axes[1].plot([], [], ROOMY[n], color=HUES[n], linestyle="", label=kind)
     names = "\n".join(f"{k}  {p['name']}" for k, p in enumerate(points, start=1))
     axes[1].annotate(names, (1.03, 1), xycoords="axes fraction", va="top", fontsize=9)
     axes[1].legend(loc="lower left", bbox_to_anchor=(1.0, 0), fontsize=9)

@@ -77,8 +77,8 @@ def paired(
 ) -> dict[str, list[dict]]:
     """{ingredient: effects}, of checks and of pairs of rows, on a backbone.
 
-    An effect has "name", "value", "by_seed" and "verdict", which is None for
-    pairs of rows: nobody has claimed them.
+    An effect has "name", "task", "value", "by_seed" and "verdict", which is None
+    for pairs of rows: nobody has claimed them.
     """
     found: dict[str, list[dict]] = {name: [] for name in INGREDIENTS}
     for check in checks:
@@ -90,11 +90,12 @@ def paired(
     for (more, less), ingredient in PAIRS.items():
         own = [_novel(scores, row, backbone) for row in (more, less)]
         seeds = sorted(own[0].keys() & own[1].keys())
+        task = next((s.task for s in scores if s.row == more), None)
         if seeds:
             by_seed = [own[0][s] - own[1][s] for s in seeds]
             name, value = f"{more} beside {less}", float(np.mean(by_seed))
-            effect = {"name": name, "value": value, "by_seed": by_seed, "verdict": None}
-            found[ingredient].append(effect)
+            effect = {"name": name, "task": task, "value": value}
+            found[ingredient].append(effect | {"by_seed": by_seed, "verdict": None})
     return found
 
 
