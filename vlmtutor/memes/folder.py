@@ -81,7 +81,7 @@ def caption_folder(
         choose_face("", font)
     folder, out = (Path(os.path.expanduser(path)) for path in (folder, out))
     texts, text_file = _captions(captions)
-    files, skipped = _list_folder(folder, out, text_file)
+    names, skipped = _list_folder(folder, out, text_file)
     if clip is None:
         from ..models import load_clip
 
@@ -92,7 +92,7 @@ def caption_folder(
         temperature = 1 / float(clip.logit_scale)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    limit = IN_MEMORY if resume else max(IN_MEMORY, len(files))
+    limit = IN_MEMORY if resume else max(IN_MEMORY, len(names))
     cache = EmbeddingCache(stored_embeddings(out) if resume else None, limit=limit)
     embedder = Embedder(clip, cache, precision, batch_size)
     box = Outbox(out)
@@ -101,13 +101,16 @@ def caption_folder(
         from .spread import fill
 
         with tqdm(desc="sharing", unit="picture", disable=not progress) as bar:
+            files = [folder / name for name in names]
             fill(embedder, files, lambda done, _: bar.update(done - bar.n))
-    stream = embedder.contents(files)  # read ahead while texts are encoded
+    stream = embedder.contents(
+        folder / name for name in names
+    )  # read ahead while texts are encoded
     with tqdm(
         desc="reading", total=len(texts), unit="caption", disable=not progress
     ) as bar:
         text_embeds = embedder.texts(texts, lambda done, _: bar.update(done - bar.n))
-    readable, image_embeds, unreadable = _embed(files, stream, progress)
+    readable, image_embeds, unreadable = _embed(names, stream, progress)
     skipped += unreadable
     if not readable:
         image_embeds = text_embeds[:0]
@@ -137,7 +140,7 @@ def caption_folder(
         left_out = f"{texts.left_out} lines of captions left out"
         report.notes.append(f'{left_out}: comments ("# …") and repetitions')
     drawing = {"style": style, "upper": upper, "font": font}
-    writer = Writer(report, box, _relative(folder, out), drawing, clip, resume)
+    writer = Writer(report, box, folder, _relative(folder, out), drawing, clip, resume)
     writer.draw_all(readable, matches, progress)
     writer.draw_galleries()
     writer.write_report()
@@ -170,8 +173,8 @@ def _relative(folder: Path, out: Path) -> str:
 
 def _list_folder(
     folder: Path, out: Path, text_file: str | None
-) -> tuple[list[Path], list[Skipped]]:
-    """The files of a folder, by name, and what is not looked at."""
+) -> tuple[list[str], list[Skipped]]:
+    """The names of a folder's files, and what is not looked at."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}")
     if not folder.is_dir():
@@ -191,7 +194,7 @@ def _list_folder(
         elif path.is_dir():
             skipped.append(Skipped(path.name, "a folder: not looked into"))
         else:
-            files.append(path)
+            files.append(path.name)
     if not files:
         raise ValueError(nothing_in(folder))
     return files, skipped
@@ -209,23 +212,23 @@ def nothing_in(folder: Path) -> str:
     )
 
 
-def _embed(files: list[Path], stream: Iterator, progress: bool):
+def _embed(names: list[str], stream: Iterator, progress: bool):
     """The readable files with their digests, embeddings [N, D], the others."""
     readable, skipped = {}, []
     embeds = None  # one table: thousands of small tensors scatter the memory
     rows_of = tqdm(
-        zip(files, stream, strict=True),
+        zip(names, stream, strict=True),
         "looking",
-        len(files),
+        len(names),
         unit="picture",
         disable=not progress,
     )
-    for path, (digest, row) in rows_of:
+    for name, (digest, row) in rows_of:
         if isinstance(row, UnreadablePicture):
-            skipped.append(Skipped(path.name, str(row)))
+            skipped.append(Skipped(name, str(row)))
         else:
             if embeds is None:
-                embeds = row.new_empty(len(files), len(row))
+                embeds = row.new_empty(len(names), len(row))
             embeds[len(readable)] = row
-            readable[path] = digest
+            readable[name] = digest
     return (readable, None if embeds is None else embeds[: len(readable)], skipped)

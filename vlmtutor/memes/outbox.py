@@ -10,6 +10,7 @@ changed since. Runs that write at the same time read each other's notes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -26,9 +27,22 @@ from .names import numbered
 HIDDEN = ".vlmtutor"
 PATIENCE = 10  # seconds, while another run moves a file into place
 FORGOTTEN = 3600  # seconds after which half a file belongs to no run any more
-_FIELDS = ("role", "file", "key", "sha256", "replaces")
 _PART = re.compile(r"[0-9a-f]{16}\.part")
 _RETRIES = (0.1, 0.2, 0.4)  # seconds; viewers and scanners lock files on Windows
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal says last of a role."""
+
+    role: str
+    file: str
+    key: str
+    sha256: str
+    replaces: str
+
+
+FIELDS = [field.name for field in dataclasses.fields(Entry)]
 
 
 class Outbox:
@@ -49,7 +63,7 @@ class Outbox:
         _without_link(self.hidden).mkdir(exist_ok=True)
         self._journal = self.hidden / "journal.jsonl"
         self._lock = FileLock(self.hidden / "lock", PATIENCE)
-        self._entries: dict[str, dict] = {}
+        self._entries: dict[str, Entry] = {}
         self._read = 0  # bytes of the journal
         self._catch_up()
         self._taken = {p.name.casefold() for p in self.folder.iterdir()}
@@ -60,8 +74,8 @@ class Outbox:
         """The file of a role if it is still as this ``key`` made it."""
         former = self._entries.get(role)
         found = self._digest_of_own(former)
-        is_whole = found and found == former["sha256"] and key == former["key"]
-        return self.folder / former["file"] if is_whole else None
+        is_whole = found and found == former.sha256 and key == former.key
+        return self.folder / former.file if is_whole else None
 
     def write(
         self,
@@ -95,7 +109,7 @@ class Outbox:
         if not self._digest_of_own(former):
             return False
         with contextlib.suppress(OSError):  # somebody has it open
-            (self.folder / former["file"]).unlink()
+            (self.folder / former.file).unlink()
         return True
 
     def roles(self) -> list[str]:
@@ -104,7 +118,7 @@ class Outbox:
 
     def digest(self, role: str) -> str:
         """SHA-256 of the role's file as it was written."""
-        return self._entries[role]["sha256"]
+        return self._entries[role].sha256
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -120,8 +134,8 @@ class Outbox:
         """Move a whole file to its name; the path."""
         former = self._entries.get(role)
         found = self._digest_of_own(former)
-        if found and former["file"].endswith(suffix):
-            target = self.folder / former["file"]
+        if found and former.file.endswith(suffix):
+            target = self.folder / former.file
         else:
             target = self._free(stem, suffix)
         # The journal goes first, with what it replaces: whichever of
@@ -129,39 +143,41 @@ class Outbox:
         self._note(role, target.name, key, _digest(part), found)
         _replace(part, target)
         self._taken.add(target.name.casefold())
-        if found and former["file"] != target.name:
+        if found and former.file != target.name:
             with contextlib.suppress(OSError):
-                (self.folder / former["file"]).unlink()
+                (self.folder / former.file).unlink()
         return target
 
     def _free(self, stem: str, suffix: str) -> Path:
         """A name that nobody has; those tried once are not tried again."""
-        names = self._names.setdefault((stem, suffix), numbered(stem, suffix))
-        for name in names:
+        names = self._names.get((stem, suffix)) or numbered(stem, suffix)
+        for tried, name in enumerate(names):
             target = self.folder / name
             is_taken = name.casefold() in self._taken
             if not is_taken and not os.path.lexists(target):
+                if tried:  # most names are there once: nothing is kept of them
+                    self._names[stem, suffix] = names
                 return target
 
-    def _digest_of_own(self, entry: dict | None) -> str:
+    def _digest_of_own(self, entry: Entry | None) -> str:
         """What is in an entry's file; "" if gone, or not ours any more."""
         if entry is None:
             return ""
-        path = self.folder / entry["file"]
+        path = self.folder / entry.file
         try:
             found = "" if path.is_symlink() else _digest(path)
         except OSError:
             return ""
-        return found if found in (entry["sha256"], entry["replaces"]) else ""
+        return found if found in (entry.sha256, entry.replaces) else ""
 
     def _note(self, *values: str) -> None:
-        entry = dict(zip(_FIELDS, values, strict=True))
+        entry = Entry(*values)
         with self._open("a+b") as journal:
             journal.seek(max(0, journal.seek(0, os.SEEK_END) - 1))
             is_torn = journal.read() not in (b"", b"\n")  # by a kill, a full disk
-            line = "\n" * is_torn + json.dumps(entry) + "\n"
+            line = "\n" * is_torn + json.dumps(dataclasses.asdict(entry)) + "\n"
             journal.write(line.encode())
-        self._entries[entry["role"]] = entry
+        self._entries[entry.role] = entry
 
     def _catch_up(self) -> None:
         """Read what has been noted since, by whatever run."""
@@ -175,10 +191,10 @@ class Outbox:
         for line in new.split(b"\n"):
             # One may be torn; a foreign one is no business of ours.
             with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-                entry = json.loads(line)
-                entry = {name: str(entry[name]) for name in _FIELDS}
-                if Path(entry["file"]).name == entry["file"]:
-                    self._entries[entry["role"]] = entry
+                found = json.loads(line)
+                entry = Entry(*(str(found[name]) for name in FIELDS))
+                if Path(entry.file).name == entry.file:
+                    self._entries[entry.role] = entry
 
     def _open(self, mode: str):
         """The journal; never what a link in its place leads to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from .match import Choice
 FORMAT = "vlmtutor memes 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a folder may hold 100,000
 class Meme:
     """A picture with its caption: the file it came from and the file made.
 
@@ -77,24 +78,33 @@ class Report:
 
     def to_json(self) -> str:
         """The same as text: scores to six digits, names escaped."""
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """That text a meme at a time: of a large folder it would fill memory."""
+        settings = {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in self.settings.items()
+        }
         skipped = [
             {key: printable(value) for key, value in asdict(skip).items()}
             for skip in self.skipped
         ]
-        content = {
-            "format": FORMAT,
-            "settings": {
-                key: printable(value) if isinstance(value, str) else value
-                for key, value in self.settings.items()
-            },
-            "memes": [_row(meme) for meme in self.memes],
-            "skipped": skipped,
-            "galleries": [path.name for path in self.galleries],
-        }
+        galleries = [path.name for path in self.galleries]
+        rest = {"skipped": skipped, "galleries": galleries}
         if self.notes:
-            content["notes"] = self.notes
-        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-        return text + "\n"
+            rest["notes"] = self.notes
+        yield _json({"format": FORMAT, "settings": settings}).removesuffix("\n}")
+        yield ',\n "memes": ['
+        for k, meme in enumerate(self.memes):
+            row = "\n" + _json(_row(meme))
+            yield "," * (k > 0) + row.replace("\n", "\n  ")
+        yield "\n ],\n" if self.memes else "],\n"
+        yield _json(rest).removeprefix("{\n") + "\n"
+
+
+def _json(content: dict) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def _row(meme: Meme) -> dict:

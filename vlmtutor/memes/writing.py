@@ -34,59 +34,68 @@ _FULL = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class Writer:
-    """Fills ``box`` and notes in ``report`` what became of each file.
+    """Fills ``box`` and notes in ``report`` what became of each file of ``folder``.
 
-    ``home`` tells the folder of the pictures from others: two pictures of one
-    name are two. ``drawing`` holds the options of ``draw``, whose style may
-    be "auto", by the eyes of ``clip``; without ``resume`` a meme that is
-    there is drawn again.
+    ``home`` tells that folder from others: two pictures of one name are two.
+    ``drawing`` holds the options of ``draw``, whose style may be "auto", by
+    the eyes of ``clip``; without ``resume`` a meme that is there is drawn
+    again.
     """
 
     def __init__(
-        self, report: Report, box: Outbox, home: str, drawing: dict, clip, resume: bool
+        self,
+        report: Report,
+        box: Outbox,
+        folder: Path,
+        home: str,
+        drawing: dict,
+        clip,
+        resume: bool,
     ):
-        self.report, self.box, self.home = report, box, home
+        self.report, self.box, self.folder, self.home = report, box, folder, home
         self.drawing, self.clip, self.resume = drawing, clip, resume
         self.eyes = model_identity(clip) if drawing["style"] == "auto" else ""
 
     def draw_all(
-        self, files: dict[Path, bytes], matches: Matches, progress: bool
+        self, files: dict[str, bytes], matches: Matches, progress: bool
     ) -> None:
         """The meme of each picture, whose SHA-256 must still be as it was.
+
+        ``files``: by name, in the order of ``matches``.
 
         One that fails is skipped with the reason. Where nothing but errors
         that say nothing about a picture came of it, the first is raised.
         """
-        paths = tqdm(files, "writing", unit="meme", disable=not progress)
+        names = tqdm(files, "writing", unit="meme", disable=not progress)
         foreign = None
-        for i, path in enumerate(paths):
+        for i, name in enumerate(names):
             try:
-                self._draw(path, files[path], matches, i)
+                self._draw(name, files[name], matches, i)
             except (UnreadablePicture, TooSmall) as reason:
-                self._skip(path, str(reason))
+                self._skip(name, str(reason))
             except Exception as error:
                 if getattr(error, "errno", None) in _FULL:
                     raise  # so it would be for every other
                 if not isinstance(error, (OSError, MemoryError)):
                     foreign = foreign or error
                 kind = type(error).__name__
-                self._skip(path, f"its meme cannot be made: {kind}: {error}")
+                self._skip(name, f"its meme cannot be made: {kind}: {error}")
         self.report.skipped.sort(key=lambda skip: skip.name)
         if foreign and not self.report.memes:
             raise foreign
 
-    def _skip(self, path: Path, reason: str) -> None:
-        self.report.skipped.append(Skipped(path.name, reason))
+    def _skip(self, name: str, reason: str) -> None:
+        self.report.skipped.append(Skipped(name, reason))
 
-    def _draw(self, path: Path, digest: bytes, matches: Matches, i: int) -> None:
+    def _draw(self, name: str, digest: bytes, matches: Matches, i: int) -> None:
         choice = matches.choice(i)
         if choice is None:
             why = "no caption left: there are more pictures than captions"
-            return self._skip(path, why)
-        data = read_bytes(path)
+            return self._skip(name, why)
+        data = read_bytes(self.folder / name)
         if hashlib.sha256(data).digest() != digest:
             raise UnreadablePicture("changed during the run: run it again")
-        role = self._role(path.name)
+        role = self._role(name)
         key = _digest(digest.hex(), choice.caption, self.drawing, self.eyes)
         made = self.box.kept(role, key) if self.resume else None
         if made is None:
@@ -95,7 +104,7 @@ class Writer:
             suffix, options = _format(data, meme.size)
             made, _ = self.box.write(
                 role,
-                _stem(path.name),
+                _stem(name),
                 suffix,
                 key,
                 lambda part: meme.save(part, **options),
@@ -103,7 +112,7 @@ class Writer:
             )
             self.report.written += 1
         meme = Meme(
-            path.name,
+            name,
             made.name,
             choice.caption,
             choice.score,
@@ -147,11 +156,16 @@ class Writer:
 
     def write_report(self) -> None:
         """``report.json``."""
-        text = self.report.to_json()
-        self.report.path = self._write(
-            (f"report {self.home}", "report", ".json", _digest(text)),
-            lambda part: part.write_text(text, encoding="utf-8"),
-        )
+        content = hashlib.sha256()
+        for piece in self.report.pieces():
+            content.update(piece.encode())
+
+        def make(part: Path) -> None:
+            with part.open("w", encoding="utf-8") as file:
+                file.writelines(self.report.pieces())
+
+        what = (f"report {self.home}", "report", ".json", content.hexdigest())
+        self.report.path = self._write(what, make)
 
     def _write(self, what: tuple, make: Callable[[Path], object]) -> Path | None:
         """A file of a run that is done: if a viewer holds it, that is told."""
