@@ -10,12 +10,16 @@ from vlmtutor.experiments.experiment import CARRIED
 from vlmtutor.experiments.rows import SCHEMA, as_json, as_text, mark_changed, rows
 
 
-def rows_of(name: str, backbone: str = "") -> dict[tuple[str, str], dict]:
+def all_rows(name: str) -> list[dict]:
     experiment = get_experiment(name)
     notes = stored.read(experiment.path())
     found = rows(experiment, notes)
     mark_changed(experiment, notes, found)
-    own = [row for row in found if backbone in ("", row["backbone"])]
+    return found
+
+
+def rows_of(name: str, backbone: str = "") -> dict[tuple[str, str], dict]:
+    own = [row for row in all_rows(name) if backbone in ("", row["backbone"])]
     return {(row["method"], row["row"]): row for row in own}
 
 
@@ -26,11 +30,12 @@ NOT_YET_RUN = {"detection", "forgetting", "recipe", "segmentation_names"}
 def test_what_was_carried_over_says_so(name):
     experiment = get_experiment(name)
     notes = stored.read(experiment.path())
-    carried = {r["part"] for r in notes["parts"] if CARRIED in r}
-    assert {r["part"] for r in notes["parts"]} <= {*experiment.parts, *carried}
-    for row in rows_of(name).values():
+    carried = {(r["part"], r["backbone"]) for r in notes["parts"] if CARRIED in r}
+    known = {*experiment.parts, *(part for part, _ in carried)}
+    assert {r["part"] for r in notes["parts"]} <= known
+    for row in all_rows(name):
         assert set(row) == set(SCHEMA)
-        if row["method"] in carried:
+        if (row["method"], row["backbone"]) in carried:
             one = len(row["seeds"]) == 1
             assert row["rule"] == ("one run" if one else "old rule, 3 seeds")
             assert row["code_changed"] is None and row["scores"]
