@@ -244,6 +244,12 @@ def test_18_eight_seeds_see_four_points_and_miss_many_of_one():
     assert min(found[4]) > 90
 
 
+def test_19_templates_beat_rewrites_where_nothing_else_was_read(phraseclip):
+    found = solutions("19_what_comes_next").sentences_named(phraseclip)
+    assert found["templates"] > found["rewrites"] + 0.03
+    assert found["name and rewrite"] > found["name and another's rewrite"]
+
+
 def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
     folder = Path(__file__).resolve().parents[1] / "images"
     captions = vt.memes.read_captions(folder / "captions.txt")

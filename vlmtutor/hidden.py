@@ -177,5 +177,15 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[0.5, 1.0], [1.0, 0.5]]),
             )
         ],
+        # notebook 19; large logits are not sure ones
+        "corrected": [
+            (
+                (torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 2.0], [2.0, 4.0]])),
+                torch.tensor([[0.0, 0.0]]),
+            )
+        ],
+        "believed": [
+            ((torch.tensor([[[50.0, 50.0]], [[0.0, -3.0]]]),), torch.tensor([1]))
+        ],
     }
     return known.get(name, [])
