@@ -247,7 +247,8 @@ def test_18_eight_seeds_see_four_points_and_miss_many_of_one():
 def test_19_templates_beat_rewrites_where_nothing_else_was_read(phraseclip):
     found = solutions("19_what_comes_next").sentences_named(phraseclip)
     assert found["templates"] > found["rewrites"] + 0.03
-    assert found["name and rewrite"] > found["name and another's rewrite"]
+    own, other = found["name and rewrite"], found["name and another's rewrite"]
+    assert abs(own - other) < 0.06  # less than one set of sketches can tell
 
 
 def test_20_a_line_for_every_picture_is_the_best_for_none(clip):
