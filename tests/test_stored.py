@@ -104,3 +104,13 @@ def test_the_mark_of_a_stored_claim(seeds, dates, mark, tmp_path, monkeypatch):
     ]
     stored.save({"parts": runs}, "n")
     assert mark in stored.origin("n")
+
+
+def test_the_mark_of_some_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    same = {"machine": {"system": "Linux"}, "date": "2026-01-01"}
+    runs = [{"part": p, "seed": s, **same} for p, s in (("a", 0), ("a", 1), ("b", 0))]
+    stored.save({"parts": runs}, "n")
+    assert "2 seeds, no verdict" in stored.origin("n", part="a")
+    assert stored.origin("n", part="b") == stored.origin("n", seed=0)
+    assert "one run" in stored.origin("n", seed=0)

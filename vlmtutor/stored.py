@@ -117,13 +117,14 @@ def runs(name: str) -> list[dict]:
     return found
 
 
-def origin(name: str) -> str:
+def origin(name: str, **where) -> str:
     """Where and when a stored experiment was run, as the mark of its claims.
 
     "stored 2026-11-25, 3 seeds, no verdict, Linux x86_64": eight seeds make a
-    verdict (:mod:`vlmtutor.verdict`), one is called one run.
+    verdict (:mod:`vlmtutor.verdict`), one is called one run.  ``where`` picks
+    some of its runs, say ``seed=0`` or ``part="CLIP"``.
     """
-    parts = load(name)["parts"]
+    parts = [r for r in load(name)["parts"] if where.items() <= r.items()]
     seeds = len({run["seed"] for run in parts})
     many = "one run" if seeds == 1 else f"{seeds} seeds"
     many += "" if seeds == 1 or seeds >= SEEDS else ", no verdict"
