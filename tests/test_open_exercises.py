@@ -236,6 +236,17 @@ def test_14_greed_lets_regions_share_a_query():
     assert sharing(alike=0.5) > sharing() + 0.2
 
 
+def test_17_a_start_as_large_as_a_sticker_pays_least(world):
+    scenes = [world.scene(seed, n=3) for seed in vt.seeds("train", 40)]
+    boxes = [torch.tensor([o.box for o in s.objects]).float() for s in scenes]
+    prices = solutions("17_det_change_the_detector").start_prices(boxes)
+    sums = {side: sum(price) for side, price in prices.items()}
+    assert min(sums, key=sums.get) in (3, 4)
+    assert sums[1] > 2 * min(sums.values()) and sums[6] > 1.3 * sums[4]
+    away, lacking = prices[1]
+    assert lacking > 1.5 * away
+
+
 def test_18_eight_seeds_see_four_points_and_miss_many_of_one():
     confirmed = solutions("18_fair_comparison").confirmed
     found = {points: confirmed(points / 100) for points in (1, 2, 4)}

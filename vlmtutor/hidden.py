@@ -168,6 +168,17 @@ def cases(name: str) -> list[tuple[tuple, object]]:
             )
         ],
         "pair": [((torch.tensor([[9.0, 8, 7], [9, 1, 0], [9, 8, 1]]),), [2, 0, 1])],
+        # notebook 17; the dearest answer for one thing can be the best way
+        "hand_out": [
+            ((torch.tensor([[1.0, 2.0], [1.5, 9.0], [8.0, 2.8]]),), (1, 0)),
+            ((torch.tensor([[4.0, 1.0], [3.0, 9.0], [0.0, 0.5]]),), (2, 0)),
+        ],
+        "relations": [
+            (
+                (torch.tensor([[1.0, 0], [0.6, 0.8]]), torch.eye(2)),
+                torch.tensor(0.5625),
+            )
+        ],
         # notebook 18; the second p of "step_down" is held up by the first
         "order_alike": [(([3.0, 1.0, 2.0, 9.0], [30.0, 20.0, 10.0, 40.0]), 2 / 3)],
         "step_down": [(([0.2, 0.01, 0.15],), [0.3, 0.03, 0.3])],

@@ -324,6 +324,53 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "the module's tokens",
         ),
     ),
+    "17": (
+        Change(
+            "low = torch.minimum(far, thing)[:2]",
+            "low = torch.maximum(far, thing)[:2]",
+            "GIoU by hand is the package's",
+        ),
+        Change(
+            "named = torch.where(wanted, yes, no).sum()",
+            "named = torch.where(wanted, no, yes).sum()",
+            "the set loss by hand is the package's",
+        ),
+        Change(
+            "steps=80, overlap=0.5, bias=False",
+            "steps=80, overlap=0.5, bias=True",
+            "tokens that know their place fit better",
+        ),
+        Change(
+            "like = (V[others] @ V[shown].T).argmax(1)",
+            "like = (V[others] @ V[shown].T).argmin(1)",
+            "so the package",
+        ),
+        Change(
+            "torch.stack([two[0], 3 * two[1]])",
+            "torch.stack([3 * two[0], two[1]])",
+            "a copy of the queries hears its own question alone",
+        ),
+        Change(
+            "mixed = F.gelu(state @ (share @ net.first.flatten(1)).view(2, -1))",
+            "mixed = inner[0]",
+            "mixed weights are the module's",
+        ),
+        Change(
+            '"and crops": {"labels": False, "transfer": False}',
+            '"and crops": {"crops": False, "labels": False, "transfer": False}',
+            "crops help novel names",
+        ),
+        Change(
+            "crops = torch.cat([low, low + side], 1)",
+            "crops = torch.tensor([[0.0, 0, 1, 1]]).expand(len(low), -1)",
+            "a part's positions make it a stranger",
+        ),
+        Change(
+            "told[nearest[own - B]]",
+            "mean_shapes(novel, own)[own]",
+            "and a word passes on little of it",
+        ),
+    ),
 }
 
 PRELUDE = """
