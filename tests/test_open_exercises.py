@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vlmtutor as vt
+from vlmtutor import stored
 from vlmtutor.lessons import frameworks, ranking, why_vlms
 from vlmtutor.metrics import accuracy, recall_at_k
 from vlmtutor.models.frameworks import TwoLeg
@@ -260,6 +261,12 @@ def test_19_templates_beat_rewrites_where_nothing_else_was_read(phraseclip):
     assert found["templates"] > found["rewrites"] + 0.03
     own, other = found["name and rewrite"], found["name and another's rewrite"]
     assert abs(own - other) < 0.06  # less than one set of sketches can tell
+    told = [
+        c for row in stored.load("19_what_comes_next")["rows"] for c in row["checks"]
+    ]
+    sentence = "a name's own rewrite helps it more than another's"
+    (check,) = (c for c in told if c["name"] == sentence)  # eight sets do
+    assert check["verdict"] == "reproduced" and len(check["by_seed"]) == 8
 
 
 def test_20_a_line_for_every_picture_is_the_best_for_none(clip):

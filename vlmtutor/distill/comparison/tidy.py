@@ -1,8 +1,8 @@
 """The tidy file of the comparison: every stored score, one number a line.
 
 ``python -m vlmtutor comparison`` makes ``notebooks/results/comparison.csv``
-from what experiments have stored; :data:`COLUMNS` and :data:`SCORES` say what
-stands in it, here and in ``comparison.md`` beside it.
+of all stored results; :data:`COLUMNS` and :data:`SCORES` say what stands in
+it, here and in ``comparison.md`` beside it.
 """
 
 from __future__ import annotations
