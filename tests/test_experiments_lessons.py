@@ -71,7 +71,7 @@ def small(monkeypatch):
 def shape(run: dict) -> set:
     """What fields and figures the rows of a part have."""
     head = {"part", "backbone", "seed", "code", "date", "machine", "seconds"}
-    head |= {"model", "carried over"}
+    head |= {"model", "carried over", "verified"}
     rows = run.get("rows", [run])
     assert len({(r.get("row"), r.get("encoder")) for r in rows}) == len(rows)
     return {(frozenset(r) - head, frozenset(r["scores"])) for r in rows}
