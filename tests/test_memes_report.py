@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,15 +11,15 @@ from vlmtutor.memes.report import FORMAT, Meme, Report, Skipped
 
 
 def report(memes: int, notes: list[str]) -> Report:
-    others = (Choice(1, "two\nlines\u2028and more\x85", 0.25, 0.1234567),)
+    other = Choice(1, "two\nlines\u2028and more\x85", 0.25, 0.1234567)
+    matches = SimpleNamespace(alternatives_of=lambda row, k: [other])
     made = [
-        Meme(f"{k}.png", f"{k}.jpg", 'a "b" \\ ü', 0.5, 0.75, others, ("odd",) * k)
+        Meme(f"{k}.png", f"{k}.jpg", k, 'a "b" \\ ü', 0.5, 0.75, ("odd",) * k)
         for k in range(memes)
     ]
     skipped = [Skipped("evil\x1b.png", "no picture")]
-    return Report(
-        Path("out"), {"style": "auto", "font": None}, made, skipped, notes=notes
-    )
+    settings = {"style": "auto", "font": None}
+    return Report(Path("out"), settings, matches, made, skipped, notes=notes)
 
 
 @pytest.mark.parametrize("memes", [0, 1, 3])

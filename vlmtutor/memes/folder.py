@@ -135,13 +135,13 @@ def caption_folder(
         "precision": embedder.precision,
         "captions": len(texts),
     }
-    report = Report(out, settings, skipped=skipped)
+    report = Report(out, settings, matches, skipped=skipped)
     if texts.left_out:
         left_out = f"{texts.left_out} lines of captions left out"
         report.notes.append(f'{left_out}: comments ("# …") and repetitions')
     drawing = {"style": style, "upper": upper, "font": font}
     writer = Writer(report, box, folder, _relative(folder, out), drawing, clip, resume)
-    writer.draw_all(readable, matches, progress)
+    writer.draw_all(readable, progress)
     writer.draw_galleries()
     writer.write_report()
     return report

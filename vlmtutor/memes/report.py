@@ -8,26 +8,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..console import printable
-from .match import Choice
+from .match import Matches
 
 FORMAT = "vlmtutor memes 1"
+ALTERNATIVES = 3  # the captions that came next
 
 
 @dataclass(frozen=True, slots=True)  # a folder may hold 100,000
 class Meme:
     """A picture with its caption: the file it came from and the file made.
 
-    ``score`` is the cosine; ``probability`` the softmax over all captions;
-    ``notes`` is what is not as one would expect, such as letters that no font
-    has.
+    ``row`` is the picture's in the report's ``matches``; ``score`` is the
+    cosine; ``probability`` the softmax over all captions; ``notes`` is what is
+    not as one would expect, such as letters that no font has.
     """
 
     source: str
     file: str
+    row: int
     caption: str
     score: float
     probability: float
-    alternatives: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -45,6 +46,7 @@ class Report:
 
     out: Path
     settings: dict
+    matches: Matches
     memes: list[Meme] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     galleries: list[Path] = field(default_factory=list)
@@ -97,30 +99,29 @@ class Report:
         yield _json({"format": FORMAT, "settings": settings}).removesuffix("\n}")
         yield ',\n "memes": ['
         for k, meme in enumerate(self.memes):
-            row = "\n" + _json(_row(meme))
+            row = "\n" + _json(self._row(meme))
             yield "," * (k > 0) + row.replace("\n", "\n  ")
         yield "\n ],\n" if self.memes else "],\n"
         yield _json(rest).removeprefix("{\n") + "\n"
 
+    def _row(self, meme: Meme) -> dict:
+        row = {
+            "source": printable(meme.source),
+            "file": meme.file,
+            "caption": meme.caption,
+            "score": round(meme.score, 6),
+            "probability": round(meme.probability, 6),
+            "alternatives": [
+                {
+                    "caption": other.caption,
+                    "score": round(other.score, 6),
+                    "probability": round(other.probability, 6),
+                }
+                for other in self.matches.alternatives_of(meme.row, ALTERNATIVES)
+            ],
+        }
+        return row | ({"notes": list(meme.notes)} if meme.notes else {})
+
 
 def _json(content: dict) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-
-
-def _row(meme: Meme) -> dict:
-    row = {
-        "source": printable(meme.source),
-        "file": meme.file,
-        "caption": meme.caption,
-        "score": round(meme.score, 6),
-        "probability": round(meme.probability, 6),
-        "alternatives": [
-            {
-                "caption": other.caption,
-                "score": round(other.score, 6),
-                "probability": round(other.probability, 6),
-            }
-            for other in meme.alternatives
-        ],
-    }
-    return row | ({"notes": list(meme.notes)} if meme.notes else {})

@@ -21,13 +21,11 @@ from . import gallery
 from .identity import model_identity
 from .layout import drawn_text
 from .letters import complaints
-from .match import Matches
 from .names import safe_stem
 from .outbox import Outbox
 from .render import TooSmall, draw
 from .report import Meme, Report, Skipped
 
-ALTERNATIVES = 3  # in the report
 PHOTOS = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000")
 LONGEST_JPEG = 65_500  # pixels a side: what the library behind Pillow takes
 _FULL = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -57,11 +55,11 @@ class Writer:
         self.eyes = model_identity(clip) if drawing["style"] == "auto" else ""
 
     def draw_all(
-        self, files: dict[str, bytes], matches: Matches, progress: bool
+        self, files: dict[str, bytes], progress: bool
     ) -> None:
         """The meme of each picture, whose SHA-256 must still be as it was.
 
-        ``files``: by name, in the order of ``matches``.
+        ``files``: by name, in the order of the report's ``matches``.
 
         One that fails is skipped with the reason. Where nothing but errors
         that say nothing about a picture came of it, the first is raised.
@@ -70,7 +68,7 @@ class Writer:
         foreign = None
         for i, name in enumerate(names):
             try:
-                self._draw(name, files[name], matches, i)
+                self._draw(name, files[name], i)
             except (UnreadablePicture, TooSmall) as reason:
                 self._skip(name, str(reason))
             except Exception as error:
@@ -87,8 +85,8 @@ class Writer:
     def _skip(self, name: str, reason: str) -> None:
         self.report.skipped.append(Skipped(name, reason))
 
-    def _draw(self, name: str, digest: bytes, matches: Matches, i: int) -> None:
-        choice = matches.choice(i)
+    def _draw(self, name: str, digest: bytes, i: int) -> None:
+        choice = self.report.matches.choice(i)
         if choice is None:
             why = "no caption left: there are more pictures than captions"
             return self._skip(name, why)
@@ -114,10 +112,10 @@ class Writer:
         meme = Meme(
             name,
             made.name,
+            i,
             choice.caption,
             choice.score,
             choice.probability,
-            tuple(matches.alternatives_of(i, ALTERNATIVES)),
             tuple(self._notes(data, choice.caption)),
         )
         self.report.memes.append(meme)
