@@ -47,6 +47,7 @@ SOURCES = {  # stored experiment → task
     "scale": "pre-training",
     "warm_start": "pre-training",
     "11_distil_a_student": "small student",
+    "19_what_comes_next": "what comes next",
 }
 COSTS = {
     "ms": "ms",

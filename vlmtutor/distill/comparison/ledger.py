@@ -42,6 +42,7 @@ STAGES = {  # of the course → the experiments whose claims it has
     "small student": ("11_distil_a_student",),
     SEGMENTATION: (SEGMENTATION,),
     DETECTION: (DETECTION,),
+    "what comes next": ("19_what_comes_next",),
 }
 
 
