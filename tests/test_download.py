@@ -29,29 +29,6 @@ def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
-@pytest.fixture
-def no_network(monkeypatch):
-    """Every way out is closed; gives the list of attempts."""
-    attempts = []
-
-    def refuse(*args, **kwargs):
-        attempts.append(args)
-        raise OSError("the network is closed in this test")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    return attempts
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty hub cache."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
 def test_no_hub_in_reach_is_one_error(cache, no_network):
     start = time.perf_counter()
     with pytest.raises(ModelNotFound, match="the hub http.*Error"):

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import socket
 import time
 
 import numpy as np
@@ -16,7 +15,6 @@ from clip_folders import (
     write_cache,
     write_clip,
 )
-from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -63,29 +61,6 @@ def clip(folder):
 @pytest.fixture
 def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    """Every way out is closed; gives the list of attempts."""
-    attempts = []
-
-    def refuse(*args, **kwargs):
-        attempts.append(args)
-        raise OSError("the network is closed in this test")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    return attempts
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty hub cache."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
 
 
 def check_against_transformers(clip, folder):

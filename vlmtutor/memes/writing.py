@@ -54,9 +54,7 @@ class Writer:
         self.drawing, self.clip, self.resume = drawing, clip, resume
         self.eyes = model_identity(clip) if drawing["style"] == "auto" else ""
 
-    def draw_all(
-        self, files: dict[str, bytes], progress: bool
-    ) -> None:
+    def draw_all(self, files: dict[str, bytes], progress: bool) -> None:
         """The meme of each picture, whose SHA-256 must still be as it was.
 
         ``files``: by name, in the order of the report's ``matches``.
