@@ -46,7 +46,7 @@ INFO = Info(
     frozen="CLIP",
     tuned="a student, on its masks",
     simplified="a guided filter for the CRF; a small student; tags of all names",
-    knobs={"level": (0.4, 0.5, 0.6), "scale": (SCALE, 25.0)},
+    knobs={"level": (0.5, 0.6, 0.7, 0.8), "scale": (SCALE, 25.0)},
 )
 ALONE = replace(INFO, name="CLIP-ES (no affinity)", settings={"affinity": False})
 ROWS = (INFO, ALONE)
