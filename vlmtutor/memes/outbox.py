@@ -173,10 +173,13 @@ class Outbox:
     def _note(self, *values: str) -> None:
         entry = Entry(*values)
         with self._open("a+b") as journal:
-            journal.seek(max(0, journal.seek(0, os.SEEK_END) - 1))
+            end = journal.seek(0, os.SEEK_END)
+            journal.seek(max(0, end - 1))
             is_torn = journal.read() not in (b"", b"\n")  # by a kill, a full disk
             line = "\n" * is_torn + json.dumps(dataclasses.asdict(entry)) + "\n"
-            journal.write(line.encode())
+            written = journal.write(line.encode())
+        if end == self._read:  # what we wrote need not be read again
+            self._read += written
         self._entries[entry.role] = entry
 
     def _catch_up(self) -> None:
