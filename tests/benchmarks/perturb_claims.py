@@ -371,6 +371,28 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "and a word passes on little of it",
         ),
     ),
+    "19": (
+        Change(
+            "for v in (image, view) for w in (text, other)",
+            "for v in (image, image) for w in (text, other)",
+            "the mean of four of CLIP's losses",
+        ),
+        Change(
+            "losses.views_loss((image, image), (text, text), 5.0)",
+            "losses.views_loss((image, view), (text, text), 5.0)",
+            "equal views and wordings: CLIP",
+        ),
+        Change(
+            "losses.simsiam_loss((p, p), (z1, z2)).backward()",
+            "losses.simsiam_loss((z1, p), (p, z2)).backward()",
+            "the target gets no gradient",
+        ),
+        Change(
+            "near, rows = queue.nearest(text)",
+            "near, rows = queue.nearest(text.flip(0))",
+            "each text's nearest is itself",
+        ),
+    ),
 }
 
 PRELUDE = """
