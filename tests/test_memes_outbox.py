@@ -1,5 +1,6 @@
 """The output folder: links, torn notes, locked files, two runs at a time."""
 
+import json
 import os
 import threading
 import time
@@ -181,3 +182,39 @@ def test_many_names_of_one_beginning_are_numbered_in_one_pass(tmp_path, monkeypa
         box.write(str(i), "x", ".txt", "1", write_text("x"))
     names = [path for path in map(str, tried) if path.endswith(".txt")]
     assert len(names) == 20 == len(visible(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock"])
+def test_no_pipe_is_waited_for(tmp_path, name):
+    (tmp_path / ".vlmtutor").mkdir()
+    os.mkfifo(tmp_path / ".vlmtutor" / name)
+    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
+    assert Outbox(tmp_path).kept("a", "1") == tmp_path / "a.txt"
+
+
+def test_what_stands_in_the_place_of_the_notes_is_named_and_left_alone(tmp_path):
+    (tmp_path / ".vlmtutor").write_text("mine")
+    with pytest.raises(FileExistsError, match="in .*vlmtutor is not ours: move it"):
+        Outbox(tmp_path)
+    assert (tmp_path / ".vlmtutor").read_text() == "mine"
+    (tmp_path / "b" / ".vlmtutor" / "journal.jsonl").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="is not ours"):
+        Outbox(tmp_path / "b")
+    (tmp_path / "c").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match="a link to nowhere: .*c$"):
+        Outbox(tmp_path / "c")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("file", ["a\0b", "\ud800", "x" * 5000, "", ".", ".."])
+def test_notes_of_files_that_cannot_be_are_as_none(tmp_path, file):
+    Outbox(tmp_path).write("a", "a", ".txt", "1", write_text("one"))
+    journal = tmp_path / ".vlmtutor" / "journal.jsonl"
+    entry = json.loads(journal.read_text()) | {"file": file}
+    with journal.open("a") as lines:
+        lines.write(json.dumps(entry) + "\n")
+    box = Outbox(tmp_path)
+    box.remove("a")
+    path, _ = box.write("a", "a", ".txt", "2", write_text("two"))
+    assert path.read_text() == "two" and visible(tmp_path) <= {"a.txt", "a-2.txt"}

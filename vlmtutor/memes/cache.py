@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -34,7 +35,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path | None = None, limit: int = 50_000):
-        self.path = None if folder is None else Path(folder).expanduser() / NAME
+        self.path = None if folder is None else Path(os.path.expanduser(folder), NAME)
         self.limit = limit
         self._memory: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class EmbeddingCache:
     def _open(self, make: bool) -> sqlite3.Connection | None:
         if self._file is not None or self.path is None:
             return self._file
-        if any(path.is_symlink() for path in _touched(self.path)):
+        if any(path.is_symlink() or path.is_fifo() for path in _touched(self.path)):
             return None
         if make:
             self.path.parent.mkdir(parents=True, exist_ok=True)

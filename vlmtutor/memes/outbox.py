@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,8 +49,8 @@ FIELDS = [field.name for field in dataclasses.fields(Entry)]
 class Outbox:
     """Writes results into a folder, each under a role such as "report".
 
-    In the hidden folder no link is followed, as a folder of somebody else
-    may hold one: it gives way to a file of our own. Raises
+    In the hidden folder no link is followed and no pipe waited for, as a folder
+    of somebody else may hold one: it gives way to a file of our own. Raises
     NotADirectoryError if ``folder`` is a file, OSError if it cannot be made
     or written.
     """
@@ -57,11 +58,17 @@ class Outbox:
     def __init__(self, folder: str | Path):
         self.folder = Path(os.path.expanduser(folder))
         self.hidden = self.folder / HIDDEN
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"not a folder: {self.folder}")
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            what = "not a folder" if self.folder.exists() else "a link to nowhere"
+            raise NotADirectoryError(f"{what}: {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        _without_link(self.hidden).mkdir(exist_ok=True)
         self._journal = self.hidden / "journal.jsonl"
+        if _without_link(self.hidden).is_file() or self._journal.is_dir():
+            raise FileExistsError(
+                f"what is in {self.hidden} is not ours: move it away, or name "
+                "another folder"
+            )
+        self.hidden.mkdir(exist_ok=True)
         self._lock = FileLock(self.hidden / "lock", PATIENCE)
         self._entries: dict[str, Entry] = {}
         self._read = 0  # bytes of the journal
@@ -166,7 +173,7 @@ class Outbox:
         path = self.folder / entry.file
         try:
             found = "" if path.is_symlink() else _digest(path)
-        except OSError:
+        except (OSError, ValueError):  # a name that no file can have
             return ""
         return found if found in (entry.sha256, entry.replaces) else ""
 
@@ -218,9 +225,11 @@ class Outbox:
 
 
 def _without_link(path: Path) -> Path:
-    """The path, at which there is no link any more."""
-    if path.is_symlink():
-        path.unlink()
+    """The path, at which there is no link any more, nor a pipe to wait for."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            path.unlink()
     return path
 
 
