@@ -67,3 +67,33 @@ def test_reliability_by_hand_and_as_the_error_counts_it():
     assert error == pytest.approx(
         expected_calibration_error(p, labels, bins=5), abs=1e-6
     )
+
+
+LOGITS, LABELS = noisy_logits(20)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: fit_temperature(LOGITS.softmax(1), LABELS), "before the softmax"),
+        (lambda: fit_temperature(LOGITS * torch.nan, LABELS), "NaN"),
+        (lambda: fit_temperature(LOGITS, LABELS + 5), "outside 0 … 4"),
+        (lambda: reliability(LOGITS, LABELS), "must sum to 1: softmax comes first"),
+        (lambda: reliability(LOGITS.softmax(1), LABELS[:, None]), r"\[20, 1\]"),
+        (lambda: reliability(LOGITS.softmax(1), LABELS[:3]), r"\[20, 5\] and \[3\]"),
+        (lambda: reliability(LABELS, LOGITS), "probabilities are"),
+        (lambda: reliability(LOGITS.softmax(1), LABELS, bins=0), "at least 1"),
+    ],
+)
+def test_what_would_give_a_wrong_number_is_refused(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake()
+
+
+def test_lists_and_arrays_will_do():
+    p = LOGITS.softmax(1)
+    rows = reliability(p, LABELS)
+    assert reliability(p.numpy(), LABELS.numpy()) == rows
+    assert reliability(p.tolist(), LABELS.tolist())[0] == pytest.approx(rows[0])
+    t = fit_temperature(LOGITS, LABELS)
+    assert fit_temperature(LOGITS.numpy(), LABELS.tolist()) == pytest.approx(t)

@@ -100,6 +100,31 @@ def test_check_shape_refuses_a_size_of_no_axis():
         check_shape(torch.zeros(2), "B", M=2)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: check_shape("N M", torch.zeros(2, 3)),
+        lambda: check_shape(torch.zeros(2, 3), ["N", "M"]),
+        lambda: check_shape(torch.zeros(2, 3), (2, 3)),
+    ],
+)
+def test_check_shape_tells_what_comes_first(wrong):
+    with pytest.raises(TypeError, match="first the tensor, .* one text: 'N M'"):
+        wrong()
+
+
+def test_axes_without_spaces_are_told_so():
+    with pytest.raises(ClaimFailed, match="spaces part axes: 'N M'"):
+        check_shape(torch.zeros(2, 3), "NM")
+    with pytest.raises(ClaimFailed, match=r"got \[2, 3\]$"):
+        check_shape(torch.zeros(2, 3), "N")
+
+
+def test_a_condition_is_no_sentence():
+    with pytest.raises(TypeError, match="a sentence, then what it says: True"):
+        claim(True, "two is even")
+
+
 def test_a_right_answer_passes(capsys):
     def sums(x):
         """Rows must add up to one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 COLDEST, HOTTEST = 1e-3, 1e3
@@ -20,17 +21,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     true label's logit lies below the mean logit that the softmax expects: a
     bisection finds where it is 0.  T never changes which class is largest.
     Where no finite T is best (all answers right, say) the result is the
-    nearest end of 0.001 … 1000.  Raises ValueError for other shapes.
+    nearest end of 0.001 … 1000.  Raises ValueError for other shapes, for NaN
+    and for probabilities in the logits' place.
     """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            "logits are [N, C] and labels [N], got "
-            f"{list(logits.shape)} and {list(labels.shape)}"
-        )
+    logits, labels = _checked("logits", logits, labels)
     if not len(logits):
         raise ValueError("no logits to fit a temperature to")
-    logits = logits.double()
-    truth = logits.gather(1, labels[:, None].long()).mean()
+    if _are_probabilities(logits) and (logits % 1).any():  # 0 and 1 may be logits
+        raise ValueError("these are probabilities: give logits, before the softmax")
+    truth = logits.gather(1, labels[:, None]).mean()
     low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)  # of 1/T
     for _ in range(60):
         middle = (low + high) / 2
@@ -50,9 +49,15 @@ def reliability(
 
     ``probabilities`` [N, C], ``labels`` [N].  The bins of confidence are of
     equal width and open on the left, as in
-    :func:`vlmtutor.metrics.expected_calibration_error`.
+    :func:`vlmtutor.metrics.expected_calibration_error`.  Raises ValueError
+    for other shapes, and for logits in the probabilities' place.
     """
-    confidence, guess = probabilities.double().max(dim=1)
+    probabilities, labels = _checked("probabilities", probabilities, labels)
+    if not _are_probabilities(probabilities):
+        raise ValueError("each row of probabilities must sum to 1: softmax comes first")
+    if bins < 1:
+        raise ValueError(f"bins is at least 1, got {bins}")
+    confidence, guess = probabilities.max(dim=1)
     right = (guess == labels).double()
     place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     rows = []
@@ -67,3 +72,24 @@ def reliability(
                 )
             )
     return rows
+
+
+def _checked(what: str, rows, labels) -> tuple[Tensor, Tensor]:
+    """Rows [N, C] in float64 and labels [N], whole numbers below C."""
+    rows, labels = torch.as_tensor(rows).double(), torch.as_tensor(labels).long()
+    if rows.ndim != 2 or labels.shape != rows.shape[:1]:
+        raise ValueError(
+            f"{what} are [N, C] and labels [N], got "
+            f"{list(rows.shape)} and {list(labels.shape)}"
+        )
+    if rows.isnan().any():
+        raise ValueError(f"{what} have NaN in them")
+    if ((labels < 0) | (labels >= rows.shape[1])).any():
+        raise ValueError(f"a label is outside 0 … {rows.shape[1] - 1}")
+    return rows, labels
+
+
+def _are_probabilities(rows: Tensor) -> bool:
+    """Whether rows [N, C] have no negative number and sum to 1."""
+    sums = rows.sum(dim=1)
+    return bool((rows >= 0).all() and ((sums - 1).abs() < 1e-3).all())

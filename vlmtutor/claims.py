@@ -30,6 +30,8 @@ def claim(sentence: str, condition, source: str | None = None, **numbers) -> Non
     has a ``source``, say :func:`vlmtutor.stored.origin`, and gets that as its
     mark: never a "✓".
     """
+    if not isinstance(sentence, str):
+        raise TypeError(f"a claim is a sentence, then what it says: {_brief(sentence)}")
     if not _truth(condition):
         raise ClaimFailed(f"not so: {sentence}{_listed(numbers, digits=6)}")
     mark = "✓" if source is None else f"[{source}]"
@@ -44,6 +46,8 @@ def check_shape(x, shape: str, **sizes: int) -> None:
     Unknown names in ``sizes`` raise ValueError, an ``x`` without a shape
     TypeError.
     """
+    if isinstance(x, str) or not isinstance(shape, str):
+        raise TypeError("first the tensor, then its axes as one text: 'N M'")
     if not hasattr(x, "shape"):
         raise TypeError(f"a {type(x).__name__} has no shape: make it a tensor")
     axes, actual = shape.split(), tuple(x.shape)
@@ -57,7 +61,9 @@ def check_shape(x, shape: str, **sizes: int) -> None:
         fits = fits and want == size
     if not fits:
         wanted = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
-        raise ClaimFailed(f"expected [{wanted}], got {list(actual)}")
+        apart = "" if len(axes) > 1 else f"; spaces part axes: {' '.join(shape)!r}"
+        hint = apart if len(shape) == len(actual) else ""
+        raise ClaimFailed(f"expected [{wanted}], got {list(actual)}{hint}")
     named = (
         a if a.isdigit() else f"{a}={n}" for a, n in zip(axes, actual, strict=True)
     )

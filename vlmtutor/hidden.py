@@ -42,6 +42,17 @@ def cases(name: str) -> list[tuple[tuple, object]]:
                 torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0.0]]),
             )
         ],
+        # notebook 07; a box in a corner, and one of everything
+        "vote": [
+            (
+                (torch.tensor([[[2.0, 0.0], [0.0, 0.5]], [[0.0, 1.0], [0.0, 3.0]]]),),
+                torch.tensor([[0.707107, 0.707107], [0.0, 1.0]]),
+            )
+        ],
+        "box_of": [
+            ((torch.eye(4, 5) > 0,), (0, 0, 4, 4)),
+            ((torch.ones(2, 3) > 0,), (0, 0, 3, 2)),
+        ],
         # notebook 08
         "without_opposition": [
             (
