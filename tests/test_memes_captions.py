@@ -67,6 +67,9 @@ def test_spaces_that_hold_words_together_stay(write):
         (b"# nothing\n\n   \n", "no captions in"),
         (b"", "no captions in"),
         (b"a\0b", "no text file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x\n", "pointer of Git LFS"),
+        (b"%PDF-1.4\n1 0 obj\n", "a PDF document, not a list"),
+        (b"%!PS-Adobe-3.0\n", "a PostScript or EPS drawing, not a list"),
     ],
 )
 def test_other_files_get_a_clear_message(write, data, message):
@@ -123,3 +126,24 @@ def test_unused_names():
     taken = {"cat.png", "cat-2.png"}
     assert unused("dog", ".png", taken) == "dog.png"
     assert unused("CAT", ".png", taken) == "CAT-3.png"
+
+
+def test_a_line_of_characters_that_are_not_drawn_is_counted(write):
+    captions = read_captions(write("a\n\u200b\n\x01\x02\n \n\u2060\n".encode()))
+    assert captions == ["a"] and captions.left_out == 3
+    assert captions.notes()[0].startswith("3 lines of captions left out")
+    assert unique_captions(captions).left_out == 3  # whoever cleans them again
+    assert unique_captions(["a"]).notes() == []
+
+
+def test_what_is_no_file_of_captions_is_told_by_name(tmp_path, monkeypatch):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder"):
+        read_captions(tmp_path)
+    for name in ("a\0b", "x" * 5000, "~nobody-has-this-name/c.txt"):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            read_captions(name)
+    monkeypatch.setattr("vlmtutor.memes.captions.LARGEST", 10**6)
+    endless = tmp_path / "endless.txt"
+    endless.write_bytes(b"a\n" * 500_001)
+    with pytest.raises(ValueError, match="endless.txt is too large: over 1 MB"):
+        read_captions(endless)

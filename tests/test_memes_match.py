@@ -15,7 +15,9 @@ from vlmtutor.memes import (
     assign_captions,
     match,
     match_embeddings,
+    render,
 )
+from vlmtutor.memes.layout import drawn_text
 
 CAPTIONS = ["a red thing", "a blue thing", "green green", "nothing at all"]
 
@@ -189,3 +191,23 @@ def test_from_embeddings():
     eye = torch.eye(3)
     matches = match_embeddings(eye, eye[[2, 0, 1]], ["c", "a", "b"])
     assert [matches.choice(i).caption for i in range(3)] == ["a", "b", "c"]
+
+
+def test_what_is_no_picture_is_told_by_its_kind(tmp_path):
+    plain("red").save(tmp_path / "a.png")
+    for single in (plain("red"), tmp_path / "a.png", str(tmp_path / "a.png")):
+        with pytest.raises(TypeError, match="a list of pictures, not a single one"):
+            matched(single)
+    for thing in (None, 3, b"a.png", np.zeros((9, 9, 3), np.uint8)):
+        kind = type(thing).__name__
+        with pytest.raises(TypeError, match=f"an? .*path, not a {kind}"):
+            matched([plain("red"), thing])
+    for name in ("a\0b", "x" * 5000, str(tmp_path), "~nobody-has-this-name/a.png"):
+        with pytest.raises(UnreadablePicture, match="picture 1 "):
+            matched([tmp_path / "a.png", name])
+
+
+def test_of_an_endless_caption_the_beginning_is_drawn():
+    text = drawn_text("word " * 2_000_000)
+    assert 4_000 < len(text) <= 20_000
+    assert render(plain("red"), "x" * 2_000_000).size == (80, 60)

@@ -15,6 +15,7 @@ from scipy import ndimage
 from vlmtutor import MemeStudio, fonts
 from vlmtutor.memes import STYLES, direction, letters, render
 from vlmtutor.memes.fitting import ELLIPSIS, fit
+from vlmtutor.memes.layout import split_in_two
 from vlmtutor.memes.letters import choose_face, clean_text, split_runs
 
 GRAY = (128, 128, 128)
@@ -449,3 +450,13 @@ def test_mixed_lines_have_one_order_with_and_without_raqm(monkeypatch):
         pieces = face.pieces("אב ab 😭 cd גד", True)
         texts = [text.strip() for text, _, _ in pieces]
         assert [text for text in texts if text] == ["גד", "ab", "😭", "cd", "אב"]
+
+
+@pytest.mark.parametrize("width", range(200, 520, 40))
+def test_a_mark_that_stands_alone_stays_with_its_word(width):
+    text = "Pourquoi tu ris encore ? Parce que lundi ! Il dit : « bon », 100 % sûr ?!"
+    lines = fit(text, choose_face(text), width, 900, 40, 12).lines
+    assert " ".join(lines) == text
+    assert not [line for line in lines if line[0] in "?!:»%" or line[-1] == "«"]
+    head, tail = split_in_two(text, choose_face(text), (width, 400), 40, 12)
+    assert tail and tail[0] not in "?!:»%" and head[-1] != "«"

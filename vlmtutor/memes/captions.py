@@ -10,28 +10,46 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..console import counted
 from ..models.formats import describe, text_kind
 from ..models.texts import as_texts
 from .letters import clean_text
+
+LARGEST = 100_000_000  # bytes of captions
+
+_NO_TEXT = (b"version https://git-lfs", b"%PDF-", b"%!PS")  # though in letters
+
+_SWITCH = re.compile(rb"\x1b\$?[()@AB]")  # to other letters: mails of Japan, Korea
 
 # A hash and a word is a hashtag; a hash and one letter is neither.
 _COMMENT = re.compile(r"#+(\s|.?$)")
 
 
 class Captions(list[str]):
-    """Captions, each once; ``left_out`` counts comments and repetitions."""
+    """Captions, each once; ``left_out`` counts comments, repetitions and what is
+    written in characters that are not drawn."""
 
     left_out = 0
+
+    def notes(self) -> list[str]:
+        """What is left out, in a sentence; nothing if nothing is."""
+        if not self.left_out:
+            return []
+        reasons = 'comments ("# …"), repetitions, nothing to draw'
+        lines = counted(self.left_out, "line")
+        return [f"{lines} of captions left out: {reasons}"]
 
 
 def read_captions(path: str | Path) -> Captions:
     """The captions of a text file, each once, in the order of the file.
 
-    Raises FileNotFoundError, or ValueError if the file is not UTF-8 text, is
-    made for programs (RTF, HTML, JSON) or holds no caption.
+    Raises OSError if there is no such file, or ValueError if it is not UTF-8
+    text, is made for programs (RTF, HTML, JSON) or holds no caption.
     """
     path = Path(os.path.expanduser(path))
-    if not path.is_file():
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"no captions: {path} is a folder, name a text file")
+    if not os.path.exists(path):
         raise FileNotFoundError(f"no captions: there is no file {path}")
     captions = parse_captions(_text_of(path))
     if not captions:
@@ -59,15 +77,18 @@ def unique_captions(captions: Iterable[str]) -> Captions:
     Raises TypeError for a caption that is no string, or for one string
     where a list belongs.
     """
-    cleaned = [clean_text(caption) for caption in as_texts(captions, "caption")]
-    cleaned = [caption for caption in cleaned if caption]
-    unique = Captions(dict.fromkeys(cleaned))
-    unique.left_out = len(cleaned) - len(unique)
+    written = [text for text in as_texts(captions, "caption") if text.strip()]
+    cleaned = map(clean_text, written)
+    unique = Captions(dict.fromkeys(text for text in cleaned if text.strip("|\n ")))
+    unique.left_out = len(written) - len(unique) + getattr(captions, "left_out", 0)
     return unique
 
 
 def _text_of(path: Path) -> str:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"{path} is too large: over {LARGEST // 10**6} MB of captions")
     for mark, name in (
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),
@@ -76,6 +97,8 @@ def _text_of(path: Path) -> str:
     ):
         if data.startswith(mark):
             raise ValueError(_not_utf8(path, f"it looks like {name}"))
+    if _SWITCH.search(data):
+        raise ValueError(_not_utf8(path, "it looks like ISO-2022"))
     few, many = sorted(data[start::2].count(0) for start in (0, 1))
     if len(data) % 2 == 0 and many > 0.8 * len(data) / 2 > 4 * few:
         raise ValueError(_not_utf8(path, "it looks like UTF-16"))
@@ -89,7 +112,8 @@ def _text_of(path: Path) -> str:
         ) from None
     if "\0" in text:
         raise ValueError(f"{path} is no text file: it holds zero bytes")
-    kind, found, _ = text_kind(data).partition(", not a picture")
+    of_text = describe if data.startswith(_NO_TEXT) else text_kind
+    kind, found, _ = of_text(data).partition(", not a picture")
     if found and kind != "a text file":
         raise ValueError(_no_list(path, kind))
     return text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -218,6 +219,9 @@ def _open(item) -> tuple[bytes, Callable[[], Image.Image]]:
         picture = as_seen(item)
         size = f"{picture.width} x {picture.height} ".encode()
         return size + picture.tobytes(), lambda: picture
+    if not isinstance(item, (str, os.PathLike)):
+        kind = type(item).__name__
+        raise TypeError(f"a picture is a PIL image or a path, not a {kind}")
     data = read_bytes(item)
     return data, lambda: decode_picture(data)
 

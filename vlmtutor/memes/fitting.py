@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ MOST_CHARACTERS = 4000  # more than any picture can hold legibly
 ELLIPSIS = "…"
 OPENING = "（「『【〈《〔［｛“‘(["  # no line ends with one of these
 NOT_FIRST = "ー々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ"  # nor begins with these
+# A space where a line may end: not before a mark that stands alone, as in French.
+SPACE = re.compile("(?<!«) (?![?!:;»%,.…]+(?: |$))")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def _paragraphs(text: str, face: Face) -> list[list[tuple[str, float, float]]]:
     """Words, their widths and the gaps before them in em, for each line."""
     lines = []
     for line in text.split("\n"):
-        words = [_pieces(word) for word in line.split(" ") if word]
+        words = [_pieces(word) for word in SPACE.split(line) if word]
         parts = [(w, face.space * (not i)) for p in words for i, w in enumerate(p)]
         lines.append([(w, face.width(w), gap) for w, gap in parts])
     return [line for line in lines if line]

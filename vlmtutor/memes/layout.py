@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .fitting import MOST_CHARACTERS, Block, fit
+from .fitting import MOST_CHARACTERS, SPACE, Block, fit
 from .letters import Face, choose_face, clean_text, is_right_to_left
 
 _SUPERSAMPLE = 4  # small letters are drawn larger, then reduced
@@ -15,8 +15,12 @@ _SMALL = 28  # pixels an em
 
 
 def drawn_text(caption: str, upper: bool = False) -> str:
-    """A caption as it is drawn: cleaned, "|" as a line break."""
-    text = re.sub(r"\s*[|\n]\s*", "\n", clean_text(caption)).strip()
+    """A caption as it is drawn: cleaned, "|" as a line break.
+
+    Of a very long one the beginning, as no picture holds the rest.
+    """
+    text = clean_text(caption[: 5 * MOST_CHARACTERS])
+    text = re.sub(r"\s*[|\n]\s*", "\n", text).strip()
     return text.upper() if upper else text
 
 
@@ -80,7 +84,7 @@ def split_in_two(
 
 def _middle(text: str) -> int | None:
     """Where to divide a text; None if it has no space."""
-    spaces = [m.start() for m in re.finditer(" ", text)]
+    spaces = [m.start() for m in SPACE.finditer(text)]
 
     def badness(at: int) -> float:
         bonus = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def match(
 
     Each picture and each caption is encoded once, and not at all if the
     cache has it. Raises ValueError without captions, or for a picture that
-    cannot be read (naming it).
+    cannot be read (naming it), and TypeError for what is none.
     """
     import torch
 
@@ -144,6 +145,8 @@ def match(
 
     captions = _checked(captions)
     embedder = Embedder(clip, cache, precision, batch_size)
+    if isinstance(images, (str, os.PathLike, Image.Image)):
+        raise TypeError("pass a list of pictures, not a single one")
     images = list(images)
     stream = embedder.images(images)
     text_embeds = embedder.texts(captions)
