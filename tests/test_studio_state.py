@@ -339,3 +339,39 @@ def test_what_a_viewer_shows_is_taken_from_a_folder_and_an_upload(state, tmp_pat
         assert state.add_upload("c.png", data).size() == (48, 40)
     with pytest.raises(UnreadablePicture, match="HEIC.*pillow-heif"):
         state.add_upload("d.heic", b"\0\0\0\x18ftypheic" + bytes(40))
+
+
+def test_a_picture_replaced_since_it_was_loaded_gets_no_old_caption(state, folder):
+    plain("yellow").save(folder / "green.png")
+    with pytest.raises(UnreadablePicture, match="changed since it was loaded"):
+        state.meme(1)
+    with zipfile.ZipFile(save_zip(state)) as file:
+        rows = json.loads(file.read("memes.json"))
+    assert "changed" in rows[1]["skipped"] and "meme" not in rows[1]
+    state.load_folder(folder)
+    assert state.caption(1) == "yellow fever" and state.meme(1)
+
+
+def test_what_a_folder_holds_besides_pictures_is_told(state, folder):
+    (folder / "more").mkdir()
+    (folder / ".hidden.png").write_bytes(b"x")
+    (folder / "captions.txt").write_text("of ours")
+    assert state.load_folder(folder) == 3
+    rows = [(skip.name, skip.reason) for skip in state.skipped]
+    assert rows == [(".hidden.png", "hidden"), ("more", "a folder: not looked into")]
+
+
+def test_a_picture_read_at_half_its_size_is_told(state, folder, monkeypatch):
+    monkeypatch.setattr("vlmtutor.models.pictures.MAX_PIXELS", 5_000)
+    monkeypatch.setattr("vlmtutor.memes.writing.MAX_PIXELS", 5_000)
+    plain("red", (90, 80)).save(folder / "a.jpg")
+    assert state.load_folder(folder) == 4
+    assert state.notes(0) == ["90 x 80 pixels, read at half its size"]
+    assert state.meme(0).size == (45, 40) and state.notes(1) == []
+
+
+def test_the_heat_of_a_large_picture_is_no_larger_than_a_page(folder):
+    plain("red", (4000, 3000)).save(folder / "a.png")
+    state = StudioState(TinyClip(), CAPTIONS)
+    state.load_folder(folder)
+    assert state.why(0, "red")[0].size == (2048, 1536)

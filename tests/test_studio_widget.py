@@ -555,3 +555,34 @@ def test_callbacks_of_other_threads_wait_for_each_other(studio):
     assert studio.ui.picture.value == 20 % 3
     assert studio.ui.words.value == studio.state.caption(20 % 3)
     assert "Problem" not in told(studio)
+
+
+def test_one_upload_that_fails_leaves_the_others(studio, monkeypatch):
+    def add(name, data, real=studio.state.add_upload):
+        if name == "b.png":
+            raise MemoryError
+        return real(name, data)
+
+    monkeypatch.setattr(studio.state, "add_upload", add)
+    data = as_png(plain("red"))
+    studio.ui.upload.value = tuple(sent(f"{n}.png", data) for n in "abc")
+    assert "Added a.png, c.png" in told(studio) and "b.png: MemoryError" in told(studio)
+    assert len(studio.ui.picture.options) == 5
+
+
+def test_lines_that_are_no_captions_are_told(studio):
+    studio.ui.captions.value = "a blue car\n# of mine\n#\nA BLUE CAR\na blue car\n\n"
+    assert len(studio.state.captions) == 2
+    assert "Note: 3 lines of captions left out" in told(studio)
+    studio.ui.captions.value = "a blue car\nA BLUE CAR"
+    assert "left out" not in told(studio)
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name/p", "a\0b", "x" * 5000])
+def test_a_folder_that_cannot_be_is_told_in_the_status_line(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    studio = vt.MemeStudio(name, CAPTIONS, ColourClip(), "~nobody-has-this-name/out")
+    assert "Problem" in told(studio) and not studio.state.pictures
+    assert list(tmp_path.iterdir()) == []

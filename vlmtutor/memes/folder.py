@@ -15,6 +15,7 @@ from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
+from .listing import list_files
 from .match import ASSIGNMENTS, match_embeddings
 from .options import one_of
 from .outbox import HIDDEN, Outbox
@@ -136,9 +137,7 @@ def caption_folder(
         "captions": len(texts),
     }
     report = Report(out, settings, matches, skipped=skipped)
-    if texts.left_out:
-        left_out = f"{texts.left_out} lines of captions left out"
-        report.notes.append(f'{left_out}: comments ("# …") and repetitions')
+    report.notes += texts.notes()
     drawing = {"style": style, "upper": upper, "font": font}
     writer = Writer(report, box, folder, _relative(folder, out), drawing, clip, resume)
     writer.draw_all(readable, progress)
@@ -175,41 +174,15 @@ def _list_folder(
     folder: Path, out: Path, text_file: str | None
 ) -> tuple[list[str], list[Skipped]]:
     """The names of a folder's files, and what is not looked at."""
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"not a folder: {folder}")
     if os.path.realpath(folder) == os.path.realpath(out):
         raise ValueError(
             f"the memes cannot go into {folder} itself, next to the "
             "pictures: name another folder"
         )
-    ours = (os.path.realpath(out), text_file)
-    files, skipped = [], []
-    for path in sorted(folder.iterdir()):
-        if os.path.realpath(path) in ours:
-            continue
-        if path.name.startswith("."):
-            skipped.append(Skipped(path.name, "hidden"))
-        elif path.is_dir():
-            skipped.append(Skipped(path.name, "a folder: not looked into"))
-        else:
-            files.append(path.name)
+    files, skipped = list_files(folder, (os.path.realpath(out), text_file))
     if not files:
-        raise ValueError(nothing_in(folder))
-    return files, skipped
-
-
-def nothing_in(folder: Path) -> str:
-    """What to say of a folder without files: are there folders in it?"""
-    inside = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
-    if not inside:
-        return f"no files in {folder}: put some pictures there"
-    more = f" and {len(inside) - 1} more" if inside[1:] else ""
-    return (
-        f"no files in {folder}, only folders, which are not looked into: "
-        f"name the one with the pictures, say {folder / inside[0]}{more}"
-    )
+        raise ValueError(f"no files in {folder}: put some pictures there")
+    return [path.name for path in files], skipped
 
 
 def _embed(names: list[str], stream: Iterator, progress: bool):

@@ -124,10 +124,7 @@ class Writer:
     def _notes(self, data: bytes, caption: str) -> list[str]:
         text = drawn_text(caption, self.drawing["upper"])
         notes = complaints(text, self.drawing["font"])
-        width, height = _header(data)[1]
-        if width * height > MAX_PIXELS:
-            notes.append(f"{width:,} x {height:,} pixels, read at half its size")
-        return notes
+        return notes + size_notes(*_header(data)[1])
 
     def draw_galleries(self) -> None:
         """The contact sheets; pages that a longer run left behind go."""
@@ -171,6 +168,13 @@ class Writer:
             name = what[1] + what[2]
             self.report.notes.append(f"{name} cannot be written: {error.strerror}")
             return None
+
+
+def size_notes(width: int, height: int) -> list[str]:
+    """What a reader should know of a picture of that size."""
+    if width * height <= MAX_PIXELS:
+        return []
+    return [f"{width:,} x {height:,} pixels, read at half its size"]
 
 
 def _stem(name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,13 +18,13 @@ from ...models.pictures import (
     decode_picture,
     open_header,
     read_bytes,
-    read_picture,
 )
 from ..embed import Embedder
-from ..folder import nothing_in
+from ..listing import list_files
 from ..names import safe_stem, unused
 from ..render import SMALLEST_SIDE
 from ..report import Skipped
+from ..writing import size_notes
 
 # Called with how many are done, of how many, and of what if not of pictures.
 Progress = Callable[..., None]
@@ -30,29 +32,47 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture by name (unique in a studio): a file, or uploaded bytes."""
+    """A picture by name (unique in a studio): a file, or uploaded bytes.
+
+    ``digest`` is the SHA-256 of the file whose embedding is known.
+    """
 
     name: str
     source: Path | bytes
+    digest: bytes = b""
 
     @property
     def is_upload(self) -> bool:
         return isinstance(self.source, bytes)
 
     def read(self) -> Image.Image:
-        """RGB, upright; UnreadablePicture if the file is gone or damaged."""
-        if isinstance(self.source, bytes):
-            return decode_picture(self.source)
-        return read_picture(self.source)
+        """RGB, upright; UnreadablePicture if the file is gone, damaged or another."""
+        return decode_picture(self._data())
 
     def size(self) -> tuple[int, int]:
         """Width and height, from the header where it is sound."""
-        data = self.source if self.is_upload else read_bytes(self.source)
+        data = self._data()
         try:
             with open_header(data) as header:
                 return header.size
         except UnreadablePicture:
             return decode_picture(data).size
+
+    def notes(self) -> list[str]:
+        """What is not as one would expect of it: read at half its size."""
+        try:
+            return size_notes(*self.size())
+        except UnreadablePicture:  # told elsewhere
+            return []
+
+    def _data(self) -> bytes:
+        if isinstance(self.source, bytes):
+            return self.source
+        data = read_bytes(self.source)
+        if self.digest and hashlib.sha256(data).digest() != self.digest:
+            # The captions were matched with what was there before.
+            raise UnreadablePicture("changed since it was loaded: load it again")
+        return data
 
 
 def find_folder(folder: str | Path) -> Path:
@@ -61,38 +81,32 @@ def find_folder(folder: str | Path) -> Path:
     So "images" is found from ``notebooks/`` too. If it is nowhere, the path
     as it was given.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     project = Path(__file__).resolve().parents[2]
     for root in (Path(), Path(".."), project):
-        if (root / folder).is_dir():
+        if os.path.isdir(root / folder):
             return root / folder
     return folder
 
 
-def list_folder(folder: str | Path, taken: Collection[str] = ()) -> list[Picture]:
-    """The files of a folder, by name, each perhaps a picture.
+def list_folder(
+    folder: str | Path, taken: Collection[str] = ()
+) -> tuple[list[Picture], list[Skipped]]:
+    """The files of a folder, by name, each perhaps a picture; the rest of it.
 
-    Hidden files, folders and ``captions.txt`` are left out; ``taken`` holds
-    names, casefolded, that are in use. Raises FileNotFoundError or
-    NotADirectoryError, and ValueError for a folder that holds only folders.
+    Of ``captions.txt`` nothing is said; ``taken`` holds names, casefolded,
+    that are in use. Raises what ``list_files`` raises.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"not a folder: {folder}")
+    captions = Path(folder, "captions.txt")
+    ours = (os.path.realpath(captions),) if os.path.isfile(captions) else ()
+    files, skipped = list_files(Path(folder), ours)
     names = set(taken)
     pictures = []
-    for path in sorted(folder.iterdir()):
-        is_other = path.name == "captions.txt" or path.is_dir()
-        if is_other or path.name.startswith("."):
-            continue
+    for path in files:
         name = unused(printable(path.stem), printable(path.suffix), names)
         names.add(name.casefold())
         pictures.append(Picture(name, path))
-    if not pictures and any(path.is_dir() for path in folder.iterdir()):
-        raise ValueError(nothing_in(folder))
-    return pictures
+    return pictures, skipped
 
 
 def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
@@ -112,11 +126,13 @@ def embed_pictures(
     """The readable pictures, their embeddings [D], and the others."""
     kept, rows, skipped = [], [], []
     sources = (p.read() if p.is_upload else p.source for p in pictures)
-    embeds = embedder.images(sources)
-    for picture, row in zip(pictures, embeds, strict=True):
+    embeds = embedder.contents(sources)
+    for picture, (digest, row) in zip(pictures, embeds, strict=True):
         try:
             if isinstance(row, UnreadablePicture):
                 raise row
+            if not picture.is_upload:
+                picture = replace(picture, digest=digest)
             check_side(picture.size())
         except (OSError, ValueError) as reason:
             skipped.append(Skipped(picture.name, str(reason)))

@@ -37,10 +37,10 @@ class StudioState:
     """Pictures, captions, a CLIP, and which caption goes with which picture.
 
     ``pictures``, ``captions``, ``style``, ``assign``, ``correction``,
-    ``temperature``, ``clip`` and ``skipped`` (files that are no pictures, each with the
-    reason) may be read freely; change them through the methods. ``out`` is
-    the folder that memes are saved to, ``cache`` where embeddings are kept
-    (by default in memory), ``font`` a font file, as for ``render``.
+    ``temperature``, ``clip`` and ``skipped`` (what is no picture, and why) may
+    be read freely; change them through the methods. ``out`` is the folder that
+    memes are saved to, ``cache`` where embeddings are kept (by default in
+    memory), ``font`` a font file, as for ``render``.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class StudioState:
     def load_folder(self, folder: str | Path, progress: Progress | None = None) -> int:
         """Take the pictures of a folder: how many there are.
 
-        They replace those of an earlier folder; uploads stay. Files that
-        cannot be read are noted in ``skipped``. Raises FileNotFoundError or
-        NotADirectoryError, and then nothing has changed.
+        They replace those of an earlier folder; uploads stay; the rest is
+        noted in ``skipped``. If ``list_folder`` raises, nothing has changed.
         """
         uploads = [p for p in self.pictures if p.is_upload]
-        files = list_folder(folder, {p.name.casefold() for p in uploads})
-        embedder = Embedder(self.clip, self._cache)
-        found = embed_pictures(files + uploads, embedder, progress)
+        files, rest = list_folder(folder, {p.name.casefold() for p in uploads})
+        files += uploads
+        found = embed_pictures(files, Embedder(self.clip, self._cache), progress)
         self._encode(self.captions, progress)
-        self.pictures, self._image_embeds, self.skipped = found
+        self.pictures, self._image_embeds, unreadable = found
+        self.skipped = sorted(rest + unreadable, key=lambda skip: skip.name)
         self._places = {}
         names = {p.name for p in uploads}
         self._own = {k: v for k, v in self._own.items() if k in names}
@@ -133,6 +133,7 @@ class StudioState:
             self._encode(captions, progress)
             self.captions = captions
             self.unshuffle()
+        self.captions = captions  # which may leave out other lines
         return len(captions)
 
     def styles(self) -> list[str]:
@@ -192,7 +193,7 @@ class StudioState:
         """
         self._shuffles += 1
         generator = np.random.default_rng(self._shuffles)
-        shape = (len(self.pictures), len(self.captions))
+        shape = len(self.pictures), len(self.captions)
         self._noise = generator.gumbel(size=shape) * self.temperature
         self._choose()
 
@@ -210,7 +211,8 @@ class StudioState:
 
     def notes(self, i: int) -> list[str]:
         """What is not as one would expect of a meme: letters without a font."""
-        return complaints(drawn_text(self.caption(i)), self.font)
+        text = drawn_text(self.caption(i))
+        return complaints(text, self.font) + self.pictures[i].notes()
 
     def placement(self, i: int) -> Placement | None:
         """Where style "auto" puts the caption of picture ``i``; else None."""
@@ -238,6 +240,7 @@ class StudioState:
         Raises ValueError without words.
         """
         image = self.pictures[i].read()
+        image.thumbnail((2048, 2048))  # no page shows more, and it fills memory
         heat = explain(self.clip, image, words)
         return overlay(image, heat, seen_box(self.clip, image)), heat
 
@@ -250,8 +253,6 @@ class StudioState:
         if bare and self.captions:
             text += f"; too few captions: {counted(bare, 'picture')} without"
         return text
-
-    # inside
 
     def _bars(self, i: int) -> list[Bar]:
         """The captions for a picture, best first; its own among them."""

@@ -111,6 +111,7 @@ class StudioView(widgets.VBox):
         text = f"{self.state.summary()}. {self._about()}"
         if not self.state.captions:
             text += " Write captions into the last field, one a line."
+        text += "".join(f" Note: {note}." for note in self.state.captions.notes())
         self._say(text)
 
     def _list_pictures(self, shown: int = 0) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...models.pictures import UnreadablePicture
 from ..cache import EmbeddingCache
 from ..captions import read_captions
 from ..explain import brightest
@@ -54,14 +54,14 @@ class MemeStudio(StudioView):
         folder = find_folder(folder)
         if captions is None:
             file = folder / "captions.txt"
-            captions = read_captions(file) if file.is_file() else []
+            captions = read_captions(file) if os.path.isfile(file) else []
         elif isinstance(captions, (str, Path)):
             captions = read_captions(captions)
         if out is None:
-            out = folder.parent / "memes" if folder.is_dir() else "memes"
-        out = Path(out).expanduser()
+            out = folder.parent / "memes" if os.path.isdir(folder) else "memes"
+        out = Path(os.path.expanduser(out))
         stored = stored_embeddings(out)
-        cache = EmbeddingCache(stored) if stored.is_dir() else None
+        cache = EmbeddingCache(stored) if os.path.isdir(stored) else None
         state = StudioState(clip, captions, out, cache, font)
         super().__init__(state, str(folder))
         self._listen()
@@ -242,8 +242,8 @@ class MemeStudio(StudioView):
             try:
                 data = bytes(file["content"])
                 added.append(self.state.add_upload(file["name"], data).name)
-            except UnreadablePicture as reason:
-                problems.append(f"{name}: {reason}")
+            except Exception as error:  # the others are taken all the same
+                problems.append(f"{name}: {str(error) or type(error).__name__}")
         if added:
             self._list_pictures(len(self.state.pictures) - 1)
         told = [f"Added {', '.join(added)}. {self._about()}"] if added else []

@@ -1,0 +1,42 @@
+"""What is in a folder of pictures, and what of it is not looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from .report import Skipped
+
+
+def list_files(
+    folder: Path, ours: Collection[str | None] = ()
+) -> tuple[list[Path], list[Skipped]]:
+    """The files of a folder by name, each perhaps a picture; the rest of it.
+
+    ``ours`` holds what is not worth a word, as ``os.path.realpath`` has it.
+    Raises FileNotFoundError or NotADirectoryError, and ValueError for a
+    folder that holds nothing but folders.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"not a folder: {folder}")
+    files, skipped, inside = [], [], []
+    for path in sorted(folder.iterdir()):
+        if os.path.realpath(path) in ours:
+            continue
+        if path.name.startswith("."):
+            skipped.append(Skipped(path.name, "hidden"))
+        elif os.path.isdir(path):
+            skipped.append(Skipped(path.name, "a folder: not looked into"))
+            inside.append(path)
+        else:
+            files.append(path)
+    if inside and not files:
+        more = f" and {len(inside) - 1} more" if inside[1:] else ""
+        raise ValueError(
+            f"no files in {folder}, only folders, which are not looked into: "
+            f"name the one with the pictures, say {inside[0]}{more}"
+        )
+    return files, skipped
