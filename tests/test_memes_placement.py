@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from fake_clip import ColourClip, TinyClip
-from PIL import Image
+from PIL import Image, ImageOps
 from test_explain import ColourPatchClip
 
-from vlmtutor.memes import Placement, place_caption, render
+from vlmtutor.memes import STYLES, Placement, place_caption, render
 
 SIDE = 320
 
@@ -114,3 +114,14 @@ def test_what_cannot_be_looked_into_is_said():
         place_caption(ColourClip(), with_red(TOP), "red")
     with pytest.raises(ValueError, match="no words"):
         place_caption(TinyClip(), with_red(TOP), "  ")
+
+
+def test_a_panorama_takes_no_memory_for_its_margins(monkeypatch):
+    seen, real = [], ImageOps.pad
+    monkeypatch.setattr(
+        ImageOps, "pad", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1]
+    )
+    for size in ((30_000, 40), (33, 30_000)):
+        picture = with_red((0, 0, 0.2, 1), size=size)
+        assert place_caption(Seer(), picture, "red").style in STYLES
+        assert max(seen.pop().size) <= 4096

@@ -20,6 +20,8 @@ PLACES = {"top": "at the top", "bottom": "at the bottom", "classic": "at both en
 MOST = 0.2  # of the heat may be hidden; beyond it, a bar is added below
 
 _SIDE = 512  # pixels: on larger pictures the lines break at the same words
+_LEAST = 32  # pixels: less holds no letters
+_SEEN = 4096  # pixels a side: more of a picture no model sees
 
 
 class Placement(NamedTuple):
@@ -74,11 +76,13 @@ def place_caption(
     """
     check_model(clip)
     picture = as_seen(image)
-    side = max(picture.size)
+    side = min(max(picture.size), _SEEN)  # of a panorama it would fill the memory
     square = ImageOps.pad(picture, (side, side), color=(128, 128, 128))
     heat = explain(clip, square, text).numpy()  # [h, w]
-    scale = min(1.0, _SIDE / side)
-    width, height = (max(1, round(scale * length)) for length in picture.size)
+    scale = min(1.0, _SIDE / max(picture.size))
+    width, height = (
+        max(min(length, _LEAST), round(scale * length)) for length in picture.size
+    )
     weights = _warmth(heat, width, height)  # [H, W]
     words = drawn_text(text, upper)
     hides = {}
