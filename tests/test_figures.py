@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmtutor import StickerWorld
+from vlmtutor import StickerWorld, fonts
 from vlmtutor.figures import (
     DASHES,
     HATCHES,
@@ -203,3 +203,35 @@ def test_boxes_are_framed_and_named_below():
     (text,) = ax.get_legend().get_texts()
     assert text.get_text() == "a cat"
     plt.close("all")
+
+
+def test_what_is_no_text_is_named(shown):
+    picture = Image.new("RGB", (9, 9))
+    for description in (None, 3, float("nan")):
+        with pytest.raises(TypeError, match="description 0 is a"):
+            show(picture, description)
+    with pytest.raises(TypeError, match="caption 1 is a float, not a text"):
+        grid([picture, picture], ["a", float("nan")])
+    with pytest.raises(TypeError, match="a list of captions"):
+        grid([picture], "a")
+
+
+def test_the_font_with_most_of_the_letters_draws_a_caption(monkeypatch):
+    paths = {"星": "/signs.ttf", "期": "/signs.ttf"}
+    signs = frozenset(map(ord, "星期一又"))
+    monkeypatch.setattr("vlmtutor.fonts.system_font", paths.get)
+    real = fonts.letters_of
+    real(fonts.dejavu())  # as long as fonts can be opened
+    monkeypatch.setattr(
+        "vlmtutor.fonts.letters_of",
+        lambda path: signs if path == "/signs.ttf" else real(path),
+    )
+    chosen = []
+    monkeypatch.setattr(
+        "vlmtutor.figures.ImageFont.truetype", lambda path, size: chosen.append(path)
+    )
+    with pytest.warns(UserWarning, match="letters 星$"):
+        caption_font("Monday 星")
+    with pytest.warns(UserWarning, match="letters a$"):
+        caption_font("星期一a")
+    assert chosen == [fonts.dejavu(), "/signs.ttf"]

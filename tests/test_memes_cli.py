@@ -154,3 +154,16 @@ def test_no_control_code_reaches_the_terminal(memes, capsys, change, monkeypatch
 def test_other_commands_hold_control_codes_back_too(words, capsys):
     assert main(words) != 0
     assert "\x1b" not in "".join(capsys.readouterr())
+
+
+def test_arguments_with_control_codes_are_complained_of_without(capsys):
+    for words in (
+        ["memes", "a", "--captions", "b", "--out", "c", "evil\x1b[31m.png"],
+        ["memes", "a", "--captions", "b", "--out", "c", "--style", "\u202ex"],
+        ["notebooks", "--no-such\x1b[31m"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and "error: " in said
+        assert "\x1b" not in said and "\u202e" not in said

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from .console import tolerate_encodings
+from .console import printable, tolerate_encodings
 
 # Only the module of the chosen command is imported, so that ``check`` can
 # tell what is wrong even where torch does not load.
@@ -20,6 +20,13 @@ COMMANDS = {
     "comparison": ("experiments.comparison", "one tidy file of stored scores"),
     "evaluate": ("experiments.evaluate", "what a model can do, in figures"),
 }
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints hold no control codes, as names of files may."""
+
+    def error(self, message: str):
+        super().error(printable(message))
 
 
 def _usage() -> str:
@@ -44,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     home, about = COMMANDS[name]
     module = importlib.import_module(f"vlmtutor.{home}")
-    parser = argparse.ArgumentParser(
-        prog=f"python -m vlmtutor {name}", description=about
-    )
+    parser = _Parser(prog=f"python -m vlmtutor {name}", description=about)
     module.add_arguments(parser)
     try:
         return module.run(parser.parse_args(rest)) or 0

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from . import fonts
 from .console import say
 from .models.pictures import as_seen, rgb_picture
+from .models.texts import as_texts
 
 # Eight colours that people with colour blindness can tell apart: Okabe and
 # Ito 2002, https://jfly.uni-koeln.de/color/.  Pair them with MARKERS,
@@ -96,7 +97,9 @@ def show(
     from IPython.display import Image as Shown
     from IPython.display import display
 
+    (description,) = as_texts([description], "description")
     description = " ".join(description.split())
+    captions = as_texts(captions or [], "caption")
     if not description:
         raise ValueError("a picture needs a description: say what to see")
     alt = description
@@ -120,7 +123,7 @@ def grid(
     images = [_fit(as_image(p), size) for p in pictures]
     if not images:
         raise ValueError("no pictures to show")
-    captions = list(captions or [])
+    captions = as_texts(captions or [], "caption")
     if captions and len(captions) != len(images):
         raise ValueError(f"{len(images)} pictures, {len(captions)} captions")
     wide = max(max(i.width for i in images), 120 if captions else 1)
@@ -258,16 +261,17 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
 def caption_font(text: str = "") -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which has letters of many scripts, or a system font.
 
-    Warns of letters that neither has.
+    The one that has most of the text; warns of letters that it lacks.
     """
-    path = fonts.dejavu()
-    lacking = [c for c in text if c.isprintable() and not fonts.has(path, c)]
-    other = fonts.system_font(lacking[0]) if lacking else None
-    missing = [c for c in lacking if not (other and fonts.has(other, c))]
+    letters = [c for c in dict.fromkeys(text) if c.isprintable()]
+    paths = [fonts.dejavu()]
+    lacking = [c for c in letters if not fonts.has(paths[0], c)]
+    paths += filter(None, map(fonts.system_font, lacking))
+    best = max(paths, key=lambda path: sum(fonts.has(path, c) for c in letters))
+    missing = " ".join(c for c in letters if not fonts.has(best, c))
     if missing:
-        named = " ".join(dict.fromkeys(missing))
-        warnings.warn(f"no font here has the letters {named}", stacklevel=4)
-    return ImageFont.truetype(other or path, TEXT)
+        warnings.warn(f"no font here has the letters {missing}", stacklevel=4)
+    return ImageFont.truetype(best, TEXT)
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
