@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlmtutor import stored
+from vlmtutor import stored, verdict
 from vlmtutor.experiments import EXPERIMENTS, get_experiment
 from vlmtutor.experiments.experiment import CARRIED
 from vlmtutor.experiments.rows import SCHEMA, as_json, as_text, mark_changed, rows
@@ -59,15 +59,15 @@ def test_old_verdicts_stay_what_they_were():
 
 
 def test_rows_of_the_dense_bench():
-    found = rows_of("segmentation")
+    found = rows_of("segmentation", "stickerclip")
     row = found["MaskCLIP+", "MaskCLIP+"]
     assert row["by_seed"]["U"] == [0.5991, 0.5845, 0.5907]
     assert row["table"] == "free" and row["rule"] == "old rule, 3 seeds"
     checks = [check["verdict"] for row in found.values() for check in row["checks"]]
     assert len(checks) == 58 and checks.count("reproduced") == 34
     assert found["references", "chance"]["table"] == "reference"
-    told = as_json("segmentation", list(found.values()))["rows"]
-    assert told[0]["code_changed"] is None
+    assert found["references", "chance"]["code_changed"] is None
+    told = as_json("segmentation", all_rows("segmentation"))["rows"]
     notes = stored.load("segmentation")  # what notebooks read is what it shows
     assert [r["scores"] for r in notes["rows"]] == [r["scores"] for r in told]
 
@@ -77,3 +77,16 @@ def test_every_stored_part_of_the_student_has_code_and_seeds():
     parts = get_experiment("11_distil_a_student").parts
     assert {method for method, _ in found} <= set(parts)
     assert found["inherited, logit", "inherited, logit"]["seeds"] == [0, 1, 2]
+
+
+def test_old_and_new_checks_are_told_apart():
+    old = {"name": "an old claim", "at_least": True, "low": -0.1, "high": -0.05}
+    old |= {"verdict": "not reproduced", "value": -0.07, "by_seed": [-0.07] * 3}
+    draws = {"value": 0.1, "draws": [0.1] * 5}
+    new = {"name": "a new claim", **verdict.judge([draws] * 8)}
+    row = {"method": "m", "row": "r", "backbone": "b", "by_seed": {"h": [0.5]}}
+    row |= {"rule": "", "code_changed": False, "checks": [old, new]}
+    first, second = as_text([row]).split("\n\n")[1:]
+    assert "a new claim" in first and "seeds: 8" in first
+    assert "an old claim" in second and second.endswith("judged by the old rule")
+    assert "seen from" not in second and "-10" not in second

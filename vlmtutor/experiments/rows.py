@@ -198,9 +198,12 @@ def as_text(found: Sequence[dict]) -> str:
             + [row["rule"], changed[row["code_changed"]]]
         )
     head = ["method", "row", "backbone", *names, "rule", ""]
-    judged = [check for row in found for check in row["checks"]]
-    text = table(lines, head)
-    return f"{text}\n\n{verdict.report(judged)}" if judged else text
+    checks = [check for row in found for check in row["checks"]]
+    new = [check for check in checks if "p" in check]
+    # What the old rule's intervals say is another thing.
+    old = [{**c, "low": None, "high": None} for c in checks if "p" not in c]
+    reports = [verdict.report(judged) for judged in (new, old) if judged]
+    return "\n\n".join([table(lines, head), *reports])
 
 
 def _flat(nested: dict, before: str = "") -> dict:
