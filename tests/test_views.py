@@ -67,3 +67,30 @@ def test_empty_and_single_batches(n):
     assert crops(x, generator()).shape == x.shape
     assert recolor(x, generator()).shape == x.shape
     assert quarter_turns(x, generator())[0].shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda x, g: crops(x, g, least=80), "a share of the side"),
+        (lambda x, g: crops(x, g, turn=15), "in radians"),
+        (lambda x, g: recolor(x, g, 30), "30 % is 0.3"),
+        (lambda x, g: recolor(x[0], g), r"got \[3, 16, 16\]; one is x\[None\]"),
+        (lambda x, g: crops(x[0], g), r"\[B, 3, S, S\]"),
+        (lambda x, g: quarter_turns(x[:, :, :5], g), r"got \[6, 3, 5, 16\]"),
+    ],
+)
+def test_what_would_give_a_wrong_picture_is_refused(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake(pictures(), generator())
+
+
+@pytest.mark.parametrize("view", [crops, recolor])
+def test_bytes_come_through_normalize(view):
+    with pytest.raises(TypeError, match="normalize bytes first"):
+        view(pictures().byte(), generator())
+
+
+def test_bytes_may_be_turned():
+    turned, _ = quarter_turns(pictures().byte(), generator())
+    assert turned.dtype == torch.uint8

@@ -9,6 +9,8 @@ arXiv 1803.07728).
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,8 +26,16 @@ def crops(
 
     ``pixel_values`` [B, 3, S, S].  A square's side is a share of the picture
     between ``least`` and 1, and it is turned by up to ``turn`` radians; where
-    a corner leaves the picture, the border's pixels go on.
+    a corner leaves the picture, the border's pixels go on.  Raises ValueError
+    for a ``least`` that is no such share and a ``turn`` of more than a half.
     """
+    _look_at(pixel_values)
+    if not 0 < least <= 1:
+        raise ValueError(f"least is a share of the side, above 0 to 1, not {least}")
+    if not 0 <= turn <= math.pi:
+        raise ValueError(
+            f"turn is in radians, 0 to pi, not {turn}: 15 degrees are 0.26"
+        )
     B = len(pixel_values)
     if not B:
         return pixel_values
@@ -55,7 +65,11 @@ def recolor(
 
     ``pixel_values`` [B, 3, S, S] from -1 to 1; ``strength`` 0 changes
     nothing.  Values may leave the range, as they do under a strange lamp.
+    Raises ValueError for a ``strength`` that is no share.
     """
+    _look_at(pixel_values)
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is from 0 to 1, not {strength}: 30 % is 0.3")
     B = len(pixel_values)
     draw = 2 * torch.rand(2, B, 3, 1, 1, generator=generator) - 1
     return pixel_values * (1 + strength * draw[0]) + strength * draw[1]
@@ -66,11 +80,21 @@ def quarter_turns(
 ) -> tuple[Tensor, Tensor]:
     """Pictures turned by 0 to 3 right angles, and by how many: [B].
 
-    Counted anticlockwise, as ``torch.rot90`` does.
+    Counted anticlockwise, as ``torch.rot90`` does.  Bytes will do.
     """
+    _look_at(pixel_values, bytes_will_do=True)
     B = len(pixel_values)
     turns = torch.randint(4, (B,), generator=generator)
     turned = torch.empty_like(pixel_values)
     for k in range(4):
         turned[turns == k] = pixel_values[turns == k].rot90(k, (2, 3))
     return turned, turns
+
+
+def _look_at(pixel_values: Tensor, bytes_will_do: bool = False) -> None:
+    """Raise for what is no batch of square pictures, from -1 to 1."""
+    if not (bytes_will_do or pixel_values.is_floating_point()):
+        raise TypeError("a view takes pixel_values from -1 to 1: normalize bytes first")
+    shape = list(pixel_values.shape)
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ValueError(f"pixel_values are [B, 3, S, S], got {shape}; one is x[None]")
