@@ -218,3 +218,22 @@ def test_notes_of_files_that_cannot_be_are_as_none(tmp_path, file):
     box.remove("a")
     path, _ = box.write("a", "a", ".txt", "2", write_text("two"))
     assert path.read_text() == "two" and visible(tmp_path) <= {"a.txt", "a-2.txt"}
+
+
+def test_a_run_reads_what_others_noted_and_nothing_of_its_own(tmp_path, monkeypatch):
+    read = []
+    loads = outbox.json.loads
+    monkeypatch.setattr(outbox.json, "loads", lambda t: read.append(t) or loads(t))
+    mine, other = Outbox(tmp_path), Outbox(tmp_path)
+
+    def put(box, name):
+        box.write(name, name, ".txt", "1", write_text(name))
+
+    for name in "abc":
+        put(mine, name)
+    assert not any(read)
+    put(other, "x")  # it reads three notes
+    put(mine, "d")  # and this run the other's
+    roles = [loads(note)["role"] for note in read if note]
+    assert roles == ["a", "b", "c", "x"]
+    assert set(mine.roles()) == {*"abcdx"} and len(set(other.roles())) == 4
