@@ -68,6 +68,18 @@ def test_luck_of_pictures_widens_the_interval():
     assert wide["value"] == narrow["value"] == 0.05
 
 
+def test_resamples_that_lie_lower_do_not_move_the_interval():
+    level = judge(seeds(GAIN, 0.02))
+    lower = [
+        {"value": s["value"], "draws": [d - 0.03 for d in s["draws"]]}
+        for s in seeds(GAIN, 0.02)
+    ]
+    found = judge(lower)
+    for end in ("low", "high"):
+        assert found[end] == pytest.approx(level[end], abs=1e-4)
+    assert level["low"] < level["value"] < level["high"]
+
+
 def test_a_verdict_is_the_same_each_time():
     assert judge(seeds(GAIN, 0.1)) == judge(seeds(GAIN, 0.1))
 

@@ -5,7 +5,10 @@ difference on its own test pictures, and again on pictures drawn from those
 with replacement (:func:`resample`).  The two-level bootstrap then draws seeds
 with replacement, and for each seed drawn one of its resamples (Davison and
 Hinkley 1997, *Bootstrap Methods and their Application*, section 3.8), so that
-the interval knows both kinds of luck: of the seed and of the pictures.
+the interval knows both kinds of luck: of the seed and of the pictures.  Figures
+such as IoU or a harmonic mean are lower, on average, on resampled pictures, which
+hold fewer different ones; so each seed's resamples are moved to lie around its
+own figure, and tell how unsure that is and no more.
 """
 
 from __future__ import annotations
@@ -109,7 +112,7 @@ def judge(
     if not by_seed:
         raise ValueError("no seed, no verdict")
     values = np.array([seed["value"] for seed in by_seed])
-    means = _means([seed["draws"] for seed in by_seed], resamples)
+    means = _means([_around(**seed) for seed in by_seed], resamples)
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     bar, ceiling = (-effect, -effect) if at_least else (0.0, effect)
@@ -135,6 +138,11 @@ def judge(
         "at_least": at_least,
         **({"budget": budget} if budget else {}),
     }
+
+
+def _around(value: float, draws: Sequence[float], **_) -> np.ndarray:
+    """A seed's resamples, moved so that their mean is its own figure."""
+    return np.asarray(draws, float) + (value - np.mean(draws))
 
 
 def _means(draws: Sequence[Sequence[float]], resamples: int) -> np.ndarray:
