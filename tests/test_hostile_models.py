@@ -463,6 +463,9 @@ def test_what_is_no_text_is_named_by_its_place(sound_clip, number):
     for enter in list(text_entrances(sound_clip))[:2]:
         with pytest.raises(TypeError, match="pass a list of texts"):
             enter("a cat")
+        for nothing in (None, 5, float("nan")):
+            with pytest.raises(TypeError, match=f"a list of texts, not {nothing}"):
+                enter(nothing)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+from fake_clip import TinyClip
 from hostile import bomb, chunk
 from PIL import Image, ImageCms, ImageColor
 
-from vlmtutor.memes import UnreadablePicture, read_picture, render
+from vlmtutor.figures import as_image
+from vlmtutor.memes import UnreadablePicture, match, read_picture, render
 from vlmtutor.models.pictures import as_seen, decode_picture
 
 RNG = np.random.default_rng(0)
@@ -369,3 +371,65 @@ def test_a_photo_of_200_megapixels_is_read_at_half_its_size(monkeypatch):
     for large in (encoded(photo, "PNG"), encoded(photo.resize((200, 190)), "JPEG")):
         with pytest.raises(UnreadablePicture, match="too large.*20,000 for JPEG"):
             decode_picture(large)
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (media(b"hevs"), "HEIC"),
+        (b"FLV\1\5\0\0\0\x09", "Flash video, not a picture: save one frame"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
+        (b"\0\0\x10\0moov\0\0\0lmvhd\0\xff", "QuickTime video .MOV."),
+        (b"\0\0\0\x08wide\0\xff\0\0mdat", "QuickTime video .MOV."),
+        (b"BPG\xfb" + bytes(9), "BPG picture: save it as JPEG"),
+        (bytes(128) + b"DICM\2\0", "DICOM"),
+        (b"SIMPLE  =" + b" " * 20 + b"T", "FITS"),
+        (b"<!-- saved from url=(0014)about:internet --><HTML>", "web page"),
+        (b"\n <head><title>404", "web page"),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE html><html>", "web page"),
+        (b"<!-- drawn --><svg/>", "SVG.*save it as PNG"),
+        (b"<!DOCTYPE svg PUBLIC ''><svg/>", "SVG.*save it as PNG"),
+        (b"<?xml version='1.0'?><rss/>", "an XML file, not a picture"),
+        (b"<!-- never closed", "a text file, not a picture"),
+        (b"\x07\x93\x00\xfe", "known format: save it as JPEG or PNG"),
+    ],
+)
+def test_more_kinds_of_files_are_named(data, reason):
+    with pytest.raises(UnreadablePicture, match=reason):
+        decode_picture(data)
+
+
+def lazily(data):
+    """A picture that Pillow has opened and not decoded."""
+    return Image.open(io.BytesIO(data))
+
+
+def closed(data):
+    with lazily(data) as picture:
+        return picture
+
+
+CUT = encoded(Image.effect_noise((90, 90), 90), "JPEG")[:900]
+
+
+@pytest.mark.parametrize(
+    "make, reason",
+    [
+        (lambda: lazily(CUT), "damaged: .*truncated"),
+        (lambda: closed(CUT), "damaged: "),
+        (lambda: Image.new("RGB", (0, 5)), "no pixels: 0 x 5"),
+        (lambda: Image.new("L", (5, 0)), "no pixels: 5 x 0"),
+    ],
+)
+@pytest.mark.parametrize(
+    "enter",
+    [
+        lambda picture: render(picture, "a"),
+        as_image,
+        lambda picture: TinyClip().encode_images([picture]),
+        lambda picture: match([picture], ["a"], TinyClip()),
+    ],
+)
+def test_an_opened_picture_that_is_damaged_is_unreadable(make, reason, enter):
+    with pytest.raises(UnreadablePicture, match=reason):
+        enter(make())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 PIXELS = "save it as JPEG or PNG"
 FRAME = "save one frame of it as JPEG"
@@ -24,6 +25,10 @@ _BEGINNINGS = (
     (b"FUJIFILMCCD-RAW", 0, "a raw picture of a camera", PIXELS),
     (b"IIRO", 0, "a raw picture of a camera", PIXELS),
     (b"IIU\0", 0, "a raw picture of a camera", PIXELS),
+    (b"FOVb", 0, "a raw picture of a camera", PIXELS),
+    (b"BPG\xfb", 0, "a BPG picture", PIXELS),
+    (b"SIMPLE  =", 0, "a FITS picture, as telescopes make them", PIXELS),
+    (b"DICM", 128, "a DICOM picture, as hospitals have them", PIXELS),
     (b"%!PS", 0, "a PostScript or EPS drawing, not a picture of pixels", PAGE),
     (b"\xd7\xcd\xc6\x9a", 0, "a WMF drawing, not a picture of pixels", PIXELS),
     (b" EMF", 40, "an EMF drawing, not a picture of pixels", PIXELS),
@@ -36,6 +41,13 @@ _BEGINNINGS = (
     (b"AVI ", 8, "an AVI video, not a picture", FRAME),
     (b"\x1aE\xdf\xa3", 0, "a WebM or Matroska video, not a picture", FRAME),
     (b"\0\0\1\xba", 0, "an MPEG video, not a picture", FRAME),
+    (b"FLV\1", 0, "a Flash video, not a picture", FRAME),
+    (b"\x30\x26\xb2\x75", 0, "a video or sound of Windows Media, not a picture",
+     FRAME),
+    (b"moov", 4, "a QuickTime video (MOV), not a picture", FRAME),
+    (b"wide", 4, "a QuickTime video (MOV), not a picture", FRAME),
+    (b"mdat", 4, "a QuickTime video (MOV), not a picture", FRAME),
+    (b"fLaC", 0, "a sound (FLAC), not a picture", ""),
     (b"WAVE", 8, "a sound (WAV), not a picture", ""),
     (b"ID3", 0, "a sound (MP3), not a picture", ""),
     (b"OggS", 0, "a sound or video (Ogg), not a picture", ""),
@@ -51,7 +63,8 @@ _BEGINNINGS = (
 )  # fmt: skip
 
 # The brands in the first box of ISO media files (ISO/IEC 14496-12).
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
+         b"mif1", b"msf1", b"avci", b"avcs")  # fmt: skip
 _BRANDS = {
     b"avif": ("a damaged AVIF picture", ""),
     b"avis": ("a damaged AVIF picture", ""),
@@ -62,10 +75,14 @@ _SVG = "an SVG drawing, not a picture of pixels"
 _MARKUP = (  # what a text begins with, in small letters
     ("<!doctype html", "a web page (HTML), not a picture"),
     ("<html", "a web page (HTML), not a picture"),
+    ("<head", "a web page (HTML), not a picture"),
+    ("<body", "a web page (HTML), not a picture"),
+    ("<!doctype svg", _SVG),
     ("<svg", _SVG),
     ("{\\rtf", "an RTF document, not a picture"),
     ("<?xml", "an XML file, not a picture"),
 )
+_BEFORE_MARKUP = re.compile(r"(<\?xml.*?\?>|<!--.*?-->|\s)*", re.DOTALL)
 
 
 def is_heic(data: bytes) -> bool:
@@ -89,7 +106,7 @@ def describe(data: bytes) -> str:
         known = next((b for b in brands if b in _BRANDS), b"")
         name, way = _BRANDS.get(known, ("an MP4 video, not a picture", FRAME))
         return f"{name}: {way}" if way else name
-    return text_kind(data) or "not a picture in a known format"
+    return text_kind(data) or f"not a picture in a known format: {PIXELS}"
 
 
 def text_kind(data: bytes) -> str:
@@ -101,10 +118,10 @@ def text_kind(data: bytes) -> str:
     if any(not (c.isprintable() or c.isspace()) for c in text):
         return ""
     start = text.lstrip("\ufeff \t\r\n").lower()
+    first = start[_BEFORE_MARKUP.match(start).end() :]
     for sign, name in _MARKUP:
-        if start.startswith(sign):
-            is_drawing = "svg" in sign or (sign == "<?xml" and "<svg" in start)
-            return f"{_SVG}: save it as PNG" if is_drawing else name
+        if first.startswith(sign) or start.startswith(sign):
+            return f"{_SVG}: save it as PNG" if name is _SVG else name
     if is_json(data):
         return "a JSON file, not a picture"
     return "a text file, not a picture"

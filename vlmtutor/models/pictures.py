@@ -135,9 +135,7 @@ def _decode(data: bytes) -> Image.Image:
         raise
     except MemoryError:
         raise UnreadablePicture("too large for the memory that is free") from None
-    # Decoders meet damaged data with errors of any kind, from OSError to
-    # struct.error; whatever it is, this file is not readable.
-    except Exception as error:
+    except Exception as error:  # of any kind, as in _load
         reason = str(error) or type(error).__name__
         raise _Damaged(f"damaged: {reason}") from error
     seen.info = {"reduced": reduced} if reduced > 1 else {}
@@ -198,9 +196,12 @@ def as_seen(image: Image.Image) -> Image.Image:
 
     Turned as its EXIF orientation says; transparency on white; greys of 16
     and 32 bits and floats scaled to 8 bits; colours through the profile of
-    the picture, where it has one, to sRGB.
+    the picture, where it has one, to sRGB. Raises UnreadablePicture for one
+    without pixels, and for one whose file is damaged or closed.
     """
-    image.load()
+    if 0 in image.size:
+        raise UnreadablePicture(f"no pixels: {image.width} x {image.height}")
+    _load(image)
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         seen = to_srgb(_gray(image), profile)
@@ -220,6 +221,18 @@ def as_seen(image: Image.Image) -> Image.Image:
     seen = seen if turn is None else seen.transpose(turn)
     seen.info = {}  # so that nobody turns it again
     return seen
+
+
+def _load(image: Image.Image) -> None:
+    # Decoders meet damaged data with errors of any kind, from OSError to
+    # struct.error; whatever it is, this file is not readable.
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise _Damaged(f"damaged: {reason}") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -15,6 +15,8 @@ def as_texts(items: Iterable[str], what: str = "text") -> list[str]:
     """
     if isinstance(items, (str, bytes)):
         raise TypeError(f"pass a list of {what}s, not a single one")
+    if not isinstance(items, Iterable):
+        raise TypeError(f"pass a list of {what}s, not {items!r:.40}")
     items = list(items)
     for place, item in enumerate(items):
         if not isinstance(item, str):
