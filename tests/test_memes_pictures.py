@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_clip import TinyClip
 from hostile import bomb, chunk
-from PIL import Image, ImageCms, ImageColor
+from PIL import Image, ImageCms, ImageColor, TiffImagePlugin
 
 from vlmtutor.figures import as_image
 from vlmtutor.memes import UnreadablePicture, match, read_picture, render
@@ -433,3 +433,50 @@ CUT = encoded(Image.effect_noise((90, 90), 90), "JPEG")[:900]
 def test_an_opened_picture_that_is_damaged_is_unreadable(make, reason, enter):
     with pytest.raises(UnreadablePicture, match=reason):
         enter(make())
+
+
+def segment(number, body):
+    """A part of a JPEG file for programs."""
+    return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize(
+    "stump",
+    [
+        segment(0, b"JFIF\0"),
+        segment(0, b"JFIF\0\1\1"),
+        segment(2, b"ICC_PROFILE\0"),
+        segment(2, b"ICC_PROFILE\0\1"),
+        segment(14, b"Adobe\0"),
+        segment(1, b"Exif\0\0II"),
+        segment(13, b"Photoshop 3.0\x008BIM"),
+        segment(15, b""),
+    ],
+)
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_stump_beside_the_pixels_of_a_jpeg_does_no_harm(stump, lost):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(noisy("red"), "JPEG", exif=exif)
+    data = data[: len(data) - lost]
+    read = decode_picture(data[:2] + stump + data[2:])
+    assert read.size == (40, 40)
+    if b"Exif" not in stump:  # the first one counts
+        assert np.array_equal(read, decode_picture(data))
+
+
+@pytest.mark.parametrize("kind", [b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tIME"])
+def test_a_stump_beside_the_pixels_of_a_png_does_no_harm(kind):
+    data = encoded(noisy("red"), "PNG")
+    read = decode_picture(data[:33] + chunk(kind, b"") + data[33:])
+    assert np.array_equal(read, noisy("red"))
+
+
+def test_the_preview_of_a_raw_photo_is_not_taken_for_it():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x00FE] = 1
+    data = encoded(noisy("red"), "TIFF", tiffinfo=tags)
+    with pytest.raises(UnreadablePicture, match="raw picture of a camera: save it"):
+        decode_picture(data)
+    tags[0x00FE] = 2  # one page of several
+    assert decode_picture(encoded(noisy("red"), "TIFF", tiffinfo=tags)).size == (40, 40)

@@ -1,7 +1,8 @@
 """Files that viewers show and Pillow refuses: the same picture, readable.
 
-What is mended does not touch the pixels: a side chunk of a PNG that is too
-long or damaged, the last bytes of a JPEG, the last frames of a WebP or AVIF.
+What is mended does not touch the pixels: a side chunk of a PNG or JPEG that is
+too long, too short or damaged, the last bytes of a JPEG, the last frames of a
+WebP or AVIF.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 LOST_ROWS = 24  # of a JPEG: one row of blocks, and what smoothing takes
-_KEPT = (b"tRNS", b"eXIf", b"iCCP", b"cHRM", b"gAMA", b"sRGB")
+_KEPT = (b"tRNS", b"eXIf", b"iCCP")  # the others do not change what is read
+_SHORTEST = {b"JFIF\0": 14, b"ICC_PROFILE\0": 14, b"Adobe": 12}  # bytes
 _LONGEST_PROFILE = 1_000_000  # bytes; Pillow reads no longer one
 
 
@@ -22,7 +24,7 @@ def mended(data: bytes) -> bytes | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png_without_side_chunks(data)
     if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg_with_its_end(data)
+        return _jpeg_with_its_end(_jpeg_without_stumps(data))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_of_whole_chunks(data)
     if data[4:12] == b"ftypavis":
@@ -54,6 +56,18 @@ def _is_short(kind: bytes, body: bytes) -> bool:
     except zlib.error:
         return False
     return not unpacked.unconsumed_tail
+
+
+def _jpeg_without_stumps(data: bytes) -> bytes:
+    """Segments for programs (APP0 to APP15) that are too short go."""
+    kept, at = [data[:2]], 2
+    while data[at : at + 1] == b"\xff" and 0xE0 <= data[at + 1] <= 0xEF:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : end]
+        if all(len(body) >= n for sign, n in _SHORTEST.items() if body[:5] == sign[:5]):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept) + data[at:]
 
 
 def _jpeg_with_its_end(data: bytes) -> bytes | None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .color import to_srgb
-from .formats import describe, is_heic
+from .formats import PIXELS, describe, is_heic
 from .mending import mended
 
 MAX_PIXELS = 80_000_000  # a photo of a good phone, not a trap
@@ -31,6 +31,7 @@ FORMATS = (
 HEIF_PLUGINS = ("pillow_heif", "pi_heif")
 
 _ORIENTATION_TAG = 0x0112
+_SUBFILE_TAG = 0x00FE  # TIFF 6.0: bit 0 says that the page is a reduced picture
 _TURNS = {  # what undoes each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -129,6 +130,7 @@ def _decode(data: bytes) -> Image.Image:
     try:
         # A file opens on its first frame; decoding starts in as_seen.
         with open_header(data) as image:
+            _refuse_previews(image)
             reduced = _fit_memory(image)
             seen = as_seen(image)
     except UnreadablePicture:
@@ -169,6 +171,12 @@ def _register_heif() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name).register_heif_opener()
             return
+
+
+def _refuse_previews(image: Image.Image) -> None:
+    """A raw photo is a TIFF whose first page is a small picture of it."""
+    if image.format == "TIFF" and image.tag_v2.get(_SUBFILE_TAG, 0) & 1:
+        raise UnreadablePicture(f"a raw picture of a camera: {PIXELS}")
 
 
 def _fit_memory(image: Image.Image) -> int:
