@@ -30,6 +30,9 @@ NASTY_TEXTS = (
     "\u00a0\u202f", "non\u00a0?" * 60, "วัน\u200bจันทร์" * 30, "\u200b" * 99,
     "می‌خواهم 12 😭 (abc)", "सोमवार क्ष्म्य", "१२३", "\u0301", "ا\u0651\u064e" * 40,
     "שָׁלוֹם [a] 3.14%", "\u2028", "#tag", "[1]", "\U000e0067", "\ue000\U0010ffff",
+    "? ! » ; : %", "«", " « oui » ? " * 40, "🏴\U000e0067\U000e0062\U000e007f", "🏽",
+    "葛\U000e0100", "ᠳᠠᠸᠠ", "\u1112\u1161\u11ab", "👩‍ ‍👩", "🫩🪾", "𝕄𒀀",
+    "a\u2060b\u00adc",
 )  # fmt: skip
 NASTY_NAMES = (
     "..png", "...", "CON.png", "nul", "a.png.", " .png", "-rf.png", "~.png",
@@ -39,6 +42,8 @@ NASTY_NAMES = (
     "🐶.png", "x" * 240 + ".png", "|.png", "*.png", "q?.png", "'\".png",
     "~", "CONIN$.png", "com¹.png", "a.jfif", "a.heic", "\x1b]0;x\x07.png",
     "report", "GALLERY.jpe", "a.png.part", "journal.jsonl", "lock",
+    "\u212a.png", "K.png", "ﬁ.png", "fi.png", "ß.png", "SS.PNG", "İ.png", "a\u200b.png",
+    "embeddings.sqlite", "captions.txt", "memes.zip", "\u2066x.png", "con.tar.gz",
 )  # fmt: skip
 
 
