@@ -63,8 +63,7 @@ _BEGINNINGS = (
 )  # fmt: skip
 
 # The brands in the first box of ISO media files (ISO/IEC 14496-12).
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
-         b"mif1", b"msf1", b"avci", b"avcs")  # fmt: skip
+_HEIC = b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avci avcs".split()
 _BRANDS = {
     b"avif": ("a damaged AVIF picture", ""),
     b"avis": ("a damaged AVIF picture", ""),

@@ -60,7 +60,8 @@ def rgb_picture(source: Image.Image | str | Path) -> Image.Image:
     if isinstance(source, Image.Image):
         # A plain RGB picture, as as_seen makes them, is taken as it is.
         is_plain = type(source) is Image.Image and not source.info
-        return source if is_plain and source.mode == "RGB" else as_seen(source)
+        is_plain = is_plain and source.mode == "RGB" and 0 not in source.size
+        return source if is_plain else as_seen(source)
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise TypeError(f"a picture is a PIL image or a path, not a {kind}")
