@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,3 +148,12 @@ def test_size_and_place_words_follow_the_picture():
     assert words(0.2, 0.2, 0.25) == ("small", "top left")
     assert words(0.7, 0.5, 0.5) == ("big", "right")
     assert words(0.5, 0.8, 0.3) == (None, "bottom")
+
+
+@pytest.mark.parametrize("seed", ["7", 7.0, None])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(TypeError):
+        StickerWorld(32).scene(seed)
+    assert (
+        StickerWorld(32).scene(np.int64(7)).caption == StickerWorld(32).scene(7).caption
+    )

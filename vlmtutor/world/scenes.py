@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import random
 from collections.abc import Iterable
 
@@ -187,8 +188,10 @@ class StickerWorld:
         ``n`` stickers (1 to 4, drawn from the seed when None), chosen from
         ``categories`` (names; all by default).  ``options`` go to
         :func:`vlmtutor.world.layout.random_layout`.  Raises ValueError for an
-        unknown domain or number, KeyError for an unknown category.
+        unknown domain or number, KeyError for an unknown category, TypeError
+        for a seed that is no whole number.
         """
+        seed = operator.index(seed)  # "7" would be another scene than 7
         check_domain(domain)
         if isinstance(categories, str):
             raise ValueError(f"categories is a list: [{categories!r}]")
