@@ -199,6 +199,8 @@ def test_average_precision_refuses_nonsense():
         average_precision([found([], [], [])] * 2, truths)
     with pytest.raises(ValueError, match="picture 0: 1 boxes, 2 labels"):
         average_precision([found([BOX], [1, 2], [1])], truths)
+    with pytest.raises(ValueError, match="picture 0: boxes are x0, y0, x1, y1"):
+        average_precision([found([[40, 30, 20, 20]], [3], [1])], truths)
 
 
 def test_calibration_by_hand():

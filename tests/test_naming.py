@@ -139,6 +139,12 @@ def test_boxes_stand_around_connected_areas():
     assert len(all_found["labels"]) == 4
 
 
+def test_confidence_in_the_place_of_labels_is_refused():
+    labels, confidence = torch.full((4, 4), 3), torch.ones(4, 4)
+    with pytest.raises(TypeError, match="labels are whole numbers, got float32"):
+        find_boxes(confidence, labels, background=9)
+
+
 def test_nothing_found_is_no_box_of_the_right_shape():
     found = find_boxes(torch.full((4, 4), 3), torch.ones(4, 4), background=3)
     assert found["boxes"].shape == (0, 4)

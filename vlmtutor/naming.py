@@ -143,12 +143,15 @@ def find_boxes(
     ``least`` pixels and labels from ``background`` on give no box.  Returns
     "boxes" [n, 4] (x0, y0, x1, y1), "labels" [n] and "scores" [n], the mean
     of ``confidence`` [H, W] over the area: what
-    :func:`vlmtutor.metrics.average_precision` takes.
+    :func:`vlmtutor.metrics.average_precision` takes.  Raises TypeError for
+    labels that are no whole numbers.
     """
     import numpy as np
     from scipy import ndimage
 
     labels, confidence = np.asarray(labels), np.asarray(confidence)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels are whole numbers, got {labels.dtype}")
     boxes, kinds, scores = [], [], []
     for kind in np.unique(labels[labels < background]):
         areas, _ = ndimage.label(labels == kind)
