@@ -13,7 +13,7 @@ _HOMES = {
     "ClaimFailed": "claims:ClaimFailed",
     "Clip": "models.clip:Clip",
     "ExerciseFailed": "claims:ExerciseFailed",
-    "MemeStudio": "memes.studio.widget:MemeStudio",
+    "MemeStudio": "memes.studio:MemeStudio",
     "ModelNotFound": "models.hub:ModelNotFound",
     "PALETTE": "figures:PALETTE",
     "StickerWorld": "world:StickerWorld",
