@@ -81,7 +81,11 @@ TRAINED = {
         26: (0.02, "under .01 seen"),
         34: (0.12, "100 captions"),
     },
-    "05_alignment": {13: (0.06, "400 captions"), 24: (0.08, ".051 seen")},
+    "05_alignment": {
+        13: (0.1, ".07 seen, between one thread and two"),
+        14: (0.19, ".13 seen, between one thread and two"),
+        25: (0.08, ".051 seen"),
+    },
     "06_pretraining": {
         11: (0.05, "600 scenes"),
         15: (0.05, "600 captions"),
