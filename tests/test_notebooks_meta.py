@@ -93,7 +93,6 @@ TRAINED = {
         25: (0.05, "600 scenes"),
         30: (0.05, "600 scenes"),
     },
-    "14_seg_group_then_name": {22: (0.05, "66 regions, three of them")},
 }
 
 
