@@ -151,9 +151,11 @@ def test_size_and_place_words_follow_the_picture():
 
 
 @pytest.mark.parametrize("seed", ["7", 7.0, None])
-def test_a_seed_is_a_whole_number(seed):
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(TypeError):
         StickerWorld(32).scene(seed)
-    assert (
-        StickerWorld(32).scene(np.int64(7)).caption == StickerWorld(32).scene(7).caption
-    )
+
+
+def test_numpys_whole_numbers_are_seeds_too():
+    world = StickerWorld(32)
+    assert world.scene(np.int64(7)).caption == world.scene(7).caption

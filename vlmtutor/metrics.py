@@ -226,7 +226,7 @@ def _coco_rows(
                 + f", {len(scores)} scores" * scored
             )
         if (boxes[:, 2:] < boxes[:, :2]).any():
-            raise ValueError(f"picture {image}: boxes are x0, y0, x1, y1 with x0 ≤ x1")
+            raise ValueError(f"picture {image}: boxes are x0, y0, x1, y1, not sizes")
         shapes = _array(picture["masks"]) if masks else [None] * len(boxes)
         for box, kind, score, shape in zip(boxes, kinds, scores, shapes, strict=True):
             width, height = box[2:] - box[:2]
