@@ -90,3 +90,17 @@ def test_old_and_new_checks_are_told_apart():
     assert "a new claim" in first and "seeds: 8" in first
     assert "an old claim" in second and second.endswith("judged by the old rule")
     assert "seen from" not in second and "-10" not in second
+
+
+def test_groups_of_scores_are_named_and_the_first_is_shown():
+    row = {"method": "m", "row": "r", "backbone": "b", "rule": "", "checks": []}
+    row |= {"code_changed": False}
+    groups = {"own": {"U": [0.5]}, "noisy": {"U": [0.25]}}
+    shown, told = as_text([{**row, "by_seed": groups}]).split("\n\n")
+    assert "50.0" in shown and "25.0" not in shown
+    assert told == "with --json also: noisy"
+    alone = {"h": [0.75], "noisy": {"h": [0.25]}}
+    shown, told = as_text([{**row, "by_seed": alone}]).split("\n\n")
+    assert "75.0" in shown and "25.0" not in shown and told.endswith("noisy")
+    assert "\n\n" not in as_text([{**row, "by_seed": {"h": [0.75]}}])
+    assert "m" in as_text([{**row, "by_seed": None}])

@@ -184,11 +184,16 @@ def as_json(name: str, found: Sequence[dict]) -> dict:
 
 
 def as_text(found: Sequence[dict]) -> str:
-    """What ``--stored`` prints: rows, verdicts, and what has changed since."""
-    flat = [_flat(row["by_seed"] or {}) for row in found]
-    names = list(dict.fromkeys(name for own in flat for name in own))
+    """What ``--stored`` prints: rows, verdicts, and what has changed since.
+
+    Scores that stand in groups are too many for a line: it has those that
+    stand alone or, where all do, the first group.
+    """
+    groups = _groups(found)
+    shown = [_first(row["by_seed"] or {}) for row in found]
+    names = list(dict.fromkeys(name for own in shown for name in own))
     lines = []
-    for row, own in zip(found, flat, strict=True):
+    for row, own in zip(found, shown, strict=True):
         scores = [
             spread([v for v in own.get(n, ()) if v is not None]) or None for n in names
         ]
@@ -198,19 +203,30 @@ def as_text(found: Sequence[dict]) -> str:
             + [row["rule"], changed[row["code_changed"]]]
         )
     head = ["method", "row", "backbone", *names, "rule", ""]
-    checks = [check for row in found for check in row["checks"]]
+    checks = [
+        {**check, "name": f"{row['method']}: {check['name']}"}
+        for row in found
+        for check in row["checks"]
+    ]
     new = [check for check in checks if "p" in check]
     # What the old rule's intervals say is another thing.
     old = [{**c, "low": None, "high": None} for c in checks if "p" not in c]
     reports = [verdict.report(judged) for judged in (new, old) if judged]
-    return "\n\n".join([table(lines, head), *reports])
+    left = [f"with --json also: {', '.join(groups)}"] if groups else []
+    return "\n\n".join([table(lines, head), *left, *reports])
 
 
-def _flat(nested: dict, before: str = "") -> dict:
-    found = {}
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{before}{name} ")
-        else:
-            found[before + name] = value
-    return found
+def _first(by_seed: dict) -> dict:
+    """The scores that stand alone, else those of the first group."""
+    alone = {k: v for k, v in by_seed.items() if not isinstance(v, dict)}
+    return alone or next(iter(by_seed.values()), {})
+
+
+def _groups(found: Sequence[dict]) -> list[str]:
+    """Names of the groups of scores that :func:`_first` leaves out."""
+    names = {}
+    for row in found:
+        own = row["by_seed"] or {}
+        grouped = [k for k, v in own.items() if isinstance(v, dict)]
+        names |= dict.fromkeys(grouped[len(grouped) == len(own) :])
+    return list(names)
