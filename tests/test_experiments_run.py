@@ -17,7 +17,7 @@ import pytest
 
 from vlmtutor import stored
 from vlmtutor.experiments import EXPERIMENTS, rows
-from vlmtutor.experiments.experiment import Seconds, open_notes
+from vlmtutor.experiments.experiment import Seconds, keep, open_notes
 from vlmtutor.experiments.run import Failed, results, run
 
 TESTS = Path(__file__).parent
@@ -54,6 +54,22 @@ def test_what_is_stored_is_not_run_again_unless_asked(tmp_path, monkeypatch):
     for again in (False, False, True):
         run(tiny.WAITING, [quick], path=path, again=again)
     assert len((tmp_path / "ran").read_text().splitlines()) == 2
+
+
+def test_what_another_command_stores_while_verdicts_are_made_stays(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "x.json"
+
+    def slow(experiment, notes):
+        other = {**notes["parts"][0], "seed": 1}
+        keep(experiment, path, other)
+        return rows.rows(experiment, notes)
+
+    monkeypatch.setattr("vlmtutor.experiments.run.rows", slow)
+    notes = run(tiny.DRAWS, [("good", "stickerclip", 0)], path=path)
+    assert [part["seed"] for part in notes["parts"]] == [0, 1]
+    assert stored.read(path) == notes and notes["rows"]
 
 
 def test_a_killed_run_loses_only_the_parts_in_work(tmp_path):

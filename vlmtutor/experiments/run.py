@@ -88,7 +88,9 @@ def run(
     finally:
         notes = open_notes(experiment, path)
         if notes["parts"]:
-            notes["rows"] = rows(experiment, notes)
+            found = rows(experiment, notes)
+            # Verdicts take a while, in which another command may have stored.
+            notes = open_notes(experiment, path) | {"rows": found}
             stored.write(notes, path)
     return notes
 
