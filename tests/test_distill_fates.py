@@ -102,6 +102,26 @@ def test_what_was_never_run_has_no_rows(tmp_path, monkeypatch):
     assert box_results.stored_rows() == [row("ViLD")]
 
 
+def test_what_was_expected_stands_beside_what_was_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    assert box_results.expected() == []
+    assert box_results.as_expected([], ["ViLD"]) == "as expected: 0 of 0"
+    told = [
+        {"method": "ViLD", "check": name, "expected": "reproduced", "why": "…"}
+        for name in ("crops help", "words help", "asked of nobody")
+    ]
+    notes = {"choices": [{"part": "F-VLM"}, {"part": "x", "predictions": told}]}
+    stored.save(notes, "detection")
+    assert box_results.expected() == told
+    verdicts = {"crops help": "reproduced", "words help": "inconclusive"}
+    checks = [{"name": name, "verdict": v} for name, v in verdicts.items()]
+    rows = [row("ViLD", checks=checks), row("OADP")]
+    first, second, last = box_results.as_expected(rows, ["ViLD"]).splitlines()
+    assert first.split()[1:5] == ["expected", "reproduced", "found", "reproduced"]
+    assert "found inconclusive" in second and second.endswith("words help")
+    assert last == "as expected: 1 of 2"
+
+
 def test_bars_are_stacked_in_order():
     import matplotlib
 

@@ -7,9 +7,10 @@ class names; a transformer decoder that lets the names look at the picture, and
 patches and score maps.  Simplified: the image encoder is frozen (the paper
 tunes it at a tenth of the step size) and its patches cached; the head is one
 convolution added to the score map, in place of a feature pyramid; one decoder
-layer; words to start from; AdamW.  The head alone has most of the numbers that
-are tuned: ``words=False`` leaves the context as it is, ``looks=False`` the names
-without a look at the picture, so that what the prompts bring can be told.
+layer; words to start from; AdamW.  The decoder has most of the numbers that are
+tuned, and the head learns much alone: ``words=False`` leaves the context as it
+is, ``looks=False`` the names without a look at the picture, so that what the
+prompts bring can be told.
 """
 
 from __future__ import annotations

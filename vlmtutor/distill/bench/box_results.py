@@ -59,6 +59,31 @@ def checks_of(rows: Sequence[dict], methods: Sequence[str]) -> list[dict]:
     return [check for row in own for check in row["checks"]]
 
 
+def expected(name: str = "detection") -> list[dict]:
+    """What was expected of each check before any method ran, as stored.
+
+    ``method``, ``check``, ``expected`` and ``why``; none where nothing has run.
+    """
+    try:
+        choices = stored.load(name)["choices"]
+    except FileNotFoundError:
+        return []
+    return next((c["predictions"] for c in choices if "predictions" in c), [])
+
+
+def as_expected(rows: Sequence[dict], methods: Sequence[str]) -> str:
+    """A line a check of some methods: what was expected, and the verdict."""
+    met = {check["name"]: check["verdict"] for check in checks_of(rows, methods)}
+    told = [p for p in expected() if p["check"] in met]
+    lines = [
+        f"{p['method']:10} expected {p['expected']:15} "
+        f"found {met[p['check']]:15} {p['check']}"
+        for p in told
+    ]
+    right = sum(p["expected"] == met[p["check"]] for p in told)
+    return "\n".join([*lines, f"as expected: {right} of {len(told)}"])
+
+
 def fates_of(rows: Sequence[dict]) -> dict[str, list[float]]:
     """The name of each stored row that knows its fates, and their shares."""
     found = {}

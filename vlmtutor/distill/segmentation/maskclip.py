@@ -5,7 +5,7 @@ Zhou, Loy and Dai 2022, "Extract Free Dense Labels from CLIP", arXiv
 its place each patch keeps what it saw itself, and can be compared with names.
 MaskCLIP+ trains a student on those hard answers.  Simplified: a student of
 0.2 M parameters for DeepLabv2, 7 templates for 85, and a background that is
-the best of 19 phrases.  Key smoothing compares keys channel by channel, as
+the best of 18 phrases.  Key smoothing compares keys channel by channel, as
 the paper says; the released code normalises across the patches.  The paper
 hands over to self-training after a tenth of 20,000 steps; a tenth of 150 is a
 student that knows nothing, so it comes later here, and the published share
