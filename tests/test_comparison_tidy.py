@@ -206,8 +206,8 @@ def test_what_is_not_measured_is_named_and_counted():
     left = tidy.missing(SCORES, "segmentation", "phraseclip")
     assert "ZSSeg" not in left and "ReCo" in left and "LSeg" in left
     (seg, det) = tidy.how_far(SCORES, ["phraseclip"])
-    assert seg == ("segmentation", "phraseclip", 2, 14, 2)
-    assert det == ("detection", "phraseclip", 1, 19, 1)
+    assert seg == ("segmentation", "phraseclip", 2, 14, (1, 2))
+    assert det == ("detection", "phraseclip", 1, 19, (1, 1))
     assert len(METHODS) == 33
 
 

@@ -114,3 +114,4 @@ def test_the_mark_of_some_runs(tmp_path, monkeypatch):
     assert "2 seeds, no verdict" in stored.origin("n", part="a")
     assert stored.origin("n", part="b") == stored.origin("n", seed=0)
     assert "one run" in stored.origin("n", seed=0)
+    assert ", 1 to 2 seeds, no verdict, " in stored.origin("n")

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -121,13 +122,17 @@ def origin(name: str, **where) -> str:
     """Where and when a stored experiment was run, as the mark of its claims.
 
     "stored 2026-11-25, 3 seeds, no verdict, Linux x86_64": eight seeds make a
-    verdict (:mod:`vlmtutor.verdict`), one is called one run.  ``where`` picks
-    some of its runs, say ``seed=0`` or ``part="CLIP"``.
+    verdict (:mod:`vlmtutor.verdict`), one is called one run; "1 to 3 seeds" if
+    parts differ.  ``where`` picks some of its runs, say ``seed=0`` or
+    ``part="CLIP"``.
     """
     parts = [r for r in load(name)["parts"] if where.items() <= r.items()]
-    seeds = len({run["seed"] for run in parts})
-    many = "one run" if seeds == 1 else f"{seeds} seeds"
-    many += "" if seeds == 1 or seeds >= SEEDS else ", no verdict"
+    runs = {(run["part"], run.get("backbone"), run["seed"]) for run in parts}
+    of_part = Counter(run[:2] for run in runs)
+    least, most = min(of_part.values()), max(of_part.values())
+    many = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+    many += "" if most >= SEEDS else ", no verdict"
+    many = "one run" if most == 1 else many
     dates = sorted({run["date"] for run in parts})
     machines = sorted({run["machine"]["system"] for run in parts})
     return f"stored {' to '.join(dates[:: len(dates) - 1 or 1])}, {many}, " + (

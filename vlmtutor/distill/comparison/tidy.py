@@ -8,6 +8,7 @@ it, here and in ``comparison.md`` beside it.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -160,14 +161,18 @@ def missing(scores: Sequence[Score], task: str, backbone: str) -> list[str]:
 
 
 def how_far(scores: Sequence[Score], backbones: Sequence[str]) -> list[tuple]:
-    """(task, backbone, methods measured today, methods, seeds) of both tasks."""
+    """(task, backbone, methods measured today, methods, seeds) of both tasks.
+
+    Seeds as (fewest, most) of those methods; (0, 0) where there are none.
+    """
     found = []
     for task in (SEGMENTATION, DETECTION):
         of_task = [m for m, home in METHODS.items() if home.startswith(f"{task}.")]
         for backbone in backbones:
             some = select(scores, task=task, backbone=backbone, program=TODAY)
-            seeds = {s.seed for s in some if s.method in of_task}
-            left = missing(scores, task, backbone)
-            done = len(of_task) - len(left)
-            found.append((task, backbone, done, len(of_task), len(seeds)))
+            pairs = {(s.method, s.seed) for s in some if s.method in of_task}
+            seeds = Counter(method for method, _ in pairs).values() or [0]
+            done = len(of_task) - len(missing(scores, task, backbone))
+            many = min(seeds), max(seeds)
+            found.append((task, backbone, done, len(of_task), many))
     return found
