@@ -115,11 +115,13 @@ def test_what_was_expected_stands_beside_what_was_found(tmp_path, monkeypatch):
     assert box_results.expected() == told
     verdicts = {"crops help": "reproduced", "words help": "inconclusive"}
     checks = [{"name": name, "verdict": v} for name, v in verdicts.items()]
-    rows = [row("ViLD", checks=checks), row("OADP")]
+    other = [{"name": "crops help", "verdict": "one run"}]  # asks the same
+    rows = [row("ViLD", checks=checks), row("OADP", checks=other)]
     first, second, last = box_results.as_expected(rows, ["ViLD"]).splitlines()
     assert first.split()[1:5] == ["expected", "reproduced", "found", "reproduced"]
     assert "found inconclusive" in second and second.endswith("words help")
     assert last == "as expected: 1 of 2"
+    assert box_results.as_expected(rows, ["OADP"]) == "as expected: 0 of 0"
 
 
 def test_bars_are_stacked_in_order():

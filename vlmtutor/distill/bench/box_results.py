@@ -73,15 +73,21 @@ def expected(name: str = "detection") -> list[dict]:
 
 def as_expected(rows: Sequence[dict], methods: Sequence[str]) -> str:
     """A line a check of some methods: what was expected, and the verdict."""
-    met = {check["name"]: check["verdict"] for check in checks_of(rows, methods)}
-    told = [p for p in expected() if p["check"] in met]
-    lines = [
-        f"{p['method']:10} expected {p['expected']:15} "
-        f"found {met[p['check']]:15} {p['check']}"
-        for p in told
-    ]
-    right = sum(p["expected"] == met[p["check"]] for p in told)
-    return "\n".join([*lines, f"as expected: {right} of {len(told)}"])
+    met = {
+        (method, check["name"]): check["verdict"]
+        for method in methods  # two may ask the same
+        for check in checks_of(rows, [method])
+    }
+    lines, right = [], 0
+    for one in expected():
+        found = met.get((one["method"], one["check"]))
+        if found:
+            right += found == one["expected"]
+            lines.append(
+                f"{one['method']:10} expected {one['expected']:15} "
+                f"found {found:15} {one['check']}"
+            )
+    return "\n".join([*lines, f"as expected: {right} of {len(lines)}"])
 
 
 def fates_of(rows: Sequence[dict]) -> dict[str, list[float]]:
