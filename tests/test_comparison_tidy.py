@@ -1,5 +1,7 @@
 """The tidy file: what is stored, under which names, the same each time."""
 
+import dataclasses
+
 import pytest
 
 from vlmtutor import stored
@@ -215,3 +217,15 @@ def test_exporter_names_only_stored_experiments():
     from vlmtutor.experiments import EXPERIMENTS
 
     assert set(comparison.SOURCES) <= set(EXPERIMENTS)
+
+
+def test_no_number_stands_twice_in_the_shipped_file():
+    keys = [dataclasses.astuple(s)[:-1] for s in tidy.read_scores()]
+    assert len(set(keys)) == len(keys) > 10_000
+
+
+def test_rows_of_no_method_are_no_methods_twin():
+    twin = dataclasses.replace(SCORES[0], method="an ablation")
+    some = [*SCORES, twin, twin]
+    asked = SCORES[0].score, SCORES[0].task, SCORES[0].backbone
+    assert tidy.of_methods(some, *asked) == tidy.of_methods(SCORES, *asked)

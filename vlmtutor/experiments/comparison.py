@@ -95,11 +95,12 @@ def of_part(part: Mapping, name: str, task: str) -> Iterator[Score]:
             if dense and score.startswith("noisy "):
                 scenes, score = NOISY, score.removeprefix("noisy ")
             yield Score(*head, scenes, part["seed"], score, value)
+        once = where if where == BASE_ONLY else ""  # a row may have a twin
         for key, score in COSTS.items():
             if row.get(key) is not None:
-                yield Score(*head, "", part["seed"], score, row[key])
+                yield Score(*head, once, part["seed"], score, row[key])
         if row.get("gate") is not None:
-            yield Score(*head, "", part["seed"], "gate", float(row["gate"]))
+            yield Score(*head, once, part["seed"], "gate", float(row["gate"]))
 
 
 def figures(row: Mapping, task: str) -> Iterator[tuple[str, float]]:

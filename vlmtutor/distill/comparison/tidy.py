@@ -149,7 +149,8 @@ def of_methods(
     """{method: {seed: value}} of each method's main row."""
     rows = main_rows(scores, task, backbone)
     kind = {"score": score, "task": task, "backbone": backbone, "scenes": scenes}
-    values = by_row(select(scores, **kind))
+    own = (s for s in select(scores, **kind) if rows.get(s.method) == s.row)
+    values = by_row(own)
     return {m: values[row] for m, row in rows.items() if row in values}
 
 
