@@ -219,11 +219,6 @@ def test_exporter_names_only_stored_experiments():
     assert set(comparison.SOURCES) <= set(EXPERIMENTS)
 
 
-def test_no_number_stands_twice_in_the_shipped_file():
-    keys = [dataclasses.astuple(s)[:-1] for s in tidy.read_scores()]
-    assert len(set(keys)) == len(keys) > 10_000
-
-
 def test_rows_of_no_method_are_no_methods_twin():
     twin = dataclasses.replace(SCORES[0], method="an ablation")
     some = [*SCORES, twin, twin]
