@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def test_what_another_command_stores_while_verdicts_are_made_stays(
     notes = run(tiny.DRAWS, [("good", "stickerclip", 0)], path=path)
     assert [part["seed"] for part in notes["parts"]] == [0, 1]
     assert stored.read(path) == notes and notes["rows"]
+
+
+def test_commands_that_store_at_once_lose_nothing_of_each_other(tmp_path, monkeypatch):
+    path, seeds = tmp_path / "x.json", range(6)
+    notes = run(tiny.DRAWS, [("good", "stickerclip", 0)], path=path)
+    write = stored.write
+
+    def slowly(results, path):
+        time.sleep(0.05)  # long enough for all to have read the same
+        return write(results, path)
+
+    monkeypatch.setattr(stored, "write", slowly)
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        others = ({**notes["parts"][0], "seed": seed} for seed in seeds)
+        list(pool.map(lambda record: keep(tiny.DRAWS, path, record), others))
+    assert [part["seed"] for part in stored.read(path)["parts"]] == [*seeds]
 
 
 def test_a_killed_run_loses_only_the_parts_in_work(tmp_path):

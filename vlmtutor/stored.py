@@ -19,6 +19,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from .verdict import SEEDS
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
@@ -71,6 +73,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def alone(path: str | Path) -> FileLock:
+    """For a ``with``: one process at a time from reading a file to writing it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def write(results, path: str | Path) -> Path:

@@ -115,8 +115,14 @@ def keep(experiment: Experiment, path: Path, *records: dict) -> dict:
 
     What is stored is read again, as another command may have added to it.
     """
-    notes = open_notes(experiment, path)
-    order = list(experiment.parts)
+    with stored.alone(path):
+        notes = open_notes(experiment, path)
+        _put(notes, records, list(experiment.parts))
+        stored.write(notes, path)
+    return notes
+
+
+def _put(notes: dict, records: Sequence[dict], order: list[str]) -> None:
     for name in ("choices", "parts"):
         own = [r for r in records if ("seed" in r) == (name == "parts")]
         again = {key_of(r)[:2] for r in own}  # what was carried over goes
@@ -124,8 +130,6 @@ def keep(experiment: Experiment, path: Path, *records: dict) -> dict:
         known = {key_of(r): r for r in (*kept, *own)}
         found = sorted(known.items(), key=lambda pair: _place(order, pair[0]))
         notes[name] = [record for _, record in found]
-    stored.write(notes, path)
-    return notes
 
 
 def _place(order: list[str], key: Key) -> tuple:

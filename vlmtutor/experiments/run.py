@@ -90,8 +90,9 @@ def run(
         if notes["parts"]:
             found = rows(experiment, notes)
             # Verdicts take a while, in which another command may have stored.
-            notes = open_notes(experiment, path) | {"rows": found}
-            stored.write(notes, path)
+            with stored.alone(path):
+                notes = open_notes(experiment, path) | {"rows": found}
+                stored.write(notes, path)
     return notes
 
 
