@@ -6,10 +6,14 @@ import pytest
 from vlmtutor.distill.comparison import drawn, order
 from vlmtutor.verdict import REPRODUCED
 
+FIELDS = ("name", "table", "value", "ms", "seconds", "seeds")
 POINTS = [
-    {"name": "ReCo", "table": "free", "value": 0.2, "ms": 3.0, "seconds": 1.0},
-    {"name": "ZSSeg", "table": "inductive", "value": 0.6, "ms": 30.0, "seconds": 20.0},
-    {"name": "LSeg", "table": "inductive", "value": 0.1, "ms": 6.0, "seconds": 19.0},
+    dict(zip(FIELDS, values, strict=True))
+    for values in (
+        ("ReCo", "free", 0.2, 3.0, 1.0, 8),
+        ("ZSSeg", "inductive", 0.6, 30.0, 20.0, 8),
+        ("LSeg", "inductive", 0.1, 6.0, 19.0, 1),
+    )
 ]
 
 
@@ -31,7 +35,8 @@ def test_every_point_has_a_number_and_a_name():
     figure = drawn.cost_quality(POINTS, "U")
     shown = texts(figure)
     assert shown.count("1") == 2 and shown.count("3") == 2
-    assert "1  ZSSeg\n2  ReCo\n3  LSeg" in shown
+    assert "1  ZSSeg\n2  ReCo\n3  LSeg*\n*  fewer than 8 seeds" in shown
+    assert "*" not in "".join(texts(drawn.cost_quality(POINTS[:2], "U")))
     assert drawn.front_of(POINTS, "ms") == ["ReCo", "ZSSeg"]
 
 
@@ -48,8 +53,14 @@ def test_bars_of_room_and_effects():
     figure = drawn.room_bars({"ZSSeg": {"true names": 12.0, "true masks": -3.0}}, "U")
     assert {"ZSSeg", "+12", "-3"} <= set(texts(figure))
     naives = {"crops teach": None, "sentences": {"value": 0.1, "low": 0, "high": 0.2}}
-    pairs = {"crops teach": [{"value": 0.2, "verdict": REPRODUCED}]}
+    effect = {"value": 0.2, "verdict": REPRODUCED, "also": []}
+    pairs = {"crops teach": [effect, effect | {"also": ["own labels"]}]}
     figure = drawn.effects(naives | {"luck": None}, pairs, "points")
+    marks = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert [m.get_fillstyle() for m in marks if m.get_xdata()[0] == 20] == [
+        "full",
+        "none",
+    ]
     assert {"crops teach", "sentences"} <= set(texts(figure))
     assert "luck" not in texts(figure)
 

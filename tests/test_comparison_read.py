@@ -215,8 +215,19 @@ def test_checks_are_those_of_the_methods(table):
 def test_pairs_are_rows_of_one_method():
     known = {info.name: m for m in METHODS for info in get_method(m).ROWS}
     assert all(known[a] == known[b] for a, b in ingredients.PAIRS)
-    switches = {*ingredients.SWITCHES.values(), *ingredients.PAIRS.values()}
-    assert switches <= set(ingredients.INGREDIENTS)
+    assert {*ingredients.PAIRS.values()} <= set(ingredients.INGREDIENTS)
+
+
+def test_what_a_check_switches_is_known_and_it_asks_for_novel_names():
+    for (method, _), (first, *also) in ingredients.SWITCHES.items():
+        assert first in ingredients.INGREDIENTS
+        assert all(ingredients.has(method, one) for one in also)
+    scores = {
+        (c["method"], c["name"]): c["score"]
+        for c in ledger.claims("segmentation", "detection")
+    }
+    own = [scores[key] for key in ingredients.SWITCHES if key in scores]
+    assert own and set(own) == {"U"}  # so that one axis serves all
 
 
 def test_a_pair_of_rows_and_a_check_are_paired_effects():
@@ -225,23 +236,28 @@ def test_a_pair_of_rows_and_a_check_are_paired_effects():
     other = told | {"backbone": "stickerclip"}
     found = ingredients.paired([told, other], SCORES, "phraseclip")
     assert [e["value"] for e in found["CLIP at test"]] == [0.2]
+    assert found["CLIP at test"][0]["also"] == []
+    more = told | {"method": "VLDet", "name": "sentences help novel names beside boxes"}
+    (both,) = ingredients.paired([more], [], "phraseclip")["sentences"]
+    assert both["also"] == ["own labels"]
     (effect,) = found["agrees at first"]
     assert effect["value"] == pytest.approx(0.4) and effect["verdict"] is None
     assert effect["task"] == "segmentation"
 
 
 def test_the_naive_difference_has_two_sides_or_none():
-    values = {
-        "SSIW": {0: 0.2},
-        "ZSSeg": {0: 0.4},
-        "LSeg": {0: 0.1},
-        "ZegCLIP": {0: 0.5},
-    }
+    looked = dict(
+        zip(["SSIW", "ZSSeg", "ReCo", "F-VLM"], (0.2, 0.4, 0.2, 0.4), strict=True)
+    )
+    others = dict(
+        zip(["LSeg", "ZegCLIP", "ViLD", "Detic"], (0.1, 0.5, 0.1, 0.5), strict=True)
+    )
+    values = {method: {0: value} for method, value in (looked | others).items()}
     found = ingredients.naive(values, "CLIP at test")
     assert found["value"] == pytest.approx(0.0)
-    assert (found["with"], found["without"]) == (2, 2)
+    assert (found["with"], found["without"]) == (4, 4)
     assert found["low"] < 0 < found["high"]
-    assert ingredients.naive(values, "crops teach") is None
+    assert ingredients.naive(values, "crops teach") is None  # ViLD alone has it
     with pytest.raises(KeyError, match="no ingredient"):
         ingredients.has("SSIW", "luck")
 

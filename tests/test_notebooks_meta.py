@@ -84,6 +84,7 @@ TRAINED = {
     "05_alignment": {
         13: (0.1, ".07 seen, between one thread and two"),
         14: (0.19, ".13 seen, between one thread and two"),
+        15: (0.1, "losses, as in 13"),
         25: (0.08, ".051 seen"),
     },
     "06_pretraining": {

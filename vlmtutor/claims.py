@@ -104,6 +104,7 @@ def check_exercise(
                 which = "a case that the notebook does not show"
             raise ExerciseFailed(f"{name}, {which}: with ({given}) {problem}")
     more = " and a hidden one" if unseen else ""
+    more = f" and {len(unseen)} hidden ones" if len(unseen) > 1 else more
     say(f"✓ {name}: {counted(len(cases), 'case')}{more}")
 
 

@@ -23,7 +23,11 @@ def cases(name: str) -> list[tuple[tuple, object]]:
             (
                 (torch.tensor([5.0, 12.0]), torch.tensor([180.0, 91.0]), 2),
                 torch.tensor([5 / 13, 12 / 13]),
-            )
+            ),
+            (  # 7 bins of 25.7 degrees
+                (torch.tensor([3.0, 4.0]), torch.tensor([25.5, 179.5]), 7),
+                torch.tensor([0.6, 0, 0, 0, 0, 0, 0.8]),
+            ),
         ],
         "worth": [(({2: 0.3, 8: 0.9, 4: 0.95}, 0.9), 4)],
         # notebook 02
@@ -40,6 +44,13 @@ def cases(name: str) -> list[tuple[tuple, object]]:
             (
                 (torch.tensor([3]), torch.tensor([3, 3, 3, 1])),
                 torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0.0]]),
+            )
+        ],
+        # notebook 05; tokens that cross an end of the span, or begin at its end
+        "in_phrase": [
+            (
+                ((2, 9), [(2, 5), (5, 8), (8, 11), (0, 3), (4, 4), (9, 12)]),
+                [True, True, False, False, False, False],
             )
         ],
         # notebook 07; a box in a corner, and one of everything
@@ -194,9 +205,13 @@ def cases(name: str) -> list[tuple[tuple, object]]:
         "order_alike": [(([3.0, 1.0, 2.0, 9.0], [30.0, 20.0, 10.0, 40.0]), 2 / 3)],
         "step_down": [(([0.2, 0.01, 0.15],), [0.3, 0.03, 0.3])],
         "learn_map": [
-            (
-                (torch.eye(2), torch.tensor([[0.0, 2.0], [2.0, 0.0]]), 1.0),
-                torch.tensor([[0.5, 1.0], [1.0, 0.5]]),
+            (  # neither square nor symmetric: Z'Z is diag(2, 4)
+                (
+                    torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]]),
+                    torch.tensor([[1.0, 2.0], [4.0, 2.0], [1.0, 0.0]]),
+                    2.0,
+                ),
+                torch.tensor([[1.0, 0.5], [4 / 3, 1.0]]),
             )
         ],
         # notebook 19; large logits are not sure ones
@@ -207,7 +222,24 @@ def cases(name: str) -> list[tuple[tuple, object]]:
             )
         ],
         "believed": [
-            ((torch.tensor([[[50.0, 50.0]], [[0.0, -3.0]]]),), torch.tensor([1]))
+            ((torch.tensor([[[50.0, 50.0]], [[0.0, -3.0]]]),), torch.tensor([1])),
+            # neither the margin between two names tells, nor spread or entropy
+            (
+                (torch.tensor([[[0.5, 0.5, 0.0]], [[0.4, 0.3, 0.3]]]).log(),),
+                torch.tensor([0]),
+            ),
+            (
+                (torch.tensor([[[0.54, 0.459, 0.001]], [[0.6, 0.2, 0.2]]]).log(),),
+                torch.tensor([1]),
+            ),
+        ],
+        # notebook 20; row by row, the best row first or not, is another rule
+        "greedy": [
+            ((torch.tensor([[0.5, 0.9], [0.1, 0.95]]),), [0, 1]),
+            (
+                (torch.tensor([[0.9, 0.1, 0.2], [0.85, 0.3, 0.4], [0.8, 0.1, 0.75]]),),
+                [0, 1, 2],
+            ),
         ],
     }
     return known.get(name, [])

@@ -171,7 +171,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             "for name, hard in matching.NEGATIVES.items():",
             "for name, hard in dict(contrast=None, random=1, hard=1).items():",
-            "the head that learns from random negatives",
+            "random negatives are learned in this time",
         ),
         Change(
             "ours = rerank(model, seen, top=10)",
@@ -186,7 +186,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             "maps[name] = heat(model, test)",
             "maps[name] = heat(model, test).flip(1)",
-            "captions alone teach it as well",
+            "captions alone teach of it, too",
         ),
     ),
     "06": (

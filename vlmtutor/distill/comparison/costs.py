@@ -55,9 +55,10 @@ def seconds(scores: Iterable[Score], task: str, backbone: str) -> dict[str, dict
 
 
 def points(scores: Sequence[Score], task: str, backbone: str, score: str) -> list[dict]:
-    """A dict a method: "name", "table", "value", "ms", "seconds" after pre-training.
+    """A dict a method: "name", "table", "value", "ms", "seconds", "seeds".
 
-    Means over seeds of main rows; without what has not been measured.
+    Seconds are those after pre-training.  Means over seeds of main
+    rows; without what has not been measured.
     """
     values = of_methods(scores, score, task, backbone)
     ms = of_methods(scores, "ms", task, backbone, scenes="")
@@ -70,6 +71,7 @@ def points(scores: Sequence[Score], task: str, backbone: str, score: str) -> lis
             "name": method,
             "table": tables[method, rows[method]],
             "value": mean(values[method]),
+            "seeds": len(values[method]),
             "ms": mean(ms[method]),
             "seconds": sum(v for k, v in spent[method].items() if k != PARTS[0]),
         }

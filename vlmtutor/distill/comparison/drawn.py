@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ...figures import HATCHES, PALETTE
 from ...forest import LOOKS, OTHER
+from ...verdict import SEEDS
 from .. import METHODS, TABLES, get_method
 from .costs import front
 from .ingredients import INGREDIENTS, has, source
@@ -20,8 +21,9 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
     """Novel score over milliseconds a picture, and over seconds of training.
 
     ``points`` as :func:`.costs.points` gives them.  A number is a method, named
-    beside the panels; shape and colour are its table; those of the Pareto front
-    are filled and joined.  Raises ValueError without a point.
+    beside the panels, with a star where it has fewer seeds than a verdict asks
+    for; shape and colour are its table; those of the Pareto front are filled and
+    joined.  Raises ValueError without a point.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -68,7 +70,13 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
     axes[0].set(ylabel=what, title=title)
     for n, kind in enumerate(tables):
         axes[1].plot([], [], ROOMY[n], color=HUES[n], linestyle="", label=kind)
-    names = "\n".join(f"{k}  {p['name']}" for k, p in enumerate(points, start=1))
+    few = ["*" * (p["seeds"] < SEEDS) for p in points]
+    names = "\n".join(
+        f"{k}  {p['name']}{star}"
+        for k, (p, star) in enumerate(zip(points, few, strict=True), start=1)
+    )
+    if any(few):
+        names += f"\n*  fewer than {SEEDS} seeds"
     axes[1].annotate(names, (1.03, 1), xycoords="axes fraction", va="top", fontsize=9)
     axes[1].legend(loc="lower left", bbox_to_anchor=(1.0, 0), fontsize=9)
     return figure
@@ -158,8 +166,8 @@ def effects(
 ):
     """Naive differences (a bar with its interval) above paired effects (marks).
 
-    In points; ingredients without either are left out.  Raises ValueError
-    where none is left.
+    In points; a mark is empty where its switch changes other ingredients, too;
+    ingredients without either are left out.  Raises ValueError where none is left.
     """
     import matplotlib.pyplot as plt
 
@@ -176,14 +184,18 @@ def effects(
             ax.plot(100 * own["value"], y - 0.2, "|", color="black", markersize=12)
         for effect in pairs.get(name, ()):
             marker, hue = LOOKS.get(effect["verdict"], OTHER)
-            ax.plot(100 * effect["value"], y + 0.15, marker, color=hue, markersize=8)
+            look = {"color": hue, "markersize": 8}
+            look["fillstyle"] = "none" if effect["also"] else "full"
+            ax.plot(100 * effect["value"], y + 0.15, marker, **look)
     ax.set(yticks=range(len(rows)), yticklabels=rows, xlabel=what)
     ax.grid(False, axis="y")
     ax.invert_yaxis()
     for verdict, (marker, hue) in LOOKS.items():
         ax.plot([], [], marker, color=hue, linestyle="", label=verdict)
     ax.plot([], [], OTHER[0], color=OTHER[1], linestyle="", label="no verdict")
-    ax.plot([], [], "|", color="grey", linestyle="", label="with minus without")
+    look = {"color": "grey", "linestyle": ""}
+    ax.plot([], [], "o", fillstyle="none", label="several at once", **look)
+    ax.plot([], [], "|", label="with minus without", **look)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
 
@@ -209,6 +221,7 @@ def _card(point: dict, what: str) -> str:
     head = (
         f"<b>{html.escape(name)}</b> · {html.escape(what)} {100 * point['value']:.1f}"
         f" · {point['ms']:.1f} ms · {point['seconds']:.0f} s"
+        f" · {point['seeds']} seed{'s' * (point['seeds'] != 1)}"
     )
     own = [ingredient for ingredient in INGREDIENTS if has(name, ingredient)]
     facts = {

@@ -21,11 +21,12 @@ from .tidy import Score, mean, of_methods, select
 FILE = Path(__file__).with_suffix(".toml")
 _DATA = tomllib.loads(FILE.read_text(encoding="utf-8"))
 INGREDIENTS: dict[str, str] = _DATA["ingredients"]  # name → what it means
-SWITCHES = {  # (method, check) → the ingredient that the check switches
-    (method, check): ingredient
+SWITCHES = {  # (method, check) → the ingredients that the check switches at once
+    (method, check): tuple(switched)
     for method, own in _DATA["switches"].items()
-    for check, ingredient in own.items()
+    for check, switched in own.items()
 }
+LEAST = 4  # methods on each side, below which a difference has no interval
 PAIRS = {  # (row with, row without) that differ in one ingredient alone
     (pair["more"], pair["less"]): pair["ingredient"] for pair in _DATA["pairs"]
 }
@@ -49,14 +50,14 @@ def naive(
     """Mean of methods with an ingredient minus mean of those without.
 
     ``values`` {method: {seed: value}}.  "value", "low" and "high", by a
-    bootstrap over methods; None where one side has fewer than two.
+    bootstrap over methods; None where one side has fewer than four.
     """
     means = {method: mean(own) for method, own in values.items()}
     with_it, without = (
         np.array([v for m, v in means.items() if has(m, ingredient) == side])
         for side in (True, False)
     )
-    if min(len(with_it), len(without)) < 2:
+    if min(len(with_it), len(without)) < LEAST:
         return None
     rng = np.random.default_rng(0)
     sides = with_it, without
@@ -77,16 +78,17 @@ def paired(
 ) -> dict[str, list[dict]]:
     """{ingredient: effects}, of checks and of pairs of rows, on a backbone.
 
-    An effect has "name", "task", "value", "by_seed" and "verdict", which is None
-    for pairs of rows: nobody has claimed them.
+    An effect has "name", "task", "value", "by_seed", "verdict", which is None
+    for pairs of rows (nobody has claimed them), and "also": what else the same
+    switch takes away.
     """
     found: dict[str, list[dict]] = {name: [] for name in INGREDIENTS}
     for check in checks:
-        switch = SWITCHES.get((check["method"], check["name"]))
-        if switch and check["backbone"] == backbone and not check.get("old"):
-            found[switch].append(
-                {**check, "name": f"{check['method']}: {check['name']}"}
-            )
+        switched = SWITCHES.get((check["method"], check["name"]))
+        if switched and check["backbone"] == backbone and not check.get("old"):
+            name = f"{check['method']}: {check['name']}"
+            first, *also = switched
+            found[first].append({**check, "name": name, "also": also})
     for (more, less), ingredient in PAIRS.items():
         own = [_novel(scores, row, backbone) for row in (more, less)]
         seeds = sorted(own[0].keys() & own[1].keys())
@@ -94,7 +96,7 @@ def paired(
         if seeds:
             by_seed = [own[0][s] - own[1][s] for s in seeds]
             name, value = f"{more} beside {less}", float(np.mean(by_seed))
-            effect = {"name": name, "task": task, "value": value}
+            effect = {"name": name, "task": task, "value": value, "also": []}
             found[ingredient].append(effect | {"by_seed": by_seed, "verdict": None})
     return found
 

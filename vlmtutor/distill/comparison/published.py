@@ -75,6 +75,4 @@ def reruns() -> dict[str, float]:
         "BARON, captions: repository and paper": 35.1 - 33.1,
         "BARON, CLIP: repository and paper": 34.6 - 34.0,
         "CLIMS: repository and paper": 70.3 - 69.3,
-        "VL-PLM: with and without jitter": 34.4 - 32.3,
-        "ZegCLIP: 41.1 printed, 41.4 by its own mean": 41.4 - 41.1,
     }
