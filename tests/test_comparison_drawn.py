@@ -63,6 +63,8 @@ def test_bars_of_room_and_effects():
     ]
     assert {"crops teach", "sentences"} <= set(texts(figure))
     assert "luck" not in texts(figure)
+    alone = drawn.effects({"crops teach": None}, {"crops teach": [effect]}, "points")
+    assert "crops teach" in texts(alone) and alone.axes[0].get_ylim() == (0.5, -0.5)
 
 
 def test_the_grid_has_all_methods():

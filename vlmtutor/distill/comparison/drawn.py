@@ -188,8 +188,8 @@ def effects(
             look["fillstyle"] = "none" if effect["also"] else "full"
             ax.plot(100 * effect["value"], y + 0.15, marker, **look)
     ax.set(yticks=range(len(rows)), yticklabels=rows, xlabel=what)
+    ax.set(ylim=(len(rows) - 0.5, -0.5))  # from above, with a single row, too
     ax.grid(False, axis="y")
-    ax.invert_yaxis()
     for verdict, (marker, hue) in LOOKS.items():
         ax.plot([], [], marker, color=hue, linestyle="", label=verdict)
     ax.plot([], [], OTHER[0], color=OTHER[1], linestyle="", label="no verdict")
