@@ -4,12 +4,11 @@
     python tests/benchmarks/bench_folder.py --tiny --many 100000
 
 Captions 1,000 pictures and then 10,000, each run in a process of its own, and
-compares their peak memory. With ``--tiny`` the pictures have 40 pixels a side
+compares their peak memory.  With ``--tiny`` the pictures have 40 pixels a side
 and the encoder is a fake, for what a model costs beside is not the question.
-  The long run is killed twice without warning,
-once while it encodes and once while it writes; the last run must find what
-the others did and account for every picture.  Needs a POSIX system and some
-gigabytes of disk.
+The long run is killed twice without warning, once while it encodes and once
+while it writes; the last run must find what the others did and account for
+every picture.  Needs a POSIX system and some gigabytes of disk.
 """
 
 from __future__ import annotations
@@ -107,10 +106,12 @@ def finish(process: subprocess.Popen) -> float:
 
 def kill_when(process: subprocess.Popen, done: Callable[[], int], goal: int) -> float:
     """SIGKILL as soon as ``goal`` pieces are done; the peak memory in MB."""
+    pause = 0.1
     while done() < goal:
         if process.poll() is not None:
             raise RuntimeError("the run ended before it could be killed")
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(5.0, 1.1 * pause)  # to count many files takes time, too
     process.kill()
     return wait(process)
 
