@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from .distill.bench.references import FLOORS, ORACLES
 from .distill.bench.results import LIVE
 from .distill.methods import TABLES
+from .distill.parts.two_stage import RIVAL
 from .table import spread, table
+from .verdict import NO_VERDICT
+from .verdict import SEEDS as ENOUGH
 
 BACKBONES = ("phraseclip", "stickerclip")  # the bench's own first
 SCORES = "SUh"
@@ -24,10 +27,12 @@ def of_backbone(rows: Sequence[dict], backbone: str) -> list[dict]:
 
 
 def notes_of(row: dict) -> str:
-    """What must be known of a row: its rule, a closed gate, a long fit."""
+    """What must be known of a row: its rule, few seeds, a closed gate, a long fit."""
     notes = []
     if "bootstrap" not in (row["rule"] or ""):
         notes.append(row["rule"].split(",")[0] if row["rule"] else "rule unknown")
+    if len(row["seeds"]) < ENOUGH:
+        notes.append(NO_VERDICT)
     if row.get("gate") is False and row["table"] != "reference":
         notes.append("gate closed")
     if (row.get("fit_s") or 0) > LIVE:
@@ -44,11 +49,12 @@ def stored_table(
     """One of the bench's tables, backbone by backbone, floors and oracles in each.
 
     ``kind`` is a key of :data:`vlmtutor.distill.methods.TABLES`; ``methods``
-    are those that a notebook is about.  Each row has S, U and h in points
+    are those that a notebook is about.  Where methods have base masks, the
+    classifier of pixels is among the floors.  Each row has S, U and h in points
     (mean of seeds, least and most), how many seeds, and :func:`notes_of`.
     Backbones without a row are named.
     """
-    parts = []
+    parts, beneath = [], FLOORS if kind == "free" else (*FLOORS, RIVAL)
     for backbone in backbones:
         here = of_backbone(rows, backbone)
         known = {row["row"]: row for row in here if row["table"] == "reference"}
@@ -59,7 +65,7 @@ def stored_table(
             continue
         floors, oracles = (
             [known[name] for name in some if name in known]
-            for some in (FLOORS, ORACLES)
+            for some in (beneath, ORACLES)
         )
         lines = [
             [row["row"], *(spread(row["by_seed"][name]) for name in SCORES)]

@@ -252,7 +252,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             "+ area * P.mean()",
             "- area * P.mean()",
-            "the thing's mask beats its opposite",
+            "with a = 200 the thing's mask costs least",
         ),
         Change(
             "best = (flat @ flat.T).unflatten(1, (3, 3)).amax(-1)",
