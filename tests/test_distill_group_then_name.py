@@ -269,6 +269,24 @@ def test_tokens_are_tuned_and_weights_are_not():
     assert not torch.equal(tuned.project.weight, own)
 
 
+def test_weights_are_tuned_first_and_stay_while_tokens_are_learned():
+    both, tuned = (fitted("OVSeg", mode=m).encode for m in ("both", "ft"))
+    for name in ("last", "norm", "project"):  # what they became without tokens
+        pairs = (getattr(t, name).parameters() for t in (both, tuned))
+        assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True)), name
+    fresh = ovseg.MaskedTower(clip(), "both").tokens
+    alone = fitted("OVSeg", mode="mpt").encode.tokens
+    assert not torch.equal(both.tokens, fresh)
+    assert not torch.equal(both.tokens, alone)  # learned in the tuned tower
+
+
+def test_without_tokens_empty_patches_stay():
+    tower, own = (ovseg.MaskedTower(clip(), m) for m in ("mpt", "none"))
+    plain = tower.before(*tower_inputs(), tokens=False)
+    assert torch.equal(plain, own.before(*tower_inputs()))
+    assert not torch.equal(plain, tower.before(*tower_inputs()))
+
+
 def test_pairs_come_from_captions_and_proposals():
     proposer = fitted("OVSeg").proposer
     data = bench().data(Captioned)
