@@ -279,6 +279,14 @@ def test_published_rows_have_a_source_and_blanks_stay_blank():
     assert all(gap > 0 for gap in published.reruns().values())
 
 
+def test_unseen_and_seen_stand_in_their_columns_and_doubt_leaves_a_blank():
+    own = {(row.method, row.protocol): row for row in published.SEGMENTERS}
+    phrases = own["CLIPSeg", "PhraseCut"]
+    assert (phrases.base, phrases.novel) == (35.7, 43.1)
+    doubtful = own["FreeSeg", "VOC"]
+    assert doubtful.novel is None and "left out" in doubtful.note
+
+
 def test_gains_are_counted_from_the_untrained_model():
     raw = score("references", "U", 0.1, row="MaskCLIP, raw")
     found = frame.gains([raw, *SCORES], ("phraseclip", "stickerclip"))

@@ -9,6 +9,7 @@ import inspect
 import pytest
 import torch
 from distill_tiny import protocol
+from told import Told
 from transfer_tiny import clip
 
 from vlmtutor.distill import METHODS, get_method
@@ -20,8 +21,11 @@ from vlmtutor.distill.bench.references import true_masks
 from vlmtutor.distill.bench.score import judge
 from vlmtutor.distill.bench.trial import Trial, rounded
 from vlmtutor.distill.methods import STEPS, TOLD, Info
+from vlmtutor.distill.parts.proposals import Proposals
+from vlmtutor.distill.parts.two_stage import TwoStage
 from vlmtutor.distill.supervision import Masked, Unlabeled
-from vlmtutor.experiments import dense, rows, vocabulary
+from vlmtutor.experiments import dense, gradients, rows, vocabulary
+from vlmtutor.experiments.grid import combinations
 from vlmtutor.verdict import Check
 
 SEGMENTATION = [n for n, home in METHODS.items() if home.startswith("segmentation.")]
@@ -282,6 +286,175 @@ def test_at_most_three_checks_a_method():
     for name in SEGMENTATION:
         text = inspect.getsource(get_method(name).checks)
         assert 1 <= text.count("Check(") <= 3, name
+
+
+# ON_CLIP's steps are chosen for its own row
+ACROSS_ROWS = "CLIP's states carry novel classes further than pixels"
+
+
+@pytest.mark.parametrize("name", SEGMENTATION[SEGMENTATION.index("LSeg") :])
+def test_arms_of_a_check_are_one_row_and_differ_in_one_setting(name, monkeypatch):
+    module = get_method(name)
+    if name == "CLIPSeg":
+        alone = lambda trial, **changes: torch.zeros(1)  # noqa: E731
+        monkeypatch.setattr(module, "false_area", alone)
+    for check in module.checks(Told()):
+        arms = check.better, check.worse
+        if all(isinstance(arm, tuple) for arm in arms) and arms[1][1] is not None:
+            (row, own), (other, others) = arms
+            one = {k for k in {*own, *others} if own.get(k, ()) != others.get(k, ())}
+            assert len(one) == 1, check.sentence
+            assert row == other or check.sentence == ACROSS_ROWS
+
+
+@pytest.mark.parametrize(
+    "name, figures",
+    [
+        ("ZSSeg", {"both branches beat the query branch": "naming"}),
+        ("ZegFormer", {"CLIP's branch helps novel names": "naming U"}),
+        ("OpenSeg", {"words that ask masks": "naming U", "captions name": "naming U"}),
+    ],
+)
+def test_arms_of_other_scales_are_compared_by_names_alone(name, figures):
+    found = {c.sentence: c.score for c in get_method(name).checks(Told())}
+    for start, score in figures.items():
+        (own,) = (s for sentence, s in found.items() if sentence.startswith(start))
+        assert own == score
+
+
+@pytest.mark.parametrize("name", SEGMENTATION[SEGMENTATION.index("LSeg") :])
+def test_few_fits_and_some_readings_are_tried(name):
+    module = get_method(name)
+    regions = {"ZSSeg", "ZegFormer", "OVSeg", "OpenSeg", "FreeSeg"}
+    for info in module.ROWS:
+        read = {k: v for k, v in info.knobs.items() if k in info.reading}
+        fits = {k: v for k, v in info.knobs.items() if k not in info.reading}
+        assert list(fits.values()) == [STEPS]  # all else needs no refit
+        assert len(list(combinations(read))) <= 30
+        if name in regions:
+            assert {0.03, 0.1, 0.3} <= {*read["background"]}
+
+
+def test_how_sure_and_how_much_off_are_searched_widely():
+    for name in ("CLIPSeg", "ZegCLIP"):
+        for info in get_method(name).ROWS:
+            assert info.knobs["background"] == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    for name, knob in (("ZegCLIP", "offset"), ("ZegFormer", "gamma")):
+        assert (min(o := get_method(name).INFO.knobs[knob]), max(o)) == (0.0, 0.2)
+    for name in ("ZSSeg", "OVSeg", "FreeSeg"):
+        assert len(get_method(name).INFO.knobs["lam"]) == 5
+
+
+@pytest.mark.parametrize(
+    "name, off, sentences",
+    [("ZegCLIP", "offset", ("softmax",)), ("ZegFormer", "gamma", ("branch", "pixels"))],
+)
+def test_arms_of_other_scales_have_no_offset(name, off, sentences):
+    """Which would not be the same for both."""
+    for word in sentences:
+        checks = get_method(name).checks(Told())
+        (check,) = (c for c in checks if word in c.sentence)
+        arms = [arm for arm in (check.better, check.worse) if arm[1] is not None]
+        assert all(settings[off] == 0.0 for _, settings in arms), word
+
+
+def test_readings_of_lseg_need_no_other_fit():
+    calls = []
+    module = get_method("LSeg")
+
+    def fit(clip, data, seed=0, **settings):
+        calls.append(settings)
+        return module.fit(clip, data, seed, **settings)
+
+    trial = Trial(Bench(clip(), protocol()), fit, {"LSeg": {"steps": 1}})
+    trial.result(module.INFO)
+    for more in ({"answers": "base"}, {"shuffled": True}):
+        assert trial.result(module.INFO, **more) is not trial.result(module.INFO)
+    assert calls == [{"steps": 1}]
+
+
+def test_the_true_ranking_comes_before_naming_and_repetitions_stay():
+    truth = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    truth[0, 0, :2], truth[0, 1, 2:, :2] = True, True
+    masks = torch.zeros(1, 4, 4, 4)
+    masks[0, 0, :, 3] = 1.0  # fits badly, and was the likeliest
+    masks[0, 1] = masks[0, 2] = truth[0, 1].float()  # the second is a repetition
+    masks[0, 3, 2:, 2:] = 1.0  # the ground's
+    states = torch.arange(4.0).view(1, 4, 1)
+    found = Proposals(masks, torch.tensor([[0.9, 0.5, 0.0, 0.4]]), states, states)
+    told = regions.ranked(found, truth)
+    assert told.states[0, :, 0].tolist()[0] == 1 and told.vectors is not None
+    assert told.objectness[0, 0] == 1 and (told.objectness == 0).sum() >= 2
+    assert torch.equal(told.masks[0, 0], masks[0, 1])
+    own = torch.tensor([[False, False, False, True]])
+    told = regions.ranked(found, truth, own)
+    at = told.states[0, :, 0].tolist().index(3)
+    assert told.objectness[0, at] == pytest.approx(0.4)
+
+
+def test_regions_are_ranked_by_the_truth_before_they_are_named(part, monkeypatch):
+    bench = part.open_bench(0, "tiny")
+    module = get_method("ZegFormer")
+    trial = Trial(bench, module.fit, {"ZegFormer": {"steps": 1}})
+    model, asked = trial.model(module.ROWS[0]), []
+    real = TwoStage.named
+    monkeypatch.setattr(
+        TwoStage,
+        "named",
+        lambda self, found, *more: asked.append(found) or real(self, found, *more),
+    )
+    regions.region_figures(bench, model, bench.test_pictures, bench.seen)
+    sure = asked[-1].objectness  # the last way
+    best = regions.overlaps(asked[-1].binary, true_masks(bench)).amax(-1)
+    assert (sure[:, :-1] >= sure[:, 1:]).all()
+    assert ((sure == best) | (sure == 0)).all()
+
+
+def test_gradients_of_tasks_are_kept_with_the_row_of_one_network(part):
+    bench = part.open_bench(0, "tiny")
+    module = get_method("FreeSeg")
+    knobs = {info.name: {"steps": 2} for info in module.ROWS}
+    trial = Trial(bench, module.fit, knobs)
+    first, second = (part.full_row(trial, info) for info in module.ROWS)
+    assert "gradients" not in second
+    assert set(first["gradients"]) == {"step 0", "last step"}
+    for found in first["gradients"].values():
+        assert set(found) == {
+            "semantic, instance",
+            "semantic, panoptic",
+            "instance, panoptic",
+        }
+        for own in found.values():
+            assert set(own) == set(gradients.HEADS)
+            assert all(-1 <= value <= 1 for value in own.values())
+    model = trial.model(module.INFO)
+    data = bench.data(Masked)
+    before = [p.clone() for p in model.proposer.parameters()]
+    g = gradients.gradients(model, data, "semantic")
+    assert not any(p.requires_grad for p in model.proposer.parameters())
+    after = model.proposer.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    weights = [*model.proposer.sticker_head.parameters()]
+    masks, kinds = module.task_truth(data, "semantic", model.proposer.fine)
+    for p in weights:
+        p.requires_grad_(True)
+    pictures = data.pictures.prepare("pixel_values")
+    loss = model.loss(pictures, data.names, "semantic", masks, kinds)
+    own = torch.cat([x.flatten() for x in torch.autograd.grad(loss, weights)])
+    for p in weights:
+        p.requires_grad_(False)
+    same = torch.nn.functional.cosine_similarity(own, g["sticker_head"], dim=0)
+    assert same > 0.999
+
+
+def test_who_sweeps_before_knobs_are_chosen_is_told_the_command(monkeypatch):
+    monkeypatch.setattr(vocabulary, "open_notes", lambda experiment: {"choices": []})
+    told = "python -m vlmtutor experiment segmentation --only LSeg"
+    with pytest.raises(LookupError, match=told):
+        vocabulary.chosen_before("LSeg", "phraseclip")
+    one = {"part": "LSeg", "backbone": "phraseclip", "chosen": {"LSeg": {"steps": 1}}}
+    monkeypatch.setattr(vocabulary, "open_notes", lambda experiment: {"choices": [one]})
+    assert vocabulary.chosen_before("LSeg", "phraseclip") == one["chosen"]
 
 
 def test_the_bench_runs_on_the_twin_first_and_with_eight_seeds():

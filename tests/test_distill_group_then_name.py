@@ -9,10 +9,15 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from distill_tiny import bench
+from distill_tiny import bench, protocol
+from told import Told
 from transfer_tiny import clip, close, unit
 
+from vlmtutor.distill.bench import references
 from vlmtutor.distill.bench.answers import predict
+from vlmtutor.distill.bench.protocol import Bench
+from vlmtutor.distill.bench.regions import region_figures
+from vlmtutor.distill.bench.trial import Trial
 from vlmtutor.distill.parts import near_map
 from vlmtutor.distill.parts.proposals import propose
 from vlmtutor.distill.parts.refine import upsample
@@ -204,6 +209,22 @@ def test_zssegs_prompt_is_learned_on_base_crops_alone():
     close(b, clip().encode_texts([f"a picture of a {n}" for n in NAMES]))
 
 
+def test_zssegs_crops_are_one_size_when_learning_and_when_naming():
+    assert "margin" not in inspect.signature(zsseg.fit).parameters
+    assert fitted("ZSSeg").margin == zsseg.MARGIN
+    for info in zsseg.ROWS:
+        assert "margin" not in {*info.knobs, *info.reading}
+
+
+@pytest.mark.parametrize("module", [zsseg, zegformer])
+def test_regions_learn_as_long_as_the_classifier_of_pixels(module):
+    (check,) = (
+        c for c in module.checks(Told()) if "classifier of pixels" in c.sentence
+    )
+    assert check.better[1]["steps"] == references.PIXEL_STEPS
+    assert check.worse[0] == "classifier of pixels"
+
+
 # OVSeg
 
 
@@ -267,6 +288,24 @@ def test_tokens_are_tuned_and_weights_are_not():
     assert tuned.tokens is None and tuned.last is not None
     own = clip().model.visual_projection.weight
     assert not torch.equal(tuned.project.weight, own)
+
+
+def test_weights_are_tuned_first_and_stay_while_tokens_are_learned():
+    both, tuned = (fitted("OVSeg", mode=m).encode for m in ("both", "ft"))
+    for name in ("last", "norm", "project"):  # what they became without tokens
+        pairs = (getattr(t, name).parameters() for t in (both, tuned))
+        assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True)), name
+    fresh = ovseg.MaskedTower(clip(), "both").tokens
+    alone = fitted("OVSeg", mode="mpt").encode.tokens
+    assert not torch.equal(both.tokens, fresh)
+    assert not torch.equal(both.tokens, alone)  # learned in the tuned tower
+
+
+def test_without_tokens_empty_patches_stay():
+    tower, own = (ovseg.MaskedTower(clip(), m) for m in ("mpt", "none"))
+    plain = tower.before(*tower_inputs(), tokens=False)
+    assert torch.equal(plain, own.before(*tower_inputs()))
+    assert not torch.equal(plain, tower.before(*tower_inputs()))
 
 
 def test_pairs_come_from_captions_and_proposals():
@@ -355,6 +394,81 @@ def test_freesegs_masks_change_with_the_vocabulary():
         model = fitted("FreeSeg", interact=interact)
         many, few = (model.found(pictures, names).masks for names in (NAMES, NAMES[:2]))
         assert torch.allclose(many, few, atol=1e-6) is same
+
+
+def test_what_reads_no_names_is_normed_as_what_does():
+    pictures = bench().test_pictures[:2].prepare("pixel_values")
+    nets = [freeseg.FreeNet(clip(), interact, 0) for interact in (True, False)]
+    nets[0].texts = text_classifier(clip(), NAMES)
+    torch.nn.init.zeros_(nets[0].interaction.look.out_proj.weight)
+    with torch.no_grad():
+        a, b = (net.features(pictures) for net in nets)
+    close(a, b, atol=1e-5)  # a look that adds nothing
+    assert torch.equal(nets[0].nothing, nets[1].nothing)
+    assert torch.equal(nets[0].stuff, nets[1].stuff)
+
+
+def test_instances_are_asked_for_as_instances(monkeypatch):
+    """So the query of the background is none of them."""
+    model, pictures = fitted("FreeSeg"), bench().test_pictures
+    asked, real = [], freeseg.propose
+
+    def spy(net, some):
+        asked.append((net.things, net.queries))
+        return real(net, some)
+
+    monkeypatch.setattr(freeseg, "propose", spy)
+    found = model.instances(pictures, NAMES, SEEN)
+    assert asked == [(True, model.proposer.side**2)]
+    told = dataclasses.replace(model, task="instance")
+    assert torch.equal(
+        found[0]["masks"], told.instances(pictures, NAMES, SEEN)[0]["masks"]
+    )
+    assert len(found) == len(pictures)
+
+
+def test_what_is_tuned_at_test_is_so_for_boxes_and_oracles_too(monkeypatch):
+    model, tuned = fitted("FreeSeg", tuning=5), []
+
+    def moved(self, pictures, names, novel):
+        tuned.append((self.task, len(pictures), novel))
+        return self.words.context + 1.0
+
+    monkeypatch.setattr(freeseg.FreeSeg, "tuned_context", moved)
+    pictures = bench().test_pictures
+    plain = dataclasses.replace(model, tuning=0)
+    told = model.at_test(pictures, NAMES, SEEN)
+    assert told.tuning == 0 and told.context is not None
+    assert plain.at_test(pictures, NAMES, SEEN) is plain
+    tuned.clear()
+    figures = region_figures(bench(), model, pictures, SEEN)
+    asked = {task for task, *_ in tuned}
+    assert asked == {"instance", "semantic"} and len(tuned) == 1 + 3
+    assert all(novel == NAMES[len(BASE) :] for *_, novel in tuned)
+    again = region_figures(bench(), told, pictures, SEEN)
+    assert figures == again
+
+
+def test_freesegs_training_is_its_own_and_both_rows_have_it():
+    own = Bench(clip(), protocol(7))
+    rows = {"steps": 2, "prompt_steps": 2}
+    trial = Trial(own, freeseg.fit, {info.name: rows for info in freeseg.ROWS})
+    first, second = (trial.row(info) for info in freeseg.ROWS)
+    assert first["shared_s"] == second["shared_s"] == 0
+    spent = trial.model(freeseg.INFO).proposer.trained_at[1]
+    for info in freeseg.ROWS:
+        assert trial.seconds(info) >= spent > 0
+
+
+def test_the_ground_is_what_the_network_calls_so():
+    model, pictures = fitted("FreeSeg"), bench().test_pictures
+    with torch.no_grad():
+        found = model.found(pictures, NAMES)
+        T = model.texts(NAMES, "semantic")
+    vectors = T[torch.arange(found.vectors.shape[1]) % len(T)]
+    found = dataclasses.replace(found, vectors=vectors.expand_as(found.vectors))
+    ground = model.grounds(found, NAMES)
+    assert ground[0].nonzero()[:, 0].tolist() == [len(NAMES)]
 
 
 def test_the_task_changes_the_texts_and_nothing_else():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,6 +153,37 @@ def test_clipseg_takes_pictures_for_prompts():
     assert a.shape == b.shape and not torch.allclose(a, b)
 
 
+def test_a_random_tower_begins_as_the_model_itself_does():
+    other = clipseg.untrained(clip(), 5)
+    config = clip().model.config.vision_config
+    own, drawn = (c.model.vision_model.embeddings for c in (clip(), other))
+    for name in ("class_embedding", "position_embedding"):
+        pair = [getattr(e, name) for e in (own, drawn)]
+        pair = [getattr(e, "weight", e) for e in pair]
+        assert not torch.equal(*pair), name
+    spread = drawn.position_embedding.weight.std()
+    wanted = config.initializer_range * config.initializer_factor
+    assert 0.5 * wanted < spread < 2 * wanted
+    again = clipseg.untrained(clip(), 5).model.state_dict()
+    same = other.model.state_dict()
+    assert all(torch.equal(again[k], same[k]) for k in same)
+
+
+def test_false_area_is_where_any_absent_name_says_yes():
+    maps = torch.zeros(6, len(NAMES), 4, 4)
+    tags = bench().oracle_tags
+    absent = [int((~row).nonzero()[0]) for row in tags]
+    here = [int(row.nonzero()[0]) for row in tags]
+    for k in range(6):
+        maps[k, here[k]] = 0.9  # what is there may say yes everywhere
+        maps[k, absent[k], 0] = 0.9  # a quarter of the picture
+
+    parts = iter(maps.split(16))
+    model = SimpleNamespace(maps=lambda pictures, names: next(parts))
+    trial = SimpleNamespace(bench=bench(), model=lambda info: model)
+    close(clipseg.false_area(trial), torch.full((6,), 0.25))
+
+
 def test_a_highlight_shows_the_thing_on_dark_ground():
     import numpy as np
 
@@ -213,6 +245,53 @@ def test_few_pixels_are_a_name_before_training(name):
         shares[start] = float((maps > 0.5).float().mean())
     assert 0.01 < shares["agreement"] < 0.1 < shares["chance"]
     assert module.AS_PUBLISHED.settings == {"start": "chance"}
+
+
+def near_names(D: int, names: int, cells: int):
+    """Unit vectors [names, D], and patches [2, cells, D] that lie near them."""
+    g = torch.Generator().manual_seed(0)
+    W = torch.nn.functional.normalize(torch.randn(names, D, generator=g), dim=-1)
+    which = torch.randint(names, (2, cells), generator=g)
+    noise = torch.randn(2, cells, D, generator=g) / D**0.5
+    return W, torch.nn.functional.normalize(W[which] + noise, dim=-1), which
+
+
+# width of CLIP's space, names, cells: as of the models in the box and the bench
+SIZES = 192, 50, 144
+
+
+def test_fusioner_starts_from_cosines_in_a_space_of_three_times_its_width():
+    W, patches, which = near_names(*SIZES)
+    assert fusioner.WIDTH < W.shape[1]
+    net = fusioner.FusionNet(W.shape[1], 2, fusioner.WIDTH, 0)
+    with torch.no_grad():
+        pixels, names = net.fuse(patches, W)
+        pixels = torch.nn.functional.normalize(pixels, dim=-1)
+        names = torch.nn.functional.normalize(names, dim=-1)
+    best = (pixels @ names.mT).argmax(-1)
+    assert (best == which).float().mean() > 0.8
+
+
+def test_zegclip_starts_from_cosines_with_the_settings_of_its_row():
+    """Two layers, a descriptor, and a width that is not CLIP's."""
+    W, patches, which = near_names(*SIZES)
+
+    class Wide:
+        embed_dim = W.shape[1]
+        model = clip().model
+
+    net = zegclip.ZegNet(Wide(), seed=0)
+    assert zegclip.WIDTH < W.shape[1] and len(net.layers) == 2 and net.descriptor
+    picture = torch.nn.functional.normalize(patches.mean(1), dim=-1)
+    net.embeds = lambda states: (picture, patches)
+    with torch.no_grad():
+        logits = net(patches, W)[-1].flatten(2)
+    assert (logits.argmax(1) == which).float().mean() > 0.8
+    chance = zegclip.ZegNet(Wide(), seed=0, start="chance")
+    chance.embeds = net.embeds
+    with torch.no_grad():
+        logits = chance(patches, W)[-1].flatten(2)
+    assert (logits.argmax(1) == which).float().mean() < 0.2
 
 
 def test_fusioner_takes_other_names_for_each_picture():

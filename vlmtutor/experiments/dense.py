@@ -6,6 +6,10 @@ is fit for the comparison.  Four tables that are never mixed: what needs no
 masks, what learns from base masks and meets novel names when predicting, what
 reads captions, and what is told novel names before.  Who has base masks has to
 beat the untrained read-out on seen names before unseen ones are spoken of.
+
+``ms`` is what comes after CLIP's own pass over a picture, which all methods
+share and which is made before.  The reference "proposed masks, true names" has
+the shared proposer at its usual 150 steps, whatever a method's row has chosen.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from ..distill.supervision import Masked
 from ..verdict import Check, resample, resample_mean
 from . import grid
 from .experiment import STICKERCLIP, Experiment, Seconds, open_backbone
+from .gradients import task_cosines
 
 TUNING_SEED = 98  # its scenes are no run's, nor the next one's
 TUNING_SEEDS = (TUNING_SEED, TUNING_SEED + 1)
@@ -101,7 +106,8 @@ def full_row(trial: Trial, info, shared_s: float = 0.0) -> dict:
     """The same with all that a comparison needs.
 
     Scores on noisy scenes, those of regions, those before training, and by
-    how much S of who has base masks exceeds the untrained read-out's.
+    how much S of who has base masks exceeds the untrained read-out's; of one
+    network for several tasks, how its tasks' gradients agree.
     """
     row, model = row_of(trial, info), trial.model(info)
     row["shared_s"] = round(row["shared_s"] + shared_s, 1)
@@ -110,6 +116,7 @@ def full_row(trial: Trial, info, shared_s: float = 0.0) -> dict:
         told = trial.pictures(info), trial.seen(info)
         row["scores"] |= region_figures(trial.bench, model, *told)
     row |= {"step0": trial.before(info), "steps": trial.steps(info)}
+    row |= task_cosines(trial, info)
     kinds = info.needs if isinstance(info.needs, tuple) else (info.needs,)
     if any(issubclass(kind, Masked) for kind in kinds):
         untrained = trial.reference(UNTRAINED).scores()["S"]

@@ -21,11 +21,17 @@ NAMES = (20, 60, 200)
 
 
 def chosen_before(method: str, backbone: str) -> dict:
-    """The knobs that the bench chose, where it has run: {row: knobs}."""
+    """The knobs that the bench chose: {row: knobs}.
+
+    Raises LookupError where it has not chosen any yet.
+    """
     for record in open_notes(dense.EXPERIMENT)["choices"]:
         if (record["part"], record["backbone"]) == (method, backbone):
             return record["chosen"]
-    return {}
+    raise LookupError(
+        f"no knobs of {method} on {backbone} are stored; they are chosen by: "
+        f"python -m vlmtutor experiment {dense.TASK} --only {method}"
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -109,7 +109,8 @@ class Trial:
     def _fit(self, info: Info, settings: dict) -> tuple[Any, float, float]:
         """A model, the seconds of its fit, and those of them that others share.
 
-        Knobs that matter when reading are left out.
+        Knobs that matter when reading are left out.  A proposer is taken for
+        shared unless the model says that it is its ``own_proposer``.
         """
         settings = {k: v for k, v in settings.items() if k not in info.reading}
         key = _key(info, settings)
@@ -126,6 +127,8 @@ class Trial:
             at, shared = made or (0.0, 0.0)
             if at < begun:  # it was there before
                 spent += shared
+            if getattr(model, "own_proposer", False):
+                shared = 0.0
             self._fitted[key] = model, spent, shared
         return self._fitted[key]
 

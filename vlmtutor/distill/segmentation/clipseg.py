@@ -13,6 +13,7 @@ than the training scenes.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ INFO = Info(
     frozen="CLIP",
     tuned="a decoder of hidden states",
     simplified="width 48, names for phrases",
-    knobs={"steps": STEPS, "background": (SURE, HALF)},
+    knobs={"steps": STEPS, "background": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)},
     reading=("background", "prompt"),
 )
 ROWS = (INFO,)
@@ -183,15 +184,10 @@ class CLIPSeg:
 
 
 def untrained(clip, seed: int):
-    """The same CLIP with a picture tower of random weights."""
-    import copy
-
+    """The same CLIP with random weights, drawn as the model itself begins."""
     other = copy.copy(clip)
-    other.model = copy.deepcopy(clip.model)
     with seeded_weights(seed):
-        for module in other.model.vision_model.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+        other.model = type(clip.model)(clip.model.config).eval()
     return other
 
 
@@ -252,16 +248,16 @@ def fit(
 
 
 def false_area(trial, **changes) -> Tensor:
-    """Share of the picture that names get which are not in it: [N]."""
+    """Share of the picture where any name says yes that is not in it: [N]."""
     model, bench = trial.model(INFO, **changes), trial.bench
+    pictures = bench.test_pictures.with_tags(bench.oracle_tags)
+    areas = []
     with torch.no_grad():
-        areas = [
-            (model.maps(part, bench.names) > HALF).float().mean((2, 3))
-            for part in bench.test_pictures.batches()
-        ]
-    area = torch.cat(areas)  # [N, C]
-    absent = (~bench.oracle_tags).float()
-    return (area * absent).sum(1) / absent.sum(1)
+        for part in pictures.batches():
+            absent = ~part.tags[:, :, None, None]
+            yes = model.maps(part, bench.names) > HALF  # [B, C, S, S]
+            areas.append((yes & absent).any(1).float().mean((1, 2)))
+    return torch.cat(areas)
 
 
 def checks(trial) -> list[Check]:

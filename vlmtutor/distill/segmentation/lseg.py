@@ -39,6 +39,7 @@ _FACTS = {
     "table": "inductive",
     "needs": Masked,
     "frozen": "CLIP's text encoder",
+    "reading": ("answers", "shuffled"),
 }
 INFO = Info(
     name="LSeg",

@@ -22,6 +22,8 @@ from ..parts.two_stage import BACKGROUND, RIVAL, TwoStage, count
 from ..supervision import IGNORE, Masked
 
 CROPS = 16  # a class, for the prompt
+MARGIN = 1.5  # of crops, for the prompt and when naming
+LAMS = (0.5, 0.6, 0.7, 0.8, 0.9)  # the release has 0.7 and 0.8
 
 INFO = Info(
     name="ZSSeg",
@@ -34,15 +36,15 @@ INFO = Info(
     frozen="CLIP",
     tuned="a proposer with names, a prompt",
     simplified="a small MaskFormer; four words of context; starts from CLIP's patches",
-    knobs={"steps": STEPS, "lam": (0.6, 0.8), "margin": (1.0, 1.5)},
+    knobs={"steps": STEPS, "lam": LAMS, "background": (0.03, 0.1, 0.3)},
     start={"steps": 0, "prompt_steps": 0},
-    reading=("lam", "margin", "branch", "background"),
+    reading=("lam", "branch", "background"),
     split=True,
 )
 ROWS = (INFO,)
 
 
-def base_crops(clip, data: Masked, fill: str, margin: float = 1.0):
+def base_crops(clip, data: Masked, fill: str):
     """Embeddings [M, D] of crops of true masks, and their classes [M]."""
     masks = instance_masks(data.regions)
     labels = region_labels(data.labels, masks)
@@ -52,7 +54,7 @@ def base_crops(clip, data: Masked, fill: str, margin: float = 1.0):
         places = (labels == c).nonzero()[:CROPS]
         wanted[places[:, 0], places[:, 1]] = True
     E = crop_encode(
-        clip, data.pictures.pixel_values, masks, fill, "cropmask", margin, wanted
+        clip, data.pictures.pixel_values, masks, fill, "cropmask", MARGIN, wanted
     )
     return E[wanted], labels[wanted]
 
@@ -64,7 +66,6 @@ def fit(
     *,
     prompt="learned",
     lam=0.6,
-    margin=1.5,
     branch="both",
     background=BACKGROUND,
     steps=150,
@@ -75,7 +76,7 @@ def fit(
     ``prompt`` "learned", or "hand" for the sentence that it starts from.
     """
     proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
-    E, labels = base_crops(clip, data, "mean", margin)
+    E, labels = base_crops(clip, data, "mean")
     turns = prompt_steps if prompt == "learned" else 0
     learner = coop.fit(clip, E, labels, data.names, seed, steps=turns)
     learner.requires_grad_(False)
@@ -85,7 +86,7 @@ def fit(
         "zsseg",
         lam,
         count(proposer, learner),
-        margin=margin,
+        margin=MARGIN,
         branch=branch,
         background=background,
         prompts=learner,
@@ -95,14 +96,16 @@ def fit(
 def checks(trial) -> list[Check]:
     full = trial.result(INFO)
     return [
+        # a mean of two branches is smaller than one: names alone, no background
         Check(
             "both branches beat the query branch",
             full,
             trial.result(INFO, branch="query"),
+            score="naming",
         ),
         Check(
             "regions and crops beat a classifier of pixels on novel names",
-            full,
+            trial.result(INFO, steps=STEPS[-1]),  # as many as its rival has
             trial.reference(RIVAL),
             score="U",
         ),
