@@ -42,7 +42,7 @@ INFO = Info(
     knobs={
         "steps": STEPS,
         "lam": (0.5, 2 / 3, 0.8),
-        "gamma": (0.0, 0.05, 0.2),
+        "gamma": (0.0, 0.1, 0.2),
         "background": (0.03, 0.1, 0.3),
     },
     reading=("lam", "gamma", "branch", "background"),
