@@ -371,6 +371,8 @@ def test_ways_of_teaching_are_compared_picture_by_picture(tiny_school):
     checks = run.compare(found)
     assert len(checks) == 3
     assert checks[1]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    # 80 steps teach nobody who starts from chance
+    assert [bool(check["budget"]) for check in checks] == [True, False, False]
     assert run.compare({run.BOTH: found[run.BOTH]}) == []
 
 
@@ -390,12 +392,39 @@ def test_shapes_and_a_school_from_scratch(tiny_school, monkeypatch):
     monkeypatch.setattr(run, "SHAPES", {"one layer": ((0,), 0.5)})
     small = run.shape("one layer", 0, "tiny")
     assert small["table"] == "shapes" and small["steps"] == 1
-    long = run.scratch("", 0, "tiny")
+    long = run.scratch(run.SCRATCH, 0, "tiny")
     assert small["trained"] < long["trained"] == long["tower_parameters"]
     # inherited weights give the teacher's own maps before any lesson
     assert long["step0"]["agrees"] != run.ship("", 1, "tiny")["step0"]["agrees"]
     teacher = run.reference("", 0, "tiny")["scores"]
     assert teacher["agrees"] == pytest.approx(1, abs=1e-4)
+
+
+def test_whether_school_or_inheritance_explains_is_asked_scene_by_scene(tiny_school):
+    found = {run.STUDENT: run.ship("", 1, "tiny")}
+    for name in (run.SCRATCH, run.CAPTIONS):
+        found[name] = run.scratch(name, 1, "tiny")
+    alone, long = found[run.CAPTIONS], found[run.SCRATCH]
+    assert alone["supervision"] == "contrast" and alone["steps"] == long["steps"]
+    assert alone["step0"] == long["step0"]  # one start, two schools
+    for part in found.values():
+        for when, scores in (("before", part["step0"]), ("after", part["scores"])):
+            by_scene = part["agrees_by_scene"][when]
+            mean = sum(by_scene) / len(by_scene)
+            assert len(by_scene) == 2
+            assert scores["agrees"] == pytest.approx(mean, abs=2e-4)
+    checks = run.compare(found)
+    assert [check["method"] for check in checks] == [run.STUDENT, run.SCRATCH] + [
+        run.STUDENT
+    ]
+    own = found[run.STUDENT]
+    gain = own["scores"]["agrees"] - own["step0"]["agrees"]
+    assert checks[0]["value"] == pytest.approx(gain, abs=2e-4)
+    kept = own["step0"]["agrees"] - long["scores"]["agrees"]
+    assert checks[2]["value"] == pytest.approx(kept, abs=2e-4)
+    # eight seeds, or there is no verdict
+    keys = run.EXPERIMENT.keys(only=found)
+    assert len(keys) == 8 * len(found)
 
 
 def test_maps_of_two_things(teacher):

@@ -240,6 +240,17 @@ def test_rows_take_seeds_together(drawn):
     assert good["scores"]["accuracy"] > coin["scores"]["accuracy"]
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_row_has_changed_as_soon_as_one_of_its_seeds_has(drawn, seed):
+    notes = stored.read(drawn)
+    for record in notes["parts"]:
+        if record["seed"] == seed and record["part"] == "good":
+            record["code"] = "of an earlier day"
+    found = rows.rows(tiny.DRAWS, notes)
+    rows.mark_changed(tiny.DRAWS, notes, found)
+    assert [row["code_changed"] for row in found] == [True, False]
+
+
 def test_checks_within_and_between_parts_are_judged(drawn):
     good, coin = rows.rows(tiny.DRAWS, stored.read(drawn))
     found = {check["name"]: check for check in good["checks"]}

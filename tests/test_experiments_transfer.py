@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import types
 from dataclasses import replace
 
@@ -16,17 +17,21 @@ from vlmtutor.experiments import (
     adapters,
     forgetting,
     get_experiment,
+    prompts,
     scenes,
     transfer,
     visual,
 )
 from vlmtutor.experiments.answers import difference, packed, scores_of, unpacked
+from vlmtutor.experiments.rows import rows as rows_of
 from vlmtutor.experiments.transfer import Method, Study
 from vlmtutor.metrics import expected_calibration_error, harmonic_mean
-from vlmtutor.transfer import get_fit, tasks
+from vlmtutor.transfer import claims, get_fit, tasks
 from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.tasks import Split
-from vlmtutor.verdict import Check
+from vlmtutor.transfer.vp import border
+from vlmtutor.verdict import BUDGET_LIMITED, Check, judge
+from vlmtutor.world import seeds_of
 
 NAMES = {"prompts": "08", "visual": "09", "adapters": "10_"}
 TINY = Study(
@@ -36,6 +41,7 @@ TINY = Study(
         "probe": Method("linear probe", grid={"C": (1, 10)}),
         "CoOp": Method("CoOp", {"context": None}, {"steps": (1, 2)}),
         "two classes": Method("CoOp", classes=2, like="CoOp"),
+        "random": Method("CoOp", {"context": None, "steps": 2}, like="CoOp"),
         "adapter": Method("CLIP-Adapter", {"steps": 2, "ratio": 0.2}),
     },
     tasks={("cats", "night"): (1, 2), ("cats", "noisy"): (1,)},
@@ -65,8 +71,10 @@ def tiny(monkeypatch):
     monkeypatch.setattr(tasks.Task, "draw", noted)
     for module in (transfer, scenes, visual, forgetting):
         monkeypatch.setattr(module, "open_backbone", lambda name: clip())
+    monkeypatch.setattr(transfer, "SEARCHED", {})
     caches = (transfer.prepared, transfer.pseudo, transfer.stickers)
     caches += (scenes.scenes_of, forgetting.task_of, forgetting.gate, forgetting.rates)
+    caches += (forgetting.reader,)
     for cache in caches:
         cache.cache_clear()
     yield drawn
@@ -93,6 +101,16 @@ def test_settings_may_be_those_of_another_method(tiny):
     found = TINY.choose("CoOp", "tiny")
     assert TINY.choose("two classes", "tiny") == found
     assert [row["steps"] for row in found["grid"]] == [1, 2, 1, 2]
+    # what is fixed stays so: an arm differs in that from whom it follows
+    own = TINY.choose("random", "tiny")["chosen"]
+    assert set(own) == set(found["chosen"]) and not any(own.values())
+
+
+def test_nothing_is_searched_twice(tiny, monkeypatch):
+    found = TINY.choose("CoOp", "tiny")
+    monkeypatch.setattr(transfer, "learn", None)  # no more of that
+    copied = pickle.loads(pickle.dumps(TINY))  # as a worker gets it
+    assert copied.choose("two classes", "tiny") == found
 
 
 def test_without_a_grid_nothing_is_searched(tiny):
@@ -109,6 +127,10 @@ def test_a_part_has_a_row_for_each_task_and_number_of_shots(tiny):
     for row in found["rows"]:
         assert {"base", "novel", "kept", "H", "base ECE"} <= set(row["scores"])
         assert row["steps"] == 2 and row["trained"] > 0 and row["ms"] > 0
+        assert row["views"] == 2 * 5 * row["shots"] and len(row["losses"]) == 2
+        start = scores_of(unpacked(row["step0_answers"]))
+        told = {k: v for k, v in row["step0"].items() if "ECE" not in k}
+        assert told == {k: v for k, v in start.items() if "ECE" not in k}
         # before the first step an adapter that is mixed in already answers
         assert set(row["step0"]) == set(row["scores"])
         assert row["fit_s"] >= 0 and row["shared_s"] >= 0
@@ -129,6 +151,32 @@ def test_methods_that_learn_nothing_have_one_row_a_task(tiny):
 def test_methods_tied_to_their_classes_have_no_novel_score(tiny):
     rows = TINY.measure("probe", 0, "tiny", dict.fromkeys(NOTHING, {"C": 1}))["rows"]
     assert {"novel", "H", "novel ECE"}.isdisjoint(rows[0]["scores"])
+
+
+def test_views_are_steps_and_batches_of_what_a_method_may_see():
+    views = {
+        name: Method(name, fixed, classes=classes).views(n)
+        for name, fixed, classes, n in (
+            ("CoOp", {}, None, 400),
+            ("CoCoOp", {}, None, 400),
+            ("VPT-deep", {"steps": 200}, None, 400),  # its batch is VPT's
+            ("Tip-Adapter-F", {}, None, 30),
+            ("zero-shot", {}, None, 400),
+        )
+    }
+    assert views == {
+        "CoOp": 3200,
+        "CoCoOp": 240,
+        "VPT-deep": 3200,
+        "Tip-Adapter-F": 1800,
+        "zero-shot": None,
+    }
+
+
+def test_losses_in_ten_points():
+    found = transfer.outline(list(range(200)))
+    assert found == [9.5 + 20 * k for k in range(10)]
+    assert transfer.outline([1.0, 2.0]) == [1, 2]
 
 
 def test_step_0_of_prompts_is_where_they_start(tiny):
@@ -271,6 +319,8 @@ def test_scenes_are_scored_beside_the_read_outs(few_scenes, name):
     else:
         assert names == (list(method.variants) or [name])
         assert len(found["checks"]) == len(method.than)
+        few = name == "DualCoOp"  # 12 rounds, where its paper takes 50
+        assert all(bool(check["budget"]) == few for check in found["checks"])
     for row in found["rows"]:
         (score,) = row["scores"].values()
         assert 0 <= score <= 1
@@ -301,6 +351,7 @@ def test_distances(tiny, monkeypatch):
     found = visual.distances("distances", 0, "tiny", {"lr": 0.1})
     assert [row["row"] for row in found["rows"]] == ["strength 0.0", "strength 1.0"]
     assert all(set(r["scores"]) == {"zero_shot", "VP"} for r in found["rows"])
+    assert all(len(row["losses"]) == 1 for row in found["rows"])
 
 
 @pytest.fixture
@@ -311,7 +362,8 @@ def few_steps(tiny, monkeypatch):
     monkeypatch.setattr(tasks, "find_category", lambda name: line)  # short ones
     kinds = {"faces, pixel": forgetting.DOMAIN, "faces, lines": forgetting.CLASS}
     monkeypatch.setattr(forgetting, "TASKS", kinds)
-    for name, value in (("SHOTS", 2), ("N_TEST", 2), ("SEARCH_STEPS", 1)):
+    quick = {"SHOTS": 2, "N_TEST": 2, "SEARCH_STEPS": 1, "GATE": 0.0}
+    for name, value in quick.items():
         monkeypatch.setattr(forgetting, name, value)
     arms = {name: replace(arm, steps=(1, 2)) for name, arm in forgetting.ARMS.items()}
     monkeypatch.setattr(forgetting, "ARMS", arms)
@@ -326,7 +378,9 @@ def test_forgetting_chooses_rates_by_learned_classes_alone(few_steps, tiny):
         assert [row["lr"] for row in own] == [1e-3, 3e-3, 1e-2]
         best = max(own, key=lambda row: row["score"])
         assert found["chosen"][title] == {"lr": best["lr"]}
-    assert {what[1:] for what in tiny} == {("val", 0), ("train", 9)}
+    splits = {what[1:] for what in tiny}
+    calibration = ("val", tasks.CALIBRATION_SEED)  # of the gate
+    assert splits == {("val", 0), calibration, ("train", transfer.TUNING_SEED)}
     assert forgetting.choose("zero-shot", "tiny")["chosen"] == {}
 
 
@@ -341,6 +395,95 @@ def test_forgetting_has_a_row_for_each_task_and_number_of_steps(few_steps):
         assert rows[0]["step0"] == rows[1]["step0"]
         assert all({"base", "novel", "H"} <= set(row["scores"]) for row in rows)
     assert json.loads(json.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize(
+    "closed, reads",
+    [((), "tiny"), (("tiny",), "stickerclip"), (("tiny", "stickerclip"), None)],
+)
+def test_a_task_is_read_by_the_model_that_knows_its_names(
+    few_steps, monkeypatch, closed, reads
+):
+    there = "faces, lines"
+
+    def gate(backbone, title):
+        return -0.1 if title == there and backbone in closed else 0.1
+
+    seen, task_of = [], forgetting.task_of
+    monkeypatch.setattr(forgetting, "gate", gate)
+    monkeypatch.setattr(
+        forgetting, "task_of", lambda *key: seen.append(key) or task_of(*key)
+    )
+    chosen = forgetting.choose("CoOp", "tiny")["chosen"]
+    rows = forgetting.measure("CoOp", 0, "tiny", chosen)["rows"]
+    assert {name for name, title in seen if title == there} == {reads} - {None}
+    assert {name for name, title in seen if title != there} == {"tiny"}
+    own = [row for row in rows if row["task"] == there]
+    assert len(own) == (0 if reads is None else 2) and len(rows) == 2 + len(own)
+    assert (there in chosen) == (reads is not None)
+    free = forgetting.measure("hand prompt", 0, "tiny", {})["rows"][1]
+    for row in (*own, free):
+        assert row["read_by"] == (reads or "tiny")
+        assert ("stickerclip" in row["row"]) == (reads == "stickerclip")
+    assert free["gate"] == (0.1 if reads else -0.1)
+    assert ("closed" in free["row"]) == (reads is None)
+
+
+def test_a_closed_gate_says_why_in_the_experiments_own_words():
+    def why(experiment):
+        check = {"name": "it falls", "value": 0.1, "draws": [0.1] * 9}
+        row = {"scores": {"novel": 0.1}, "gate": -0.1, "checks": [check]}
+        head = {"part": "CoOp", "backbone": "p", "seed": 0, "code": ""}
+        notes = {"choices": [], "parts": [{**head, **row}]}
+        ((check,),) = [r["checks"] for r in rows_of(experiment, notes)]
+        assert check["verdict"] == "budget-limited"
+        return check["budget"]
+
+    plain = replace(forgetting.EXPERIMENT, compare=None)
+    assert why(plain) == forgetting.CLOSED
+    assert "seen names" not in forgetting.CLOSED
+    dense = replace(get_experiment("segmentation"), compare=None)
+    assert (
+        why(dense) == "seen names are not learned well enough to speak of unseen ones"
+    )
+
+
+def test_step_0_is_fitted_once_an_arm_and_task(few_steps, monkeypatch):
+    steps, learn = [], forgetting.learn
+
+    def noted(arm, train, seed, n, lr):
+        steps.append(n)
+        return learn(arm, train, seed, n, lr)
+
+    monkeypatch.setattr(forgetting, "learn", noted)
+    rates = dict.fromkeys(few_steps, {"lr": 0.1})
+    forgetting.measure("CoOp", 0, "tiny", rates)
+    assert steps == [0, 1, 2] * 2
+
+
+def test_what_coop_forgets_is_counted_from_where_it_starts(few_steps):
+    check = forgetting.CHECKS[0]
+    assert (check.better, check.worse[0]) == (("hand prompt", 0), "CoOp")
+    rates = dict.fromkeys(few_steps, {"lr": 0.1})
+    hand = forgetting.measure("hand prompt", 0, "tiny", {})["rows"]
+    coop = forgetting.measure("CoOp", 0, "tiny", rates)["rows"]
+    assert [row["scores"] for row in hand] == [row["step0"] for row in coop[::2]]
+
+
+def test_prograd_is_compared_with_the_same_descent_unprojected():
+    arms, check = forgetting.ARMS, forgetting.CHECKS[-1]
+    assert [arm[0] for arm in (check.better, check.worse)] == [
+        "ProGrad",
+        "plain descent",
+    ]
+    plain = arms["plain descent"]
+    assert plain.fixed == {"strength": 0.0} and plain.steps == (forgetting.LAST,)
+    assert (plain.fit, plain.like) == ("ProGrad", "ProGrad")
+    plain = prompts.STUDY.methods["plain descent"]
+    assert plain == Method("ProGrad", {"strength": 0.0}, like="ProGrad")
+    arms = [(c.better, c.worse) for c in claims.PROMPTS]
+    assert (("ProGrad", 1), ("plain descent", 1)) in arms
+    assert (("ProGrad", 1), ("CoOp", 1)) in arms
 
 
 def test_forgetting_compares_task_by_task(few_steps, monkeypatch):
@@ -376,6 +519,51 @@ def test_every_part_has_a_hash_and_a_grid_of_settings_it_takes(name):
     hashes = {part: experiment.hash(part) for part in experiment.parts}
     assert all(len(value) == 16 for value in hashes.values())
     assert len(set(hashes.values())) > 3
+
+
+@pytest.mark.parametrize("name", [*NAMES.values(), "10b", "forgetting"])
+def test_no_run_has_the_seed_that_settings_are_chosen_with(name):
+    own = scenes if name == "10b" else transfer
+    owner = "scene sets" if name == "10b" else "tasks"
+    assert own.TUNING_SEED not in {seed for *_, seed in get_experiment(name).keys()}
+    assert seeds_of(owner, "train", 1, own.TUNING_SEED)  # in the ledger
+
+
+def test_rates_that_shield_new_names_are_not_asked_whether_they_fall():
+    for check in (*claims.PROMPTS, *claims.VISUAL):
+        assert (check.better[0], check.score) != ("zero-shot", "novel")
+    assert forgetting.CHECKS[0].score == "novel"
+
+
+def test_cocoop_is_judged_on_no_more_than_its_budget():
+    fitted = {
+        name: prompts.STUDY.methods[name].views(336) for name in ("CoCoOp", "CoOp")
+    }
+    assert fitted == {"CoCoOp": 240, "CoOp": 3200}
+    for check in claims.PROMPTS:
+        few = "CoCoOp" in (check.better[0], check.worse[0])
+        assert bool(check.budget) == few
+        assert not few or ("240" in check.budget and "3,200" in check.budget)
+    measured = claims.PROMPTS[1].measured({"value": 0.3, "draws": [0.3]})
+    assert judge([measured] * 8, budget=measured["budget"])["verdict"] == BUDGET_LIMITED
+
+
+def test_vp_has_a_frame_like_its_authors_and_time_to_settle():
+    vp_method = visual.STUDY.methods["VP"]
+    side, width = 96, vp_method.fixed["width"]
+    assert 0.46 <= border(side, width).float().mean() <= 0.48
+    assert vp_method.steps == 200 and vp_method.views(336) == 3200
+    assert max(vp_method.grid["lr"]) <= 1e-2  # at .3 its loss rose
+
+
+def test_each_visual_arm_has_a_rate_of_its_own_and_sees_as_much_as_coop():
+    methods = visual.STUDY.methods
+    assert all(method.like is None for method in methods.values())
+    learn = [m for m in methods.values() if m.learns]
+    assert {m.views(336) for m in learn} == {3200}
+    assert [len(shots) for shots in visual.STUDY.tasks.values()] == [2, 1]
+    told = [(c.better[0], c.worse[0]) for c in claims.VISUAL]
+    assert ("UPT", "VPT-deep") in told
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,6 +45,13 @@ def test_race_is_won_by_the_largest_gain():
     assert drawn.count("█") == 20 and "&lt;B&gt;" in drawn
 
 
+def test_the_race_starts_from_zero_shot_of_all_seeds():
+    """Each has test pictures of its own."""
+    table = {"zero-shot": runs({0: [0.5, 0.7]}), "A": runs({1: [0.6, 0.8]})}
+    gains = comparison.race([{"tables": {comparison.TITLE: table}}], 1)
+    assert [(name, round(gain, 4)) for name, gain in gains] == [("A", 10)]
+
+
 def study(*methods: str) -> dict:
     """Zero-shot and methods that gain 10 points with each doubling."""
     costs = {"novel": 0.6, "kept": 0.9, "seconds": 2.0}

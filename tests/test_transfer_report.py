@@ -176,3 +176,37 @@ def test_forgetting_as_points_above_zero_shot_of_the_same_seed(experiment):
     head, line = report.forgetting(name="x").splitlines()
     assert head.split() == ["method", "100", "steps", "seeds"]
     assert line.split()[-3:] == ["CoOp", "+0.0", "2"]
+
+
+def test_forgetting_shows_where_each_starts_and_who_read(experiment):
+    def run(name, seed, **row):
+        row = {"task": "cats, lines", "kind": "class shift", **row}
+        row["label"] = "cats, lines, read by s"
+        return {"part": name, "backbone": "p", "seed": seed, "rows": [row]}
+
+    parts = []
+    for seed, novel in enumerate((0.5, 0.7)):
+        scores = {"scores": {"novel": novel}}
+        parts.append(run("zero-shot", seed, steps=0, **scores))
+        hand = {"novel": novel - 0.1}
+        parts.append(run("hand prompt", seed, steps=0, scores=hand))
+        more = {"steps": 100, "step0": hand, **scores}
+        parts.append(run("CoOp", seed, **more))
+    experiment(*parts)
+    head, hand, coop = report.forgetting(name="x").splitlines()
+    assert head.split() == ["method", "0", "steps", "100", "steps", "seeds"]
+    assert hand.startswith("class shift: cats, lines, read by s")
+    assert hand.split()[-5:] == ["hand", "prompt", "-10.0", "–", "2"]
+    assert coop.split()[-4:] == ["CoOp", "-10.0", "+0.0", "2"]
+
+
+def test_losses_are_shown_as_means_over_seeds():
+    vp = [
+        {"shots": 16, "losses": [3.0 - k / 10 + s for k in range(10)]} for s in (0, 1)
+    ]
+    table = {"zero-shot": [{"shots": 0}], "VP": [*vp, {"shots": 1, "losses": [9.0]}]}
+    head, line = report.losses_text({"tables": {"t": table}}, "t").splitlines()
+    assert head.split()[:3] == ["loss", "10", "%"]
+    assert line.split() == ["VP", *(f"{3.5 - k / 10:.2f}" for k in range(10))]
+    old = {"tables": {"t": {"VP": [{"shots": 16}]}}}
+    assert report.losses_text(old, "t") == "no losses are stored"

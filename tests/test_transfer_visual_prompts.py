@@ -13,12 +13,16 @@ from transfer_tiny import (
     close,
     colors,
     hand_logits,
+    tiny_clip,
     zero_shot_logits,
 )
 
+import vlmtutor as vt
 from vlmtutor.transfer import coop, maple, upt, vp, vpt
+from vlmtutor.transfer.few_shot import accuracy
 from vlmtutor.transfer.pictures import Pictures
-from vlmtutor.transfer.visual_prompts import encode_prompted
+from vlmtutor.transfer.tasks import make_task
+from vlmtutor.transfer.visual_prompts import class_tokens, encode_prompted
 
 IMAGES, LABELS = colors(2)
 
@@ -130,15 +134,37 @@ def test_upt_text_side_starts_at_the_words():
     close(predictor(IMAGES), hand_logits(clip(), IMAGES), atol=1e-4)
 
 
-def test_upt_starts_where_its_single_arms_do():
+def test_upt_starts_at_coops_words_and_copies_of_the_class_token():
     """Else "UPT loses" would measure how much its random tokens spoil."""
     model = clip()
     both = upt.fit(model, IMAGES, LABELS, CLASSES, seed=3, steps=0)
-    tokens = vpt.fit(model, IMAGES, LABELS, CLASSES, seed=3, steps=0).prompts
+    embeddings = model.model.vision_model.embeddings
+    token = embeddings(pixels())[:, 0].detach()  # [N, W], the same for all
+    close(class_tokens(model, 5), token[:1].expand(5, -1))
     words = coop.fit(model, IMAGES, LABELS, CLASSES, steps=0).text_embeds()
-    embeds = encode_prompted(model, pixels(), tokens.unbind())
+    embeds = encode_prompted(model, pixels(), [class_tokens(model, 5)])
     expected = model.logit_scale * embeds @ words.T
     close(both(IMAGES), expected.detach(), atol=1e-4)
+    for seed in range(3):  # near CoOp's own answers
+        model = tiny_clip(seed)
+        start, own = (
+            fit(model, IMAGES, LABELS, CLASSES, steps=0).probabilities(IMAGES)
+            for fit in (coop.fit, upt.fit)
+        )
+        close(own, start, atol=0.06)
+
+
+def test_on_the_shipped_model_upt_starts_with_coops_accuracy():
+    """With random tokens among the patches it had half of that."""
+    model = vt.load_clip("phraseclip")
+    task = make_task(model, "mixed", "sketch", n_test=2)
+    for half in ("base", "novel"):
+        test = task.test(half)
+        data = model, test.pictures, test.labels, test.classes
+        start = accuracy(coop.fit(*data, steps=0), test)
+        for arms in ("both", "text", "pictures"):
+            own = accuracy(upt.fit(*data, arms=arms, steps=0), test)
+            assert own == pytest.approx(start, abs=0.08)
 
 
 def test_maple_and_independent_prompts_start_from_one_place():

@@ -13,6 +13,7 @@ from .. import stored
 from .code_hash import code_hash
 
 STICKERCLIP = "stickerclip"
+CLOSED = "seen names are not learned well enough to speak of unseen ones"
 CARRIED = "carried over"  # marks records of an earlier program and its rule
 Key = tuple[str, str, int | None]  # part, backbone, seed; a choice has no seed
 
@@ -31,7 +32,8 @@ class Experiment:
     then gets "chosen" as a fourth argument.  ``compare(found)`` measures
     checks between parts: it gets {part: what it returned} of one seed.
     ``code(name)`` names the modules that compute a part, for the hash of its
-    code; by default that of its function.
+    code; by default that of its function.  ``closed`` tells why nothing is
+    concluded of a row whose gate is closed.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Experiment:
     choose: Callable[[str, str], dict] | None = None
     compare: Callable[[dict[str, dict]], list[dict]] | None = None
     code: Callable[[str], Sequence[str]] | None = None
+    closed: str = CLOSED
 
     def path(self) -> Path:
         return stored.FOLDER / f"{self.name}.json"

@@ -22,6 +22,8 @@ STUDY = Study(
             "ProGrad",
             grid={"lr": (0.1, 0.3, 1.0), "strength": (0.5, 1.0)},  # of plain descent
         ),
+        # the same descent without the projection: what that alone brings
+        "plain descent": Method("ProGrad", {"strength": 0.0}, like="ProGrad"),
         "CoCoOp": Method("CoCoOp", grid=LR),
         "linear probe": Method("linear probe", grid={"C": (10, 100, 1000)}),
         "TPT": Method(

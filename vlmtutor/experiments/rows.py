@@ -33,7 +33,6 @@ MEASURED = ("scores", "step0", "teacher_s", "shared_s", "fit_s", "ms")
 SCHEMA = ("method", "row", "backbone", "table", "supervision", "scores", "by_seed")
 SCHEMA += ("step0", "seeds", "chosen", "grid", "steps", "teacher_s", "shared_s")
 SCHEMA += ("fit_s", "ms", "trained", "gate", "code_changed", "checks", "rule")
-CLOSED = "seen names are not learned well enough to speak of unseen ones"
 CHECK_SCHEMA = ("name", "low", "high", "by_seed", "verdict")
 
 
@@ -60,7 +59,8 @@ def rows(experiment: Experiment, notes: dict) -> list[dict]:
     for check in checks(experiment, notes):
         owner = _owner(found, check)
         if owner["gate"] is False:
-            check = {**check, "verdict": verdict.BUDGET_LIMITED, "budget": CLOSED}
+            why = {"verdict": verdict.BUDGET_LIMITED, "budget": experiment.closed}
+            check = {**check, **why}
         owner["checks"].append(check)
     return found
 
@@ -74,12 +74,16 @@ def rule(seeds: int, carried: bool) -> str:
 
 
 def mark_changed(experiment: Experiment, notes: dict, found: list[dict]) -> None:
-    """Say of each row whether its code has changed; None where none is known."""
-    stale = {
-        key_of(record)[:2]: record["code"] != experiment.hash(record["part"])
-        for record in notes["parts"]
-        if record["part"] in experiment.parts and record["code"]
-    }
+    """Say of each row whether its code has changed; None where none is known.
+
+    It has as soon as that of one of its seeds has.
+    """
+    stale: dict[tuple, bool] = {}
+    for record in notes["parts"]:
+        if record["part"] in experiment.parts and record["code"]:
+            key = key_of(record)[:2]
+            changed = record["code"] != experiment.hash(record["part"])
+            stale[key] = stale.get(key, False) or changed
     for row in found:
         row["code_changed"] = stale.get((row["method"], row["backbone"]))
 

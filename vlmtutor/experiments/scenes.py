@@ -23,8 +23,9 @@ from ..transfer.tasks import STRENGTHS, make_task
 from ..verdict import Check, resample
 from . import grid
 from .experiment import Experiment, Seconds, open_backbone
-from .transfer import PHRASECLIP, TUNING_SEED
+from .transfer import PHRASECLIP
 
+TUNING_SEED = 9  # the last of the scenes' ten: no run's
 DOMAIN, CLASSES = "sketch", 24
 SIZES = {"train": 160, "val": 120, "test": 200}
 CAPTIONS = 400
@@ -38,7 +39,8 @@ class SceneMethod:
 
     ``dense`` methods are scored by the mean IoU over stickers' pixels, others
     by the mean average precision over classes.  ``variants``: settings by row;
-    ``than``: (sentence, read-out or row) that the first row is checked against.
+    ``than``: (sentence, read-out or row) that the first row is checked against;
+    ``budget`` tells why nothing is concluded of it.
     """
 
     learn: Callable | None = None
@@ -48,6 +50,7 @@ class SceneMethod:
     grid: Mapping[str, Sequence] = field(default_factory=dict)
     dense: bool = False
     than: tuple[tuple[str, str], ...] = ()
+    budget: str = ""
     variants: Mapping[str, Mapping] = field(default_factory=dict)
 
 
@@ -83,18 +86,19 @@ METHODS = {
         "dualcoop",
         steps=60,
         fixed={"negative": None},  # a random negative context
-        grid={"lr": (3e-5, 1e-4, 3e-4)},
+        grid={"lr": (1e-4, 3e-4, 1e-3, 3e-3)},
         than=(
             ("DualCoOp beats whole pictures", WHOLE),
             ("DualCoOp beats its positive prompt alone, untrained", POOLED),
         ),
+        budget="12 rounds through the pictures, where the paper takes 50",
         variants={f"{share:.0%} of labels known": {"known": share} for share in KNOWN},
     ),
     "TaI-DPT": SceneMethod(
         tai,
         "tai_dpt",
         steps=100,
-        grid={"lr": (5e-4, 2e-3, 5e-3)},
+        grid={"lr": (5e-5, 1.5e-4, 5e-4, 2e-3)},
         than=(
             ("TaI-DPT beats whole pictures", WHOLE),
             ("TaI-DPT beats nearest patches", NEAREST),
@@ -104,7 +108,7 @@ METHODS = {
         dense_clip,
         "denseclip",
         steps=60,
-        grid={"lr": (2e-3, 5e-3)},
+        grid={"lr": (2e-3, 5e-3, 1e-2, 2e-2)},
         dense=True,
         than=(
             ("DenseCLIP beats the read-out", DENSE),
@@ -171,10 +175,10 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
                 **seconds,
             }
         )
-    checks = [
-        Check(sentence, name, other, first.name).measured(first.minus(told[other]))
-        for sentence, other in method.than
-    ]
+    checks = []
+    for sentence, other in method.than:
+        check = Check(sentence, name, other, first.name, budget=method.budget)
+        checks.append(check.measured(first.minus(told[other])))
     return {"rows": rows, "checks": checks}
 
 

@@ -1,10 +1,11 @@
 """A smaller picture tower, distilled from StickerCLIP's: notebook 11.
 
 Ways of teaching it for a few steps each; shapes of like cost; a longer school,
-whose student (of seed 0) the studio finds in ``runs``; and one from scratch,
-long enough to learn, which tells what is the school's and what was inherited.
-Every row has the student before training beside it.  The teacher's answers are
-asked for once and kept beside the results.
+whose student (of seed 0) the studio finds in ``runs``; and two from scratch,
+long enough to learn, by the teacher's answers and by captions alone, which tell
+what is the teacher's, what the school's and what was inherited.  Every row has
+the student before training beside it.  The teacher's answers are asked for once
+and kept beside the results.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from .. import stored
 from ..distill.student.exam import Exam, milliseconds
 from ..distill.student.lessons import CACHE, Lessons, lesson_scenes, train
-from ..distill.student.maps import compared, heat, two_things
+from ..distill.student.maps import compared_by_scene, heat, two_things
 from ..distill.student.prune import fewer_neurons
 from ..distill.student.small_clip import image_parameters, small_clip
 from ..models.clip import Clip
@@ -53,12 +54,42 @@ SHAPES = {
 }
 ARM_STEPS, SHAPE_STEPS, LONG_STEPS, SCRATCH_STEPS = 80, 500, 1600, 6400
 TEACHER, STUDENT, SCRATCH = "StickerCLIP", "student", "from scratch, long"
+CAPTIONS = f"{SCRATCH}, captions"
 EXPLAINED = 60  # scenes whose maps are compared
 BOTH = "inherited, feature + logit"
+FEW = f"{ARM_STEPS} steps; from chance it takes thousands to learn"
 CHECKS = (
-    Check("inherited weights beat a start from chance", BOTH, [*ARMS][1], "top1"),
+    Check(
+        "inherited weights beat a start from chance",
+        BOTH,
+        [*ARMS][1],
+        "top1",
+        budget=FEW,
+    ),
     Check("the teacher's answers beat captions", BOTH, [*ARMS][2], "top1"),
     Check("both losses beat vectors alone", BOTH, "inherited, feature", "top1"),
+)
+# Is it distillation or inheritance that keeps the explanations?  By scene.
+BEFORE, AFTER = "before", "after"
+EXPLAINS = (
+    Check(
+        "school brings an inherited student's maps nearer to the teacher's",
+        (STUDENT, AFTER),
+        (STUDENT, BEFORE),
+        "agrees",
+    ),
+    Check(
+        "from chance, the teacher's answers bring maps nearer than captions do",
+        (SCRATCH, AFTER),
+        (CAPTIONS, AFTER),
+        "agrees",
+    ),
+    Check(
+        "weights inherited and nothing learned are nearer than all of school",
+        (STUDENT, BEFORE),
+        (SCRATCH, AFTER),
+        "agrees",
+    ),
 )
 
 
@@ -113,12 +144,12 @@ def explained(backbone: str, split: str, seed: int) -> tuple:
     return [heat(open_backbone(backbone), scene, 0) for scene in scenes], scenes
 
 
-def seen_of(clip: Clip, backbone: str, split: str, seed: int) -> dict:
-    """How far a student explains itself as its teacher does."""
-    found = compared(
-        clip, *explained(backbone, split, seed), names_of(open_backbone(backbone))
-    )
-    return {key: round(value, 4) for key, value in found.items()}
+def seen_of(clip: Clip, backbone: str, split: str, seed: int) -> tuple[dict, list]:
+    """How far a student explains itself as its teacher does; agreement by scene."""
+    names = names_of(open_backbone(backbone))
+    found, by_scene = compared_by_scene(clip, *explained(backbone, split, seed), names)
+    told = {key: round(value, 4) for key, value in found.items()}
+    return told, [round(value, 4) for value in by_scene]
 
 
 def school(
@@ -129,9 +160,10 @@ def school(
     with seconds("teacher_s"):
         lessons = answers(backbone)
     student = new_student(lessons, inherit, seed, **shape)
-    before = marked(student, teacher, exams)["scores"]
+    before, agrees = marked(student, teacher, exams)["scores"], {}
     if maps:
-        before |= seen_of(student, backbone, maps, seed)
+        told, agrees[BEFORE] = seen_of(student, backbone, maps, seed)
+        before |= told
     with seconds("fit_s"):
         train(
             student,
@@ -146,7 +178,8 @@ def school(
         )
     found = marked(student, teacher, exams)
     if maps:
-        found["scores"] |= seen_of(student, backbone, maps, seed)
+        told, agrees[AFTER] = seen_of(student, backbone, maps, seed)
+        found |= {"scores": found["scores"] | told, "agrees_by_scene": agrees}
     return student, {
         **found,
         "step0": before,
@@ -192,8 +225,9 @@ def ship(name: str, seed: int, backbone: str) -> dict:
 
 def scratch(name: str, seed: int, backbone: str) -> dict:
     """The same tower from chance, long enough to learn; on test scenes."""
+    weights = {SCRATCH: SHIPPED, CAPTIONS: {"contrast": 1.0}}[name]
     student, found = school(
-        seed, backbone, False, SHIPPED, SCRATCH_STEPS, final_exams(), "test"
+        seed, backbone, False, weights, SCRATCH_STEPS, final_exams(), "test"
     )
     return {**found, **costs(student)}
 
@@ -202,7 +236,7 @@ def reference(name: str, seed: int, backbone: str) -> dict:
     """The teacher itself."""
     teacher = open_backbone(backbone)
     found = marked(teacher, teacher, final_exams())
-    found["scores"] |= seen_of(teacher, backbone, "test", seed)
+    found["scores"] |= seen_of(teacher, backbone, "test", seed)[0]
     return {**found, **costs(teacher)}
 
 
@@ -217,15 +251,22 @@ def costs(clip: Clip) -> dict:
 
 
 def compare(found: dict[str, dict]) -> list[dict]:
-    """The checks of one seed, on the same validation scenes."""
+    """The checks of one seed, each on the same scenes."""
+
+    def names_right(part: str) -> list | None:
+        return found.get(part, {}).get("right")
+
+    def maps_agree(arm: tuple[str, str]) -> list | None:
+        return found.get(arm[0], {}).get("agrees_by_scene", {}).get(arm[1])
+
     measured = []
-    for check in CHECKS:
-        arms = [
-            found.get(name, {}).get("right") for name in (check.better, check.worse)
-        ]
-        if None not in arms:
-            difference = resample_mean(np.subtract(*arms))
-            measured.append({**check.measured(difference), "method": check.better})
+    for checks, values in ((CHECKS, names_right), (EXPLAINS, maps_agree)):
+        for check in checks:
+            arms = [values(arm) for arm in (check.better, check.worse)]
+            owner = check.better if checks is CHECKS else check.better[0]
+            if None not in arms:
+                difference = resample_mean(np.subtract(*arms))
+                measured.append({**check.measured(difference), "method": owner})
     return measured
 
 
@@ -235,11 +276,11 @@ EXPERIMENT = Experiment(
     parts={
         TEACHER: reference,
         STUDENT: ship,
-        SCRATCH: scratch,
+        **dict.fromkeys((SCRATCH, CAPTIONS), scratch),
         **dict.fromkeys(ARMS, teach),
         **dict.fromkeys(SHAPES, shape),
     },
-    fewer={TEACHER: 1, **dict.fromkeys((STUDENT, SCRATCH, *SHAPES), 3)},
+    fewer={TEACHER: 1, **dict.fromkeys(SHAPES, 3)},
     compare=compare,
     code=lambda name: [
         f"vlmtutor.distill.student.{part}"

@@ -13,13 +13,18 @@ import functools
 import inspect
 import itertools
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from torch import Tensor
+
 from ..transfer import get_fit, tasks
 from ..transfer.base import Learner
 from ..transfer.few_shot import first
+from ..transfer.pictures import Pictures
 from ..transfer.tasks import Split, Task, make_task
 from ..verdict import Check
 from . import grid
@@ -27,8 +32,9 @@ from .answers import answers, difference, packed, scores_of
 from .experiment import Seconds, open_backbone
 
 PHRASECLIP = "phraseclip"
-TUNING_SEED = 9  # its pictures are no run's
+TUNING_SEED = 48  # its pictures are no run's
 N_VAL = 12  # validation pictures a class
+SEARCHED: dict[str, dict] = {}  # searches of this process
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,23 @@ class Method:
     @property
     def steps(self) -> int | None:
         """How many it takes, where it takes any."""
-        known = inspect.signature(get_fit(self.fit)).parameters
-        default = known["steps"].default if "steps" in known else None
-        return self.fixed.get("steps", default)
+        return self._setting("steps")
+
+    def views(self, n: int) -> int | None:
+        """How many pictures it looks at, of ``n`` again and again."""
+        batch = self._setting("batch_size")
+        return self.steps * min(batch, n) if self.steps and batch else None
+
+    def _setting(self, name: str) -> int | None:
+        """What is fixed, else the fit's default, else that of what it calls."""
+        if name in self.fixed:
+            return self.fixed[name]
+        fit = get_fit(self.fit)
+        for function in (fit, getattr(sys.modules[fit.__module__], "fit", fit)):
+            known = inspect.signature(function).parameters
+            if name in known:
+                return known[name].default
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,21 @@ class Study:
         to their classes.  The novel classes themselves are not looked at.
         """
         method = self.methods[name]
-        method = self.methods[method.like] if method.like else method
+        found = self._searched(method.like or name, backbone)
+        chosen = {
+            task: {k: v for k, v in own.items() if k not in method.fixed}
+            for task, own in found["chosen"].items()
+        }
+        return {**found, "chosen": chosen}
+
+    def _searched(self, name: str, backbone: str) -> dict:
+        """The search of a method: once a process, whoever takes it over."""
+        key = repr((self, name, backbone))  # a worker has many copies of a study
+        if key not in SEARCHED:
+            SEARCHED[key] = self._search(self.methods[name], backbone)
+        return SEARCHED[key]
+
+    def _search(self, method: Method, backbone: str) -> dict:
         found: dict = {"chosen": {}, "grid": []}
         for task, domain in self.tasks:
             score = functools.partial(self._score, method, backbone, task, domain)
@@ -142,17 +176,18 @@ class Study:
             "supervision": f"{k} pictures a class" if k else "names",
             "scores": scores_of(found),
             "steps": method.steps if method.learns else None,
+            "views": method.views(len(labelled(method, train)[1])),
             "trained": predictor.parameters_trained,
             "ms": round(1000 * each, 2),
             **seconds,
             "answers": packed(found, with_confidence=not method.learns),
         }
-        if losses := list(predictor.losses):
-            parts = losses[:20], losses[-20:]
-            row["losses"] = [round(statistics.mean(part), 3) for part in parts]
+        if len(predictor.losses):
+            row["losses"] = outline(predictor.losses)
         if row["steps"]:
             start = learn(method, train, seed, **chosen, steps=0)
-            row["step0"] = scores_of(answers(start, base, novel, kept=kept))
+            found = answers(start, base, novel, kept=kept)
+            row |= {"step0": scores_of(found), "step0_answers": packed(found)}
         return row
 
     def compare(self, found: dict[str, dict]) -> list[dict]:
@@ -207,13 +242,25 @@ def stickers(backbone: str, name: str, n: int, seed: int) -> Split:
     return task.encode((seed,), splits=("test",)).test("base", seed)
 
 
-def learn(method: Method, train: Split, seed: int, **settings) -> Learner:
-    """A predictor, from the labelled pictures that the method may see."""
+def outline(losses: Sequence[float], points: int = 10) -> list[float]:
+    """A curve of losses in few numbers: the mean of each of its stretches."""
+    parts = np.array_split(np.asarray(losses), min(points, len(losses)))
+    return [round(float(part.mean()), 3) for part in parts]
+
+
+def labelled(method: Method, train: Split) -> tuple[Pictures, Tensor, list[str]]:
+    """Pictures that a method may see, labels [N] and names of their classes."""
     pictures, labels, classes = train.pictures, train.labels, train.classes
     if method.classes is not None:
         rows = (labels < method.classes).nonzero()[:, 0]
         pictures, labels = pictures[rows], labels[rows]
         classes = classes[: method.classes]
+    return pictures, labels, classes
+
+
+def learn(method: Method, train: Split, seed: int, **settings) -> Learner:
+    """A predictor, from the labelled pictures that the method may see."""
+    pictures, labels, classes = labelled(method, train)
     settings = {**method.fixed, **settings}
     fit = get_fit(method.fit)
     return fit(pictures.clip, pictures, labels, classes, seed, **settings)

@@ -5,17 +5,29 @@ accuracy on the "base" classes that were learned, on "novel" ones, their
 harmonic mean "H" or plain mean "both", "kept" on ordinary stickers after
 adapting to a domain, and "ECE", the mean of both halves' calibration errors.
 Methods had 16 labelled pictures a class; one where an @1 says so.
+
+Whether a prompt falls below zero-shot on new classes is not asked here: rates
+are chosen by the balance with classes that play new ones, and so against such
+a fall.  The experiment on forgetting chooses by the learned classes and asks.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from ..verdict import Check
 
 NO_LABELS = ("zero-shot", "TPT", "TPT, no step")
 
 
-def _checks(said: dict[str, str]) -> tuple[Check, ...]:
-    """{sentence: comparison} as checks whose arms are (method, shots)."""
+def _checks(
+    said: dict[str, str], budgets: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Check, ...]:
+    """{sentence: comparison} as checks whose arms are (method, shots).
+
+    ``budgets``: of methods that saw too little, how little.
+    """
 
     def arm(text: str) -> tuple[str, int]:
         method, _, shots = text.partition("@")
@@ -25,7 +37,8 @@ def _checks(said: dict[str, str]) -> tuple[Check, ...]:
     for sentence, comparison in said.items():
         score, _, arms = comparison.partition(": ")
         better, worse = map(arm, arms.split(" > "))
-        found.append(Check(sentence, better, worse, score))
+        told = [budgets[name] for name, _ in (better, worse) if name in budgets]
+        found.append(Check(sentence, better, worse, score, budget="; ".join(told)))
     return tuple(found)
 
 
@@ -34,10 +47,6 @@ PROMPTS = _checks(
         "CoOp beats the zero-shot ensemble on the classes it learned": (
             "base: CoOp > zero-shot"
         ),
-        "CoOp falls below zero-shot on classes it did not learn": (
-            "novel: zero-shot > CoOp"
-        ),
-        "CoOp started at random does so": "novel: zero-shot > CoOp, random start",
         "CoCoOp beats CoOp on new classes": "novel: CoCoOp > CoOp",
         "CoCoOp beats CoOp on balance": "H: CoCoOp > CoOp",
         "KgCoOp beats CoOp on new classes": "novel: KgCoOp > CoOp",
@@ -45,12 +54,17 @@ PROMPTS = _checks(
         "ProGrad beats CoOp where there is one picture a class": (
             "base: ProGrad@1 > CoOp@1"
         ),
+        # CoOp has AdamW: of plain descent only the projection is taken away
+        "ProGrad's projection helps where there is one picture a class": (
+            "base: ProGrad@1 > plain descent@1"
+        ),
         "TPT's one step raises accuracy": "both: TPT > TPT, no step",
         "TPT's one step makes calibration worse": "ECE: TPT > TPT, no step",
         "a linear probe of one picture a class loses to zero-shot": (
             "base: zero-shot > linear probe@1"
         ),
-    }
+    },
+    {"CoCoOp": "240 pictures seen, where CoOp saw 3,200"},
 )
 VISUAL = _checks(
     {
@@ -63,12 +77,11 @@ VISUAL = _checks(
             "base: VPT-deep > CoOp"
         ),
         "UPT beats CoOp": "base: UPT > CoOp",
+        "UPT beats deep VPT": "base: UPT > VPT-deep",
         "UPT beats its text arm alone": "base: UPT > UPT, text alone",
         "UPT beats its picture arm alone": "base: UPT > UPT, pictures alone",
         "MaPLe beats CoOp on the balance of old and new classes": "H: MaPLe > CoOp",
         "MaPLe beats independent prompts on that balance": "H: MaPLe > independent",
-        "CoOp falls below zero-shot on new classes": "novel: zero-shot > CoOp",
-        "deep VPT falls below zero-shot on new classes": "novel: zero-shot > VPT-deep",
     }
 )
 ADAPTERS = _checks(

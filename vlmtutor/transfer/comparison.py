@@ -128,7 +128,7 @@ def race(studies: Sequence[dict], shots: int) -> list[tuple[str, float]]:
     gains = {}
     for study in studies:
         runs = study["tables"][TITLE]
-        start = runs["zero-shot"][0]["base"]
+        start = statistics.mean(row["base"] for row in runs["zero-shot"])
         for name, rows in runs.items():
             own = [row["base"] for row in rows if row["shots"] == shots]
             if own:

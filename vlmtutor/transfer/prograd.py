@@ -12,6 +12,8 @@ Simplified: the zero-shot answers are those of the prompt ensemble; no momentum
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,7 +67,9 @@ def fit(
         divergence = zero_shot_divergence(zero_shot, logits)
         return F.cross_entropy(logits, y), divergence
 
-    def gradients(values: tuple, parameters: list[Tensor]) -> list[Tensor]:
+    def gradients(values: tuple, parameters: list[Tensor]) -> Sequence[Tensor]:
+        if not strength:  # plain descent, at half the price
+            return torch.autograd.grad(values[0], parameters)
         task, general = (
             torch.autograd.grad(value, parameters, retain_graph=True)
             for value in values

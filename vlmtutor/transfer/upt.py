@@ -6,9 +6,12 @@ see each other; its outputs are split into context vectors for the text encoder
 and tokens for the image encoder.  Simplified: written after the paper's
 description, as no code for it was released; prompts enter the first layers
 only; each half has a projection to its encoder's width, from zero, and is added
-to where the single arms start: hand-written words as in CoOp, random tokens as
-in VPT.  So all three start from the same place.  ``arms`` tells which of
-the two halves is tuned: with one alone the other stays where it starts.
+to a fixed place: hand-written words as in CoOp, and copies of the class token,
+where random tokens as in VPT can halve the accuracy before any step.  So UPT
+and its single arms start from one place, and CoOp within a few points of it: a
+token always takes its share of every softmax, so none is quite harmless.
+``arms`` tells which of the two halves is tuned: with one alone the other stays
+where it starts.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ..seeding import seeded_weights
 from .base import Learner, tune
 from .pictures import Pictures
 from .prompts import encode_prompts, prompt_tokens, start_context
-from .visual_prompts import encode_prompted, start_tokens
+from .visual_prompts import class_tokens, encode_prompted
 
 ARMS = ("both", "text", "pictures")
 
@@ -41,7 +44,7 @@ class UPT(Learner):
         self.n_context, W = words.shape
         super().__init__(clip, classes)
         self.words = words
-        (self.visual,) = start_tokens(clip, 1, n_visual, seed)  # [p, W_vision]
+        self.visual = class_tokens(clip, n_visual)  # [p, W_vision], not tuned
         n = self.n_context + n_visual
         with seeded_weights(seed):
             self.unified = nn.Parameter(0.02 * torch.randn(n, W))

@@ -19,16 +19,27 @@ from .prompts import hooks
 
 
 def start_tokens(clip, depth: int, n: int, seed: int) -> Tensor:
-    """Where visual tokens start: [depth, n, W], the same for every method.
+    """Where VPT's visual tokens start: random, [depth, n, W].
 
     Uniform within the bound of VPT (Jia et al. 2022, arXiv 2203.12119),
-    Xavier's for the patch embedding.  Random tokens cost accuracy before any
-    training: methods that are compared must pay the same.
+    Xavier's for the patch embedding.  In the first layer alone they cost
+    accuracy before any training; :func:`class_tokens` hardly do.
     """
     config = clip.model.config.vision_config
     bound = math.sqrt(6 / (3 * config.patch_size**2 + config.hidden_size))
     shape = (depth, n, config.hidden_size)
     return bound * (2 * torch.rand(shape, generator=generator(seed)) - 1)
+
+
+def class_tokens(clip, n: int) -> Tensor:
+    """``n`` copies of the class token as the first layer gets it: [n, W].
+
+    What the encoder has always read beside the patches, so that nearly the
+    same comes out as without them.
+    """
+    embeddings = clip.model.vision_model.embeddings
+    place = embeddings.position_embedding.weight[0]
+    return (embeddings.class_embedding + place).detach().repeat(n, 1)
 
 
 def encode_prompted(clip, pixel_values: Tensor, prompts: Sequence[Tensor]) -> Tensor:

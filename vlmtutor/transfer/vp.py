@@ -4,7 +4,7 @@ Bahng et al. 2022, "Exploring Visual Prompts for Adapting Large-Scale Models",
 arXiv 2203.17274.  Tuned: the numbers added to a border ``width`` pixels wide;
 nothing inside the model.  Simplified: starts at zero, so at the zero-shot
 classifier, in place of noise; AdamW in place of SGD with a step size of 40;
-tens of steps in place of a thousand epochs.  Added to normalised pixels, as in
+some hundred steps in place of a thousand epochs.  Added to normalised pixels, as in
 the paper's code.  No feature can be cached: every step runs the image encoder.
 """
 

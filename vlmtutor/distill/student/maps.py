@@ -44,14 +44,19 @@ def heat(clip: Clip, scene: Scene, k: int) -> Tensor:
     return F.interpolate(found, (SIDE, SIDE), mode="bilinear")[0, 0]
 
 
-def agreement(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Mean correlation of maps [12, 12], pair by pair; 0 for an even map."""
+def agreements(some: Sequence[Tensor], others: Sequence[Tensor]) -> list[float]:
+    """Correlations of maps [12, 12], pair by pair; 0 for an even map."""
     pairs = [
         torch.stack([a.flatten(), b.flatten()])
         for a, b in zip(some, others, strict=True)
     ]
-    found = [torch.corrcoef(pair)[0, 1].nan_to_num() for pair in pairs]
-    return torch.stack(found).mean().item()
+    return [torch.corrcoef(pair)[0, 1].nan_to_num().item() for pair in pairs]
+
+
+def agreement(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """Mean of :func:`agreements` of maps [12, 12]."""
+    found = agreements(some, others)
+    return sum(found) / len(found)
 
 
 def pointing(maps: Sequence[Tensor], scenes: Sequence[Scene]) -> float:
@@ -91,10 +96,18 @@ def compared(
     "wrong words" is the agreement where the student is asked for the other
     sticker: what maps share whatever is asked.
     """
+    return compared_by_scene(clip, theirs, scenes, names)[0]
+
+
+def compared_by_scene(
+    clip: Clip, theirs: Sequence[Tensor], scenes: Sequence[Scene], names: Tensor
+) -> tuple[dict[str, float], list[float]]:
+    """:func:`compared` with maps [12, 12], ``names`` [C, D]; "agrees" by scene."""
     own, other = ([heat(clip, scene, k) for scene in scenes] for k in (0, 1))
+    by_scene = agreements(theirs, own)
     return {
-        "agrees": agreement(theirs, own),
+        "agrees": sum(by_scene) / len(by_scene),
         "wrong words": agreement(theirs, other),
         "points": pointing(own, scenes),
         "patches": patches_right(clip, scenes, names),
-    }
+    }, by_scene
