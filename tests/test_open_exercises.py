@@ -10,6 +10,10 @@ import torch
 
 import vlmtutor as vt
 from vlmtutor import stored
+from vlmtutor.distill.student import lessons
+from vlmtutor.distill.student.exam import Exam
+from vlmtutor.distill.student.prune import fewer_neurons
+from vlmtutor.distill.student.small_clip import small_clip
 from vlmtutor.lessons import frameworks, ranking, why_vlms
 from vlmtutor.metrics import accuracy, recall_at_k
 from vlmtutor.models.frameworks import TwoLeg
@@ -210,6 +214,29 @@ def test_10_new_names_gain_with_the_adapter_s_ratio(phraseclip):
         fitted = clip_adapter.fit(*data, ratio=ratio).with_classes(novel.classes)
         right[ratio] = few_shot.accuracy(fitted, novel)
     assert min(right[0.2], right[0.5]) > right[0.0] + 0.15
+
+
+def test_11_a_third_of_the_neurons_costs_less_after_school(clip, world):
+    names = text_classifier(clip, [c.name for c in world.categories])
+    exam = Exam.draw("val", 150, seed=0)
+    pictures = clip.preprocess(exam.pictures)
+    scenes = lessons.lesson_scenes(256)
+    sample = clip.preprocess([scene.image for scene in scenes])
+    school = lessons.Lessons.cached(clip, 2000)
+
+    def right(student):
+        with torch.no_grad():
+            return accuracy(student.image_features(pictures) @ names.T, exam.labels)
+
+    students = [fewer_neurons(small_clip(clip), few, sample) for few in (352, 256)]
+    before = [right(student) for student in students]
+    for student in students:
+        weights = {"feature": 1.0, "logit": 1.0}
+        lessons.train(student, school, names, weights, 60, lr=4e-4, progress=False)
+    after = [right(student) for student in students]
+    gaps = [wide - narrow for wide, narrow in (before, after)]
+    assert gaps[0] > 0.12 and 0 < gaps[1] < gaps[0] - 0.04
+    assert after[1] > before[1] + 0.15
 
 
 def test_12_sharper_keys_help_where_keys_know_things_from_ground():
