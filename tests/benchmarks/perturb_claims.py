@@ -142,7 +142,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "04": (
         Change(
-            "train, 200, lr=4e-3",
+            "train, 220, lr=4e-3",
             "train, 1, lr=4e-3",
             "it paints better than the mean colour",
         ),
