@@ -94,6 +94,7 @@ TRAINED = {
         25: (0.05, "600 scenes"),
         30: (0.05, "600 scenes"),
     },
+    "09_visual_and_unified_prompts": {19: (0.05, ".02 seen")},
 }
 
 

@@ -8,7 +8,7 @@ import io
 import nbformat
 import pytest
 
-from vlmtutor import claim, stored
+from vlmtutor import claim, stored, verdict
 from vlmtutor.transfer import claims, comparison, report
 
 NOTEBOOKS = stored.FOLDER.parent
@@ -26,10 +26,11 @@ CELLS = {
         "for title, methods in notes",
         "by_seed = report.figures(notes, method, kind, 0)",
         "report.verdicts_text",
-        "coop_base, coop_novel = (",
         "report.forgetting()",
+        "ahead = [",
     ),
     "09_visual_and_unified_prompts": (
+        "report.losses_text(study",
         "report.verdicts_text(study, VISUAL)",
         'for method in ("CoOp", "VPT-shallow", "VPT-deep"):',
         'study["distances"]',
@@ -46,8 +47,9 @@ CELLS = {
     "11_distil_a_student": (
         "shapes = [rows for rows",
         'rows[0].get("table") != "ways"',
-        'for name in ("StickerCLIP", "student", "from scratch, long")',
-        'for name in ("student", "from scratch, long")',
+        'LONG = ["StickerCLIP", "student"',
+        "the stored student reaches the goal",
+        "for name in LONG[1:]:",
     ),
 }
 
@@ -63,6 +65,9 @@ def test_cells_print_what_is_stored_in_the_notebook(name):
     methods = ["linear probe", "CLIP-Adapter", "Tip-Adapter-F", "TaskRes"]
     space = {"study": study, "notes": study, "methods": methods}
     space |= {"claim": claim, "claims": claims, "report": report}
+    space |= {"stored": stored, "verdict": verdict}
+    if name.startswith("08"):
+        space["sketches"] = study["tables"]["mixed, sketch"]
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)
     for line in CELLS[name]:
         (cell,) = (c for c in notebook.cells if line in c.source)
