@@ -168,6 +168,24 @@ def test_the_likeliest_regions_are_asked_however_sure_they_are():
     assert not asked[:, ASKED:].any()
 
 
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"OpenSeg"}))
+def test_readings_of_one_fit_show_clip_each_crop_once(name):
+    module, needs, own = METHODS[name]
+    info, readings = module.INFO, [{"lam": 0.2}, {"lam": 0.7, "background": 0.3}]
+    trial = Trial(bench(), functools.partial(module.fit, **own))
+    first = trial.result(info, **readings[0])
+    crops = trial.model(info).encode.found
+    shown = len(crops)
+    kept = [first, trial.result(info, **readings[1])]
+    assert len(crops) == shown > 0
+    trial.noisy(info)
+    assert len(crops) > shown  # other pictures, other crops
+    for reading, result in zip(readings, kept, strict=True):
+        alone = fitted(name, **reading)  # with crops of its own
+        expected = bench().answer(alone, seen=trial.seen(info))
+        assert (result.counts == expected.counts).all()
+
+
 def test_instances_are_regions_with_their_best_name():
     model, pictures = fitted("ZegFormer"), bench().test_pictures
     found = model.instances(pictures, NAMES, SEEN)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..methods import Info
 from ..pictures import DensePictures, once
 from .boxes import Boxes
+from .kept_crops import keep_crops
 from .protocol import Bench
 from .references import find_reference
 from .score import Result
@@ -129,7 +130,7 @@ class Trial:
                 spent += shared
             if getattr(model, "own_proposer", False):
                 shared = 0.0
-            self._fitted[key] = model, spent, shared
+            self._fitted[key] = keep_crops(model), spent, shared
         return self._fitted[key]
 
     def _answer(

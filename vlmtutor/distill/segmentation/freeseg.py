@@ -15,6 +15,7 @@ stickers share must not be learned from it, a query of its own draws it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -126,7 +127,9 @@ class FreeNet(Proposer):
 @dataclass(frozen=True)
 class FreeSeg(RegionNamer):
     """``task`` is what the words ask for; ``tuning`` steps at test lower the
-    entropy of names that had no masks (:meth:`at_test`)."""
+    entropy of names that had no masks (:meth:`at_test`).  ``encode`` replaces
+    CLIP's picture tower, as in :func:`vlmtutor.distill.parts.regions.crop_encode`.
+    """
 
     own_proposer = True  # its training is this method's, and nobody shares it
     clip: object
@@ -137,6 +140,7 @@ class FreeSeg(RegionNamer):
     tuning: int = 0
     task: str = "semantic"
     context: Tensor | None = None
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def trained(self) -> int:
@@ -158,7 +162,7 @@ class FreeSeg(RegionNamer):
         nothing = F.normalize(self.proposer.nothing, dim=0)[None]
         columns = torch.cat([texts, nothing])
         p_query = (scale * found.vectors @ columns.T).softmax(-1)[..., :-1]
-        E, asked = crops_of(self.clip, found, pictures)
+        E, asked = crops_of(self.clip, found, pictures, encode=self.encode)
         p_clip = (scale * E @ texts[:-1].T).softmax(-1)
         p_clip = torch.where(asked[..., None], p_clip, 1.0)
         p = fuse(p_query[..., :-1], p_clip, seen, self.lam, "zsseg")
