@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -15,11 +16,12 @@ from scipy import ndimage
 from vlmtutor import MemeStudio, fonts
 from vlmtutor.memes import STYLES, direction, letters, render
 from vlmtutor.memes.fitting import ELLIPSIS, fit
-from vlmtutor.memes.layout import split_in_two
+from vlmtutor.memes.layout import drawn_text, split_in_two
 from vlmtutor.memes.letters import choose_face, clean_text, split_runs
 
 GRAY = (128, 128, 128)
 OUTLINED = ("classic", "top", "bottom")
+MEETING = "a1 \r\n\t\u00a0\u200b\u200e\u034f\u0301\u3164\u1160\u1161\u2800"
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän"
 SENTENCE = "Nobody has ever wagged this hard at me, and I only took the bins out"
 
@@ -193,7 +195,7 @@ def test_lines_fit_the_box_and_keep_the_words(text, width, height):
     assert larger.size >= min(block.size, 30)
 
 
-@given(st.text(max_size=60))
+@given(st.one_of(st.text(max_size=60), st.text(MEETING, max_size=9)))
 def test_cleaning_twice_is_cleaning_once(text):
     once = clean_text(text)
     assert clean_text(once) == once
@@ -205,6 +207,28 @@ def test_cleaning():
     assert clean_text("half \ud83d pair") == "half ? pair"
     assert clean_text("\u202eevil\u202c") == "evil"
     assert clean_text("👩‍🚀") == "👩‍🚀"
+
+
+@pytest.mark.parametrize("unseen", ["\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5"])
+def test_letters_that_nobody_sees_are_no_boxes(unseen):
+    plain = render(gray(), "a cat", "bottom")
+    assert render(gray(), f"{unseen}a {unseen}cat", "bottom") == plain
+    assert render(gray(), unseen, "bottom") == gray()
+
+
+@pytest.mark.parametrize("unseen", ["\u3164", "\uffa0", "\u3164 \uffa0"])
+def test_letters_that_are_blank_are_spaces(unseen, recwarn):
+    assert clean_text(f"{unseen}a{unseen}cat") == "a cat"
+    assert render(gray(), unseen, "bottom") == gray()
+    assert letters.complaints("⠀⣿⠀") == [] and clean_text("⠀⣿⠀") == "⠀⣿⠀"
+    assert render(gray(), "⠀⠀\u180b", "bottom") == gray() and not recwarn.list
+
+
+def test_georgian_has_no_capitals_on_a_meme():
+    text = "გამარჯობა, cat ß"
+    with pytest.warns(UserWarning, match="no font here has the letters Გ Ა"):
+        render(gray(), text.upper())  # as Unicode has them
+    assert drawn_text(text, upper=True) == "გამარჯობა, CAT SS"
 
 
 def test_emoji_are_drawn_as_coloured_pictures():
@@ -344,6 +368,14 @@ def test_a_font_that_is_none_is_one_line(tmp_path, data):
             render(gray(), "hello", font=path)
         with pytest.raises(OSError, match="cannot read the font"):
             MemeStudio(tmp_path, ["a"], ColourClip(), tmp_path / "out", font=path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_font_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.ttf")
+    assert not fonts.has(str(tmp_path / "x.ttf"), "a")
+    with pytest.raises(OSError, match="x.ttf: not an ordinary file"):
+        render(gray(), "hello", font=tmp_path / "x.ttf")
 
 
 def test_a_font_whose_other_letters_are_blank(star_font, tmp_path):
