@@ -6,6 +6,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from bidi import get_display
+from emoji import EMOJI_DATA
 from fake_clip import ColourClip
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
@@ -209,6 +211,14 @@ def test_cleaning():
     assert clean_text("👩‍🚀") == "👩‍🚀"
 
 
+def test_every_early_emoji_is_a_letter_or_a_picture_and_no_box(system):
+    early = [c for c in EMOJI_DATA if len(c) == 1 and ord(c) < 0x2600]
+    assert len(early) > 40 and [c for c in early if letters.complaints(c)] == []
+    clock = np.asarray(render(Image.new("RGB", (200, 200), GRAY), "⏳", "below"))
+    assert np.ptp(clock[200:].astype(int), axis=2).max() > 60  # in colour
+    assert split_runs("© ▶ →") == [("© ▶ →", False)]
+
+
 @pytest.mark.parametrize("unseen", ["\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5"])
 def test_letters_that_nobody_sees_are_no_boxes(unseen):
     plain = render(gray(), "a cat", "bottom")
@@ -221,6 +231,8 @@ def test_letters_that_are_blank_are_spaces(unseen, recwarn):
     assert clean_text(f"{unseen}a{unseen}cat") == "a cat"
     assert render(gray(), unseen, "bottom") == gray()
     assert letters.complaints("⠀⣿⠀") == [] and clean_text("⠀⣿⠀") == "⠀⣿⠀"
+    # what is white in a picture of Braille cells is no box beside letters
+    assert fonts.has(choose_face("a⠀b").path, "⠀")
     assert render(gray(), "⠀⠀\u180b", "bottom") == gray() and not recwarn.list
 
 
@@ -278,6 +290,21 @@ def test_the_pieces_of_a_line_lose_no_character(line, backward):
     joined = "".join(piece for piece, _ in direction.parts(line, backward))
     visible = [c for c in line if c != "\u200d"]
     assert sorted(c for c in joined if c != "\u200d") == sorted(visible)
+
+
+@settings(max_examples=300)
+@given(st.text("ab אב()[]{}12!,", max_size=16), st.booleans())
+def test_brackets_are_ordered_as_the_library_orders_whole_lines(line, backward):
+    pieces = direction.parts(line, backward)
+    ours = "".join(p[::-1] if turned else p for p, turned in pieces)
+    assert ours == get_display(line, base_dir="LR"[backward])
+
+
+def test_an_emoji_does_not_tear_brackets_apart():
+    face = choose_face("שלום (abc) 12 🐶")
+    pieces = [p[0] for p in face.pieces("שלום (abc) 12 🐶", True)]
+    assert pieces[0] == "🐶" and "abc" in pieces and "12" in pieces
+    assert pieces.index("12") < pieces.index("abc")
 
 
 @pytest.mark.skipif(not features.check("raqm"), reason="Pillow without Raqm")

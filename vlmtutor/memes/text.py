@@ -11,7 +11,8 @@ import emoji
 NO_BREAK = "\u00a0"  # a space where no line may end
 MAY_BREAK = "\u200b"  # no space, and a line may end: Thai, Khmer
 _AIR = f" \n{NO_BREAK}{MAY_BREAK}"
-_FIRST_PICTURE = 0x2600  # below it ©, ™ or arrows are letters
+_FIRST_PICTURE = 0x2600  # below it ©, ™ or arrows are letters, but for
+_EARLIER = re.compile("[⌚⌛\u23e9-\u23faⓂ]")  # clocks and keys of players
 # Letters and marks that nobody sees, and that fonts draw as boxes: fillers of
 # Korean as wide as a letter; others, the joiner of graphemes, vowels of Khmer.
 _BLANK = "\u3164\uffa0"
@@ -32,7 +33,8 @@ def clean_text(text: str) -> str:
     # What goes does so first, as it may stand between two that then meet.
     text = unicodedata.normalize("NFC", "".join(filter(_visible, text)))
     text = "\n".join(map(_one_line, re.split("\r\n|\r|\n", text)))
-    return "" if all(map(draws_nothing, text)) else text.strip(_AIR)
+    # A cell of Braille without a dot is a picture's white: by itself it is none.
+    return "" if all(map(draws_nothing, text.replace("⠀", ""))) else text.strip(_AIR)
 
 
 def _one_line(line: str) -> str:
@@ -63,7 +65,8 @@ def split_runs(line: str) -> list[Run]:
     runs, end = [], 0
     for found in emoji.emoji_list(line):
         char = found["emoji"]
-        if len(char) == 1 and ord(char) < _FIRST_PICTURE:
+        is_letter = len(char) == 1 and ord(char) < _FIRST_PICTURE
+        if is_letter and not _EARLIER.match(char):
             continue
         if line[end : found["match_start"]]:
             runs.append(Run(line[end : found["match_start"]], False))
@@ -100,9 +103,9 @@ _CLINGING = "\u200d、。，．！？：；」』）】》〉”’"
 def draws_nothing(char: str) -> bool:
     """Line ends, joiners, selectors and tags; spaces, which any font has.
 
-    Of Mongolian selectors and Braille cells the one without a dot as well.
+    Selectors of Mongolian as well.
     """
-    return char in f"\n {NO_BREAK}\u2800" or unicodedata.category(char) == "Cf" or (
+    return char in f"\n {NO_BREAK}" or unicodedata.category(char) == "Cf" or (
         0xFE00 <= ord(char) <= 0xFE0F or 0xE0000 <= ord(char) <= 0xE01EF
         or 0x180B <= ord(char) <= 0x180F
     )  # fmt: skip
