@@ -267,10 +267,10 @@ def test_a_tokenizer_that_does_not_belong_to_the_model_is_told(error, tmp_path):
     told = f"tiny-clip cannot read texts: its tokenizer is not whole.*{error}"
     plain("red").save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=told):
-        match([tmp_path / "a.png"], ["a"], Mismatched(7), cache=EmbeddingCache())
+        match([tmp_path / "a.png"], ["a"], Mismatched(71), cache=EmbeddingCache())
     studio = MemeStudio(tmp_path, ["a"], TinyClip(), tmp_path / "out")
     with pytest.raises(ValueError, match=told):
-        studio.state.set_clip(Mismatched(7))
+        studio.state.set_clip(Mismatched(71))
     assert studio.state.caption(0) == "a"
 
 

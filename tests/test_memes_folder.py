@@ -232,6 +232,19 @@ def test_out_may_lie_in_the_folder_but_not_be_it(box):
         run(pictures, pictures / "memes" / "..")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_the_folder_in_other_letters_is_the_folder_still(box, monkeypatch):
+    pictures, out = box
+    out.symlink_to(pictures)  # as "Pictures" is "pictures" where capitals say nothing
+    monkeypatch.setattr(os.path, "realpath", lambda p, **_: os.path.abspath(p))
+    with pytest.raises(ValueError, match="name another folder"):
+        run(pictures, out)
+    studio = MemeStudio(pictures, CAPTIONS, ColourClip(), out)
+    studio.ui.save.click()
+    assert "name another folder" in studio.ui.status.value
+    assert len(os.listdir(pictures)) == len(COLOURS)
+
+
 def test_every_entry_is_in_the_report(box):
     pictures, out = box
     (pictures / "sub").mkdir()

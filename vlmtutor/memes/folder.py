@@ -16,7 +16,7 @@ from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
-from .listing import list_files, named
+from .listing import is_same, list_files, named
 from .match import ASSIGNMENTS, match_embeddings
 from .options import one_of, temperature_of
 from .outbox import HIDDEN, Outbox
@@ -175,7 +175,7 @@ def _list_folder(
     folder: Path, out: Path, text_file: str | None
 ) -> tuple[list[str], list[Skipped]]:
     """The names of a folder's files, and what is not looked at."""
-    if os.path.realpath(folder) == os.path.realpath(out):
+    if is_same(folder, out):
         raise ValueError(
             f"the memes cannot go into {folder} itself, next to the "
             "pictures: name another folder"

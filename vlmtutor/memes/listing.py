@@ -21,6 +21,15 @@ def named(folder: str | Path) -> Path:
     return Path(name)
 
 
+def is_same(folder: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder: by links, or in other capitals on a
+    system that does not tell them apart."""
+    try:
+        return os.path.samefile(folder, other)
+    except (OSError, ValueError):  # one of them is not there
+        return False
+
+
 def list_files(
     folder: Path, ours: Collection[str | None] = ()
 ) -> tuple[list[Path], list[Skipped]]:

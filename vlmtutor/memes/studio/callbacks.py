@@ -61,7 +61,7 @@ def of_picture(action):
     def wrapper(self, *args):
         asked = self._on_show()
         with self._working:
-            if self.ui.picture.value is None:
+            if self.ui.picture.value is None and not self._is_filling:
                 return self._say(self._about(), is_problem=True)
             if asked == self._on_show():
                 return action(self, *args)
