@@ -62,3 +62,14 @@ def test_control_codes_are_escaped():
 def test_a_failure_is_told_without_control_codes(capsys):
     assert fail(OSError("no file \x1b]0;x\x07here")) == 1
     assert capsys.readouterr().err == "[FAIL] no file \\x1b]0;x\\x07here\n"
+
+
+def test_only_an_error_of_lines_has_several(capsys):
+    fail(FileNotFoundError("there is no a\n[OK] b"))
+    fail(ValueError("nothing in a\r\n[OK] b"))
+    assert capsys.readouterr().err == (
+        "[FAIL] there is no a\\n[OK] b\n[FAIL] nothing in a\\r\\n[OK] b\n"
+    )
+    fail(RuntimeError("looked for\n  - one"))
+    fail("one\ntwo")
+    assert capsys.readouterr().err.count("\n") == 4

@@ -56,6 +56,13 @@ def test_a_picture_with_its_description(shown, capsys):
     assert opened(png).getpixel((3, 3)) == (255, 0, 0)
 
 
+def test_no_control_code_of_a_description_is_printed(shown, capsys):
+    show(np.eye(4), "the file \x1b[31m\u202egnp.x\x07: 👩\u200d🚀 می\u200cخواهم")
+    said = capsys.readouterr().out
+    assert said == "the file \\x1b[31m\\u202egnp.x\\x07: 👩\u200d🚀 می\u200cخواهم\n"
+    assert shown[0][1]["image/png"]["alt"] == said.strip()
+
+
 def test_captions_are_in_the_alt_text(shown):
     pictures = [np.eye(4), np.zeros((4, 4))]
     show(pictures, "Two maps.", captions=["identity", "nothing"])

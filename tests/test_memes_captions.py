@@ -66,7 +66,17 @@ def test_spaces_that_hold_words_together_stay(write):
         (b"fine\ncaf\xe9\n", "not UTF-8 text .see line 2"),
         (b"# nothing\n\n   \n", "no captions in"),
         (b"", "no captions in"),
-        (b"a\0b", "no text file"),
+        (b"a\0b", "no text file.*: save it as plain text in UTF-8"),
+        ("a cat\nb\n".encode("utf-16-le")[:-1], "no text file.*plain text in UTF-8"),
+        ("a cat\n".encode("utf-32-be"), "no text file.*plain text in UTF-8"),
+        (b"1\n00:00:01,000 --> 00:00:02,500\na cat\n", "a file of subtitles"),
+        (b"WEBVTT\n\n01:02.000 --> 01:04.000\na cat\n", "a file of subtitles"),
+        (b'[\n  "a cat",\n  "a dog",\n]\n', "a list as programs have it"),
+        (b"['a cat', 'a dog']\n", "a list as programs have it"),
+        (b'["a.png", "a cat"]\n["b.png", "a dog"]\n', "a list as programs have it"),
+        (b"image,caption\n1_a.jpg,A cat .\n1_a.jpg,Naps .\n", "a table with names of"),
+        (b"1_a.jpg#0\tA cat .\n1_a.jpg#1\tNaps .\n", "a table with names of"),
+        (b'"my cat.PNG";"a cat, asleep"\n', "a table with names of pictures"),
         (b"version https://git-lfs.github.com/spec/v1\noid x\n", "pointer of Git LFS"),
         (b"%PDF-1.4\n1 0 obj\n", "a PDF document, not a list"),
         (b"%!PS-Adobe-3.0\n", "a PostScript or EPS drawing, not a list"),
@@ -75,6 +85,20 @@ def test_spaces_that_hold_words_together_stay(write):
 def test_other_files_get_a_clear_message(write, data, message):
     with pytest.raises(ValueError, match=message):
         read_captions(write(data))
+
+
+def test_what_only_looks_as_if_made_for_programs_is_read(write):
+    lines = ['["sighs"] a cat, again', "[it is monday]", '"I will be back"', "[]"]
+    lines += ["9:00 --> 17:00", "cat.jpg, they said", "{format} %s", "a, b; c"]
+    text = "\n".join([*lines, "the end"])
+    assert read_captions(write(text.encode())) == [*lines, "the end"]
+
+
+@pytest.mark.parametrize("unseen", ["\u00a0", "\u200b", "\u200e", "\u2060", "\ufeff"])
+def test_a_comment_is_one_behind_what_is_not_seen(write, unseen):
+    text = f"{unseen}# ours\n{unseen}#\n{unseen}#MondayMood\n{unseen} a cat"
+    captions = read_captions(write(text.encode()))
+    assert captions == ["#MondayMood", "a cat"] and captions.left_out == 2
 
 
 def test_no_file(tmp_path):
@@ -129,10 +153,11 @@ def test_unused_names():
 
 
 def test_a_line_of_characters_that_are_not_drawn_is_counted(write):
-    captions = read_captions(write("a\n\u200b\n\x01\x02\n \n\u2060\n".encode()))
-    assert captions == ["a"] and captions.left_out == 3
-    assert captions.notes()[0].startswith("3 lines of captions left out")
-    assert unique_captions(captions).left_out == 3  # whoever cleans them again
+    text = "a\n\u200b\n\x01\x02\n \n\u2060\n\u3164 \uffa0\n\u2800\u2800\n\u115f\u1160\n"
+    captions = read_captions(write(text.encode()))
+    assert captions == ["a"] and captions.left_out == 6
+    assert captions.notes()[0].startswith("6 lines of captions left out")
+    assert unique_captions(captions).left_out == 6  # whoever cleans them again
     assert unique_captions(["a"]).notes() == []
 
 

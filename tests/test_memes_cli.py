@@ -1,5 +1,7 @@
 import argparse
+import io
 import json
+import sys
 
 import pytest
 from fake_clip import COLOURS, ColourClip, plain
@@ -167,3 +169,50 @@ def test_arguments_with_control_codes_are_complained_of_without(capsys):
         said = capsys.readouterr().err
         assert ended.value.code == 2 and "error: " in said
         assert "\x1b" not in said and "\u202e" not in said
+
+
+@pytest.mark.parametrize("where", ["folder", "captions"])
+def test_a_line_end_in_a_name_forges_no_line(memes, capsys, where):
+    assert memes(**{where: "no\n[OK] all done"}) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no\\n[OK] all done" in said
+    assert main(["notebooks", "no\n[OK] such"]) != 0
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_out_without_a_name_writes_nothing(memes, capsys, monkeypatch):
+    monkeypatch.chdir(memes.folder)
+    before = sorted(memes.folder.rglob("*"))
+    assert memes("--out", "") == 1  # a variable of the shell that is not set
+    assert "no folder is called ''" in capsys.readouterr().err
+    assert sorted(memes.folder.rglob("*")) == before
+
+
+class Gone(io.StringIO):
+    """The pipe to a program that has ended, as "head" does."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+class GoneLater(Gone):
+    """The same, found out when what has been kept back is written."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("pipe", [Gone, GoneLater])
+def test_a_reader_that_has_gone_ends_the_command_quietly(
+    memes, capsys, pipe, monkeypatch
+):
+    home = memes.folder
+    words = ["memes", home / "pictures", "--captions", home / "captions.txt"]
+    words += ["--out", home / "out", "--quiet"]
+    monkeypatch.setattr(sys, "stdout", pipe())
+    assert main(list(map(str, words))) == 141
+    assert (memes.folder / "out" / "report.json").exists()
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,8 +1,11 @@
 import json
 import os
 import re
+import sys
 
+import numpy as np
 import pytest
+import torch
 from fake_clip import COLOURS, ColourClip, TinyClip, plain
 from PIL import Image
 
@@ -229,6 +232,19 @@ def test_out_may_lie_in_the_folder_but_not_be_it(box):
         run(pictures, pictures / "memes" / "..")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_the_folder_in_other_letters_is_the_folder_still(box, monkeypatch):
+    pictures, out = box
+    out.symlink_to(pictures)  # as "Pictures" is "pictures" where capitals say nothing
+    monkeypatch.setattr(os.path, "realpath", lambda p, **_: os.path.abspath(p))
+    with pytest.raises(ValueError, match="name another folder"):
+        run(pictures, out)
+    studio = MemeStudio(pictures, CAPTIONS, ColourClip(), out)
+    studio.ui.save.click()
+    assert "name another folder" in studio.ui.status.value
+    assert len(os.listdir(pictures)) == len(COLOURS)
+
+
 def test_every_entry_is_in_the_report(box):
     pictures, out = box
     (pictures / "sub").mkdir()
@@ -404,6 +420,9 @@ def test_progress_is_shown_when_wanted(box, capfd):
         ({"captions": []}, "no captions"),
         ({"captions": ["", "  "]}, "no captions"),
         ({"temperature": 0}, "temperature must be positive"),
+        ({"temperature": float("inf")}, "temperature must be positive, got inf"),
+        ({"temperature": float("nan")}, "temperature must be positive"),
+        ({"temperature": 1e-320}, "temperature must be positive"),
         ({"precision": "int1"}, "unknown precision"),
     ],
 )
@@ -412,6 +431,52 @@ def test_wrong_settings_leave_no_memes(box, options, message):
     with pytest.raises(ValueError, match=message):
         run(pictures, out, **options)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor, str])
+def test_settings_of_other_libraries_are_plain_in_the_report(box, number):
+    pictures, out = box
+    run(pictures, out, temperature=number(0.5), upper=np.bool_(True))
+    settings = json.loads((out / "report.json").read_text("utf-8"))["settings"]
+    assert settings["temperature"] == 0.5 and settings["upper"] is True
+
+
+@pytest.mark.parametrize("temperature", [float("inf"), 1e-320, -1.0])
+def test_match_takes_the_temperatures_that_a_folder_takes(temperature):
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        match([plain("red")], CAPTIONS, ColourClip(), temperature=temperature)
+
+
+def test_a_name_that_no_folder_has_is_told(box, monkeypatch):
+    pictures, out = box
+    monkeypatch.chdir(pictures)
+    for name in ("", "a\0b"):  # "" would be the folder that one is in
+        for names in ((name, out), (pictures, name)):
+            with pytest.raises(ValueError, match="no folder is called"):
+                run(*names)
+        with pytest.raises(ValueError, match="no folder is called"):
+            MemeStudio(pictures, CAPTIONS, ColourClip(), name)
+    assert not out.exists() and len(os.listdir(pictures)) == len(COLOURS)
+
+
+def test_no_bar_is_drawn_where_there_is_no_screen(box, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)  # so it is without a console
+    assert len(run(*box, progress=True).memes) == len(COLOURS)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_photo_that_had_to_be_mended_stays_one(tmp_path, monkeypatch, lost):
+    for module in ("vlmtutor.models.pictures", "vlmtutor.memes.writing"):
+        monkeypatch.setattr(f"{module}.MAX_PIXELS", 4_000)
+    (tmp_path / "pictures").mkdir()
+    whole = tmp_path / "pictures" / "a.jpg"
+    plain("red", (90, 80)).save(whole)
+    data = whole.read_bytes()
+    stump = b"\xff\xe0\0\x07JFIF\0"  # which is too short for a header
+    whole.write_bytes(data[:2] + stump + data[2 : len(data) - lost])
+    report = run(tmp_path / "pictures", tmp_path / "out")
+    assert [meme.file for meme in report.memes] == ["a.jpg"]
+    assert report.remarks() == ["a.jpg: 90 x 80 pixels, read at half its size"]
 
 
 def test_folders_that_are_none(tmp_path):

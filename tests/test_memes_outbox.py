@@ -237,3 +237,18 @@ def test_a_run_reads_what_others_noted_and_nothing_of_its_own(tmp_path, monkeypa
     roles = [loads(note)["role"] for note in read if note]
     assert roles == ["a", "b", "c", "x"]
     assert set(mine.roles()) == {*"abcdx"} and len(set(other.roles())) == 4
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    def named(path):
+        raise OSError(13, "Permission denied", "elsewhere")
+
+    box = Outbox(tmp_path / "out")
+    with pytest.raises(OSError, match="No space left on device: '.*out'") as told:
+        box.write("a", "a", ".txt", "1", full)
+    assert told.value.errno == 28 and not list((tmp_path / "out").rglob("*.part"))
+    with pytest.raises(PermissionError, match="'elsewhere'"):
+        box.write("a", "a", ".txt", "1", named)

@@ -1,10 +1,13 @@
 import json
+import os
 import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+from bidi import get_display
+from emoji import EMOJI_DATA
 from fake_clip import ColourClip
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
@@ -15,11 +18,12 @@ from scipy import ndimage
 from vlmtutor import MemeStudio, fonts
 from vlmtutor.memes import STYLES, direction, letters, render
 from vlmtutor.memes.fitting import ELLIPSIS, fit
-from vlmtutor.memes.layout import split_in_two
+from vlmtutor.memes.layout import drawn_text, split_in_two
 from vlmtutor.memes.letters import choose_face, clean_text, split_runs
 
 GRAY = (128, 128, 128)
 OUTLINED = ("classic", "top", "bottom")
+MEETING = "a1 \r\n\t\u00a0\u200b\u200e\u034f\u0301\u3164\u1160\u1161\u2800"
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän"
 SENTENCE = "Nobody has ever wagged this hard at me, and I only took the bins out"
 
@@ -193,7 +197,7 @@ def test_lines_fit_the_box_and_keep_the_words(text, width, height):
     assert larger.size >= min(block.size, 30)
 
 
-@given(st.text(max_size=60))
+@given(st.one_of(st.text(max_size=60), st.text(MEETING, max_size=9)))
 def test_cleaning_twice_is_cleaning_once(text):
     once = clean_text(text)
     assert clean_text(once) == once
@@ -205,6 +209,38 @@ def test_cleaning():
     assert clean_text("half \ud83d pair") == "half ? pair"
     assert clean_text("\u202eevil\u202c") == "evil"
     assert clean_text("👩‍🚀") == "👩‍🚀"
+
+
+def test_every_early_emoji_is_a_letter_or_a_picture_and_no_box(system):
+    early = [c for c in EMOJI_DATA if len(c) == 1 and ord(c) < 0x2600]
+    assert len(early) > 40 and [c for c in early if letters.complaints(c)] == []
+    clock = np.asarray(render(Image.new("RGB", (200, 200), GRAY), "⏳", "below"))
+    assert np.ptp(clock[200:].astype(int), axis=2).max() > 60  # in colour
+    assert split_runs("© ▶ →") == [("© ▶ →", False)]
+
+
+@pytest.mark.parametrize("unseen", ["\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5"])
+def test_letters_that_nobody_sees_are_no_boxes(unseen):
+    plain = render(gray(), "a cat", "bottom")
+    assert render(gray(), f"{unseen}a {unseen}cat", "bottom") == plain
+    assert render(gray(), unseen, "bottom") == gray()
+
+
+@pytest.mark.parametrize("unseen", ["\u3164", "\uffa0", "\u3164 \uffa0"])
+def test_letters_that_are_blank_are_spaces(unseen, recwarn):
+    assert clean_text(f"{unseen}a{unseen}cat") == "a cat"
+    assert render(gray(), unseen, "bottom") == gray()
+    assert letters.complaints("⠀⣿⠀") == [] and clean_text("⠀⣿⠀") == "⠀⣿⠀"
+    # what is white in a picture of Braille cells is no box beside letters
+    assert fonts.has(choose_face("a⠀b").path, "⠀")
+    assert render(gray(), "⠀⠀\u180b", "bottom") == gray() and not recwarn.list
+
+
+def test_georgian_has_no_capitals_on_a_meme():
+    text = "გამარჯობა, cat ß"
+    with pytest.warns(UserWarning, match="no font here has the letters Გ Ა"):
+        render(gray(), text.upper())  # as Unicode has them
+    assert drawn_text(text, upper=True) == "გამარჯობა, CAT SS"
 
 
 def test_emoji_are_drawn_as_coloured_pictures():
@@ -254,6 +290,21 @@ def test_the_pieces_of_a_line_lose_no_character(line, backward):
     joined = "".join(piece for piece, _ in direction.parts(line, backward))
     visible = [c for c in line if c != "\u200d"]
     assert sorted(c for c in joined if c != "\u200d") == sorted(visible)
+
+
+@settings(max_examples=300)
+@given(st.text("ab אב()[]{}12!,", max_size=16), st.booleans())
+def test_brackets_are_ordered_as_the_library_orders_whole_lines(line, backward):
+    pieces = direction.parts(line, backward)
+    ours = "".join(p[::-1] if turned else p for p, turned in pieces)
+    assert ours == get_display(line, base_dir="LR"[backward])
+
+
+def test_an_emoji_does_not_tear_brackets_apart():
+    face = choose_face("שלום (abc) 12 🐶")
+    pieces = [p[0] for p in face.pieces("שלום (abc) 12 🐶", True)]
+    assert pieces[0] == "🐶" and "abc" in pieces and "12" in pieces
+    assert pieces.index("12") < pieces.index("abc")
 
 
 @pytest.mark.skipif(not features.check("raqm"), reason="Pillow without Raqm")
@@ -344,6 +395,14 @@ def test_a_font_that_is_none_is_one_line(tmp_path, data):
             render(gray(), "hello", font=path)
         with pytest.raises(OSError, match="cannot read the font"):
             MemeStudio(tmp_path, ["a"], ColourClip(), tmp_path / "out", font=path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_font_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.ttf")
+    assert not fonts.has(str(tmp_path / "x.ttf"), "a")
+    with pytest.raises(OSError, match="x.ttf: not an ordinary file"):
+        render(gray(), "hello", font=tmp_path / "x.ttf")
 
 
 def test_a_font_whose_other_letters_are_blank(star_font, tmp_path):

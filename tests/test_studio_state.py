@@ -72,6 +72,15 @@ def test_a_folder_that_is_not_there_changes_nothing(state, folder, tmp_path):
     assert chosen(state) == BEST
 
 
+def test_an_empty_upload_is_called_what_an_empty_file_is(state, folder):
+    (folder / "x.png").write_bytes(b"")
+    state.load_folder(folder)
+    (skip,) = (s for s in state.skipped if s.name == "x.png")
+    with pytest.raises(UnreadablePicture) as told:
+        state.add_upload("x.png", b"")
+    assert str(told.value) == skip.reason == "an empty file"
+
+
 def test_an_upload_joins_and_outlives_a_new_folder(state, folder):
     picture = state.add_upload("../../red.png", as_png(plain("yellow")))
     assert picture.is_upload and "/" not in picture.name

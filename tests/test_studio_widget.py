@@ -476,6 +476,50 @@ def test_what_the_page_shows_is_a_png_of_at_most_640(studio):
     assert max(picture.size) <= 640
 
 
+@pytest.mark.parametrize("around", ['"{}"', "'{}'", " {}  ", "{}/ "])
+def test_a_path_may_be_pasted_with_what_was_copied_around_it(studio, tmp_path, around):
+    other = tmp_path / "my pictures"
+    other.mkdir()
+    plain("green").save(other / "a.png")
+    studio.ui.folder.value = around.format(other)
+    studio.ui.load.click()
+    assert [p.name for p in studio.state.pictures] == ["a.png"]
+
+
+def test_captions_in_a_folder_that_are_not_in_use_are_told(studio, folder, tmp_path):
+    note = "captions.txt in this folder is not in use"
+    assert note not in told(studio)  # read when the studio was opened
+    other = tmp_path / "other"
+    other.mkdir()
+    plain("green").save(other / "a.png")
+    (other / "captions.txt").write_text("a frog")
+    studio.ui.folder.value = str(other)
+    studio.ui.load.click()
+    assert note in told(studio) and "a frog" not in studio.state.captions
+    studio.ui.captions.value = "a frog"
+    studio.ui.load.click()
+    assert note not in told(studio)
+    (other / "captions.txt").write_bytes(b"\xff\xfea\0")
+    studio.ui.load.click()
+    assert note in told(studio)
+
+
+def test_a_picture_that_is_gone_is_named_by_every_button(studio, folder):
+    (folder / "blue.png").unlink()
+    for button in (studio.ui.save, studio.ui.why):
+        button.click()
+        assert "</strong> blue.png: no such file" in told(studio)
+
+
+def test_nothing_is_done_to_no_picture(tmp_path):
+    studio = vt.MemeStudio(tmp_path, ["a"], ColourClip(), tmp_path / "out")
+    for button in (studio.ui.save, studio.ui.why, studio.ui.choices[0]):
+        button.click()
+        assert "No pictures yet" in told(studio)
+    studio.ui.words.value = "mine"
+    assert "No pictures yet" in told(studio) and not (tmp_path / "out").exists()
+
+
 def test_a_picture_that_is_gone_is_not_another(studio, folder):
     (folder / "green.png").unlink()
     studio.ui.next.click()

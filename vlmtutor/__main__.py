@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 
 from .console import printable, tolerate_encodings
@@ -54,10 +56,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = _Parser(prog=f"python -m vlmtutor {name}", description=about)
     module.add_arguments(parser)
     try:
-        return module.run(parser.parse_args(rest)) or 0
+        code = module.run(parser.parse_args(rest)) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it can be told that nobody reads
+        return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read along, "head" say, has seen enough
+        _mute()
+        return 141  # as the shell has it: 128 and the number of SIGPIPE
+
+
+def _mute() -> None:
+    """Have nothing more written to stdout, not even by Python as it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

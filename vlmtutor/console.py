@@ -42,8 +42,13 @@ def counted(n: int, noun: str) -> str:
 
 
 def fail(error: object) -> int:
-    """Say on stderr why a command failed; its exit code, 1."""
-    reason = printable(str(error), keep="\n")
+    """Say on stderr why a command failed; its exit code, 1.
+
+    On one line, but for a text or an error that is made of lines: a name in it
+    may hold line ends, behind which anything could pass for a line of ours.
+    """
+    keep = "" if isinstance(error, (OSError, ValueError)) else "\n"
+    reason = printable(str(error), keep)
     print(f"[FAIL] {reason}", file=sys.stderr)
     return 1
 

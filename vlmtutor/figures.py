@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from . import fonts
-from .console import say
+from .console import printable, say
 from .models.pictures import as_seen, rgb_picture
 from .models.texts import as_texts
 
@@ -98,7 +98,8 @@ def show(
     from IPython.display import display
 
     (description,) = as_texts([description], "description")
-    description = " ".join(description.split())
+    # names of files in it may hold control codes; joiners belong to letters
+    description = printable(" ".join(description.split()), keep="\u200c\u200d")
     captions = as_texts(captions or [], "caption")
     if not description:
         raise ValueError("a picture needs a description: say what to see")

@@ -49,6 +49,8 @@ def dejavu(name: str = "DejaVuSans.ttf") -> str:
 @functools.cache
 def letters_of(path: str) -> frozenset[int]:
     """The code points that a font can draw; none for what is no font."""
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return frozenset()
     try:
         ImageFont.truetype(path, 16)  # whether FreeType can scale it
         with TTFont(path, fontNumber=0, lazy=True) as font:
@@ -66,6 +68,8 @@ def opened(font: str | Path) -> str:
     """The path of a font file; OSError if it is none, or has no letters."""
     path = os.path.expanduser(os.fspath(font))
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("not an ordinary file")  # a pipe would be waited for
         ImageFont.truetype(path, 16)
     except (OSError, ValueError) as error:
         raise OSError(f"cannot read the font {font}: {error}") from None

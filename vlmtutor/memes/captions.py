@@ -19,6 +19,14 @@ LARGEST = 100_000_000  # bytes of captions
 
 _NO_TEXT = (b"version https://git-lfs", b"%PDF-", b"%!PS")  # though in letters
 
+# Texts made for programs, though not by their first bytes.
+_LIST = re.compile(r"""[\[{]\s*["']""")
+_TIMES = re.compile(r"^(\d+:)?\d\d:\d\d[.,]\d{3} --> ", re.MULTILINE)
+_ROW = re.compile(
+    r"""["']?[^\n,;|\t]+\.(jpe?g|png|gif|webp)(\#\d)?["']?\s*[,;|\t]""",
+    re.IGNORECASE,
+)
+
 _SWITCH = re.compile(rb"\x1b\$?[()@AB]")  # to other letters: mails of Japan, Korea
 
 # A hash and a word is a hashtag; a hash and one letter is neither.
@@ -44,7 +52,8 @@ def read_captions(path: str | Path) -> Captions:
     """The captions of a text file, each once, in the order of the file.
 
     Raises OSError if there is no such file, or ValueError if it is not UTF-8
-    text, is made for programs (RTF, HTML, JSON) or holds no caption.
+    text, is made for programs (RTF, HTML, JSON, subtitles, a table of pictures)
+    or holds no caption.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
@@ -63,9 +72,10 @@ def parse_captions(text: str) -> Captions:
     A line that starts with "# ", or holds nothing but "#", is a comment; one
     that starts with a hashtag is a caption.
     """
-    # Files put together from several may hold byte order marks anywhere.
-    lines = [line.lstrip("\ufeff \t") for line in re.split("\r\n|\r|\n", text)]
-    kept = [line for line in lines if not _COMMENT.match(line.rstrip())]
+    # Before the "#" there may be what is not seen, such as a byte order mark
+    # where files have been put together; for that the first letters are enough.
+    lines = re.split("\r\n|\r|\n", text)
+    kept = [line for line in lines if not _COMMENT.match(clean_text(line[:200]))]
     captions = unique_captions(kept)
     captions.left_out += len(lines) - len(kept)
     return captions
@@ -111,12 +121,26 @@ def _text_of(path: Path) -> str:
             _no_list(path, kind) if found else _not_utf8(path, f"see line {line}")
         ) from None
     if "\0" in text:
-        raise ValueError(f"{path} is no text file: it holds zero bytes")
+        raise ValueError(_no_list(path, "no text file, as it holds zero bytes"))
     of_text = describe if data.startswith(_NO_TEXT) else text_kind
     kind, found, _ = of_text(data).partition(", not a picture")
     if found and kind != "a text file":
         raise ValueError(_no_list(path, kind))
+    if kind := _made_for_programs(text.strip()):
+        raise ValueError(_no_list(path, kind))
     return text
+
+
+def _made_for_programs(text: str) -> str:
+    """What kind of such a file a text is from; "" if from none."""
+    if _LIST.match(text) and text[-1] in "]}":
+        return "a list as programs have it"
+    if _TIMES.search(text):
+        return "a file of subtitles"
+    rows = [line for line in text.splitlines() if line.strip()]
+    if 2 * sum(bool(_ROW.match(row)) for row in rows) > len(rows):
+        return "a table with names of pictures"
+    return ""
 
 
 def _no_list(path: Path, kind: str) -> str:

@@ -14,10 +14,14 @@ import unicodedata
 
 from arabic_reshaper import ArabicReshaper
 from bidi import algorithm
+from bidi.mirror import MIRRORED
 
 # Scripts whose letters move or melt together, which takes FriBiDi's Pillow.
 _SHAPED = re.compile("[\u0700-\u074f\u07c0-\u07ff\u0900-\u0dff\u0f00-\u109f"
                      "\u1780-\u18af\ua840-\ua87f\ua8e0-\uaaff]")  # fmt: skip
+
+
+_STRONG = {"L": "L", "R": "R", "EN": "R", "AN": "R"}  # numbers act like letters
 
 
 def is_right_to_left(text: str) -> bool:
@@ -40,6 +44,7 @@ def parts(line: str, right_to_left: bool) -> list[tuple[str, bool]]:
         char["place"] = place
     algorithm.explicit_embed_and_overrides(storage)
     algorithm.resolve_weak_types(storage)
+    _pair_brackets(storage["chars"], "LR"[right_to_left])
     algorithm.resolve_neutral_types(storage, debug=False)
     algorithm.resolve_implicit_levels(storage, debug=False)
     algorithm.reorder_resolved_levels(storage, debug=False)
@@ -50,6 +55,32 @@ def parts(line: str, right_to_left: bool) -> list[tuple[str, bool]]:
         piece = line[min(places) : max(places) + 1]
         pieces.append((piece, level % 2 == 1))
     return pieces
+
+
+def _pair_brackets(chars: list[dict], main: str) -> None:
+    """Give both brackets of a pair one direction, ``main`` being the line's.
+
+    Rule N0 of the algorithm, which python-bidi's levels leave out: they run as
+    the line does if anything between them does, else as what is before them.
+    """
+    opened: list[int] = []
+    pairs = []
+    for i, char in enumerate(chars):
+        kind = unicodedata.category(char["ch"])
+        if char["type"] == "ON" and kind == "Ps":
+            opened.append(i)
+        elif char["type"] == "ON" and kind == "Pe":
+            for k in reversed(range(len(opened))):
+                if MIRRORED.get(chars[opened[k]]["ch"]) == char["ch"]:
+                    pairs.append((opened[k], i))
+                    del opened[k:]
+                    break
+    for start, end in sorted(pairs):
+        between = {_STRONG.get(char["type"]) for char in chars[start + 1 : end]}
+        ways = (_STRONG.get(char["type"]) for char in reversed(chars[:start]))
+        if between - {None}:
+            way = main if main in between else next(filter(None, ways), main)
+            chars[start]["type"] = chars[end]["type"] = way
 
 
 def joined(text: str) -> str:

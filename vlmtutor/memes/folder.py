@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
 from .letters import choose_face
-from .listing import list_files
+from .listing import is_same, list_files, named
 from .match import ASSIGNMENTS, match_embeddings
-from .options import one_of
+from .options import one_of, temperature_of
 from .outbox import HIDDEN, Outbox
 from .placement import check_model
 from .render import STYLES
@@ -70,9 +71,9 @@ def caption_folder(
     result is the same.
 
     Raises FileNotFoundError or NotADirectoryError for a folder that is not
-    there, ValueError for an empty one, for no captions, or if ``out`` is
-    ``folder`` itself, OSError for a font that is none or if ``out`` cannot
-    be written.
+    there, ValueError for an empty one or a name that none can have, for no
+    captions, or if ``out`` is ``folder`` itself, OSError for a font that is none
+    or if ``out`` cannot be written.
     """
     one_of(STYLES, style, "style")
     one_of(ASSIGNMENTS, assign, "assignment")
@@ -80,7 +81,8 @@ def caption_folder(
     one_of(ENGINES, engine, "engine")
     if font is not None:
         choose_face("", font)
-    folder, out = (Path(os.path.expanduser(path)) for path in (folder, out))
+    folder, out = named(folder), named(out)
+    progress = progress and sys.stderr is not None  # as without a terminal
     texts, text_file = _captions(captions)
     names, skipped = _list_folder(folder, out, text_file)
     if clip is None:
@@ -91,8 +93,7 @@ def caption_folder(
         check_model(clip)
     if temperature is None:
         temperature = 1 / float(clip.logit_scale)
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    temperature, upper = temperature_of(temperature), bool(upper)
     limit = IN_MEMORY if resume else max(IN_MEMORY, len(names))
     cache = EmbeddingCache(stored_embeddings(out) if resume else None, limit=limit)
     embedder = Embedder(clip, cache, precision, batch_size)
@@ -174,7 +175,7 @@ def _list_folder(
     folder: Path, out: Path, text_file: str | None
 ) -> tuple[list[str], list[Skipped]]:
     """The names of a folder's files, and what is not looked at."""
-    if os.path.realpath(folder) == os.path.realpath(out):
+    if is_same(folder, out):
         raise ValueError(
             f"the memes cannot go into {folder} itself, next to the "
             "pictures: name another folder"

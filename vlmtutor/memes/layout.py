@@ -21,7 +21,13 @@ def drawn_text(caption: str, upper: bool = False) -> str:
     """
     text = clean_text(caption[: 5 * MOST_CHARACTERS])
     text = re.sub(r"\s*[|\n]\s*", "\n", text).strip()
-    return text.upper() if upper else text
+    return "".join(map(_capital, text)) if upper else text
+
+
+def _capital(char: str) -> str:
+    """A letter's capital; Georgian has some since 2018, which few fonts have and
+    nobody misses."""
+    return char if "\u10d0" <= char <= "\u10ff" else char.upper()
 
 
 def outlined(

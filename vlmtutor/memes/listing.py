@@ -9,6 +9,27 @@ from pathlib import Path
 from .report import Skipped
 
 
+def named(folder: str | Path) -> Path:
+    """A folder by its name, in which "~" is the home folder.
+
+    Raises ValueError for a name that no folder has. The empty one would be the
+    folder that one is in, and is what a shell makes of a variable that is not set.
+    """
+    name = os.path.expanduser(os.fspath(folder))
+    if not name or "\0" in name:
+        raise ValueError(f"no folder is called {name!r}: give its name")
+    return Path(name)
+
+
+def is_same(folder: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder: by links, or in other capitals on a
+    system that does not tell them apart."""
+    try:
+        return os.path.samefile(folder, other)
+    except (OSError, ValueError):  # one of them is not there
+        return False
+
+
 def list_files(
     folder: Path, ours: Collection[str | None] = ()
 ) -> tuple[list[Path], list[Skipped]]:

@@ -15,7 +15,7 @@ from ..models.pictures import UnreadablePicture
 from ..models.texts import as_texts
 from ..naming import even_cosine, probabilities
 from .hubs import CORRECTION, Scores
-from .options import one_of
+from .options import one_of, temperature_of
 
 if TYPE_CHECKING:  # loaded on first use: drawing captions needs no torch
     import torch
@@ -182,9 +182,9 @@ def match_embeddings(
     ``even`` is the model's ``naming.even_cosine``: only a SigLIP has one.
     """
     captions = _checked(captions)
-    temperature = 1 / logit_scale if temperature is None else temperature
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    temperature = temperature_of(
+        1 / logit_scale if temperature is None else temperature
+    )
     table = Scores(image_embeds, text_embeds, correction, logit_scale)
     if assign == "best":
         parts = [assign_captions(table.corrected(r)) for r in table.blocks()]

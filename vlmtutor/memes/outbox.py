@@ -107,6 +107,11 @@ class Outbox:
             make(part)
             with self._alone():
                 return self._place(part, role, stem, suffix, key), True
+        except OSError as error:
+            if error.errno and error.filename is None:  # of a write: not where
+                where = str(self.folder)
+                raise OSError(error.errno, error.strerror, where) from error
+            raise
         finally:
             part.unlink(missing_ok=True)
 

@@ -11,7 +11,12 @@ import emoji
 NO_BREAK = "\u00a0"  # a space where no line may end
 MAY_BREAK = "\u200b"  # no space, and a line may end: Thai, Khmer
 _AIR = f" \n{NO_BREAK}{MAY_BREAK}"
-_FIRST_PICTURE = 0x2600  # below it ©, ™ or arrows are letters
+_FIRST_PICTURE = 0x2600  # below it ©, ™ or arrows are letters, but for
+_EARLIER = re.compile("[⌚⌛\u23e9-\u23faⓂ]")  # clocks and keys of players
+# Letters and marks that nobody sees, and that fonts draw as boxes: fillers of
+# Korean as wide as a letter; others, the joiner of graphemes, vowels of Khmer.
+_BLANK = "\u3164\uffa0"
+_UNSEEN = "\u115f\u1160\u034f\u17b4\u17b5"
 
 
 def clean_text(text: str) -> str:
@@ -24,26 +29,28 @@ def clean_text(text: str) -> str:
     pair, which no encoding can write, becomes "?". Of a text that leaves no
     ink nothing stays.
     """
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
-    lines = [_one_line(line) for line in re.split("\r\n|\r|\n", text)]
-    kept = "".join(c for c in "\n".join(lines) if _visible(c))
-    return "" if all(map(draws_nothing, kept)) else kept.strip(_AIR)
+    text = text.encode("utf-8", "replace").decode()
+    # What goes does so first, as it may stand between two that then meet.
+    text = unicodedata.normalize("NFC", "".join(filter(_visible, text)))
+    text = "\n".join(map(_one_line, re.split("\r\n|\r|\n", text)))
+    # A cell of Braille without a dot is a picture's white: by itself it is none.
+    return "" if all(map(draws_nothing, text.replace("⠀", ""))) else text.strip(_AIR)
 
 
 def _one_line(line: str) -> str:
     line = re.sub("[\u202f\u2007]", NO_BREAK, line)
-    line = re.sub(f"[^\\S{NO_BREAK}]+", " ", line)
+    line = re.sub(f"(?:[^\\S{NO_BREAK}]|[{_BLANK}])+", " ", line)
     for mark in (NO_BREAK, MAY_BREAK):
         line = re.sub(f" *{mark}[ {mark}]*", mark, line)
     return line.strip()
 
 
 def _visible(char: str) -> bool:
-    if char in f"\n{MAY_BREAK}\u200c\u200d\ufe0e\ufe0f":  # and emoji selectors
+    if char.isspace() or char in f"{MAY_BREAK}\u200c\u200d":
         return True
     if 0xE0020 <= ord(char) <= 0xE007F:  # tags: flags of regions
         return True
-    return unicodedata.category(char) not in ("Cc", "Cf")
+    return unicodedata.category(char) not in ("Cc", "Cf") and char not in _UNSEEN
 
 
 class Run(NamedTuple):
@@ -58,7 +65,8 @@ def split_runs(line: str) -> list[Run]:
     runs, end = [], 0
     for found in emoji.emoji_list(line):
         char = found["emoji"]
-        if len(char) == 1 and ord(char) < _FIRST_PICTURE:
+        is_letter = len(char) == 1 and ord(char) < _FIRST_PICTURE
+        if is_letter and not _EARLIER.match(char):
             continue
         if line[end : found["match_start"]]:
             runs.append(Run(line[end : found["match_start"]], False))
@@ -93,7 +101,11 @@ _CLINGING = "\u200d、。，．！？：；」』）】》〉”’"
 
 
 def draws_nothing(char: str) -> bool:
-    """Line ends, joiners, selectors and tags; spaces, which any font has."""
+    """Line ends, joiners, selectors and tags; spaces, which any font has.
+
+    Selectors of Mongolian as well.
+    """
     return char in f"\n {NO_BREAK}" or unicodedata.category(char) == "Cf" or (
         0xFE00 <= ord(char) <= 0xFE0F or 0xE0000 <= ord(char) <= 0xE01EF
+        or 0x180B <= ord(char) <= 0x180F
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ..models.mending import mended
 from ..models.pictures import (
     MAX_PIXELS,
     UnreadablePicture,
@@ -185,12 +187,11 @@ def _stem(name: str) -> str:
 
 
 def _header(data: bytes) -> tuple[str, tuple[int, int]]:
-    """The format and the size of a picture: ("", (0, 0)) if it was mended."""
-    try:
-        with open_header(data) as image:
+    """The format and the size of a picture: ("", (0, 0)) if they are lost."""
+    for part in (lambda: data, lambda: mended(data)):  # as it has been decoded
+        with contextlib.suppress(Exception), open_header(part()) as image:
             return image.format, image.size
-    except UnreadablePicture:
-        return "", (0, 0)
+    return "", (0, 0)
 
 
 def _format(data: bytes, size: tuple[int, int]) -> tuple[str, dict]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 
+from ...models.pictures import UnreadablePicture
+
 
 def told(action):
     """One callback at a time; tell its error in the status line."""
@@ -20,6 +22,9 @@ def told(action):
                 action(self, *args)
             except KeyboardInterrupt:  # Interrupt Kernel, in the menu
                 self._say("Stopped. Do it again to go on from there.")
+            except UnreadablePicture as reason:  # of the one on show: say which
+                name = self.state.pictures[self.ui.picture.value].name
+                self._say(f"{name}: {reason}", is_problem=True)
             except Exception as error:  # nobody else would see it
                 self._say(str(error) or type(error).__name__, is_problem=True)
 
@@ -56,6 +61,8 @@ def of_picture(action):
     def wrapper(self, *args):
         asked = self._on_show()
         with self._working:
+            if self.ui.picture.value is None and not self._is_filling:
+                return self._say(self._about(), is_problem=True)
             if asked == self._on_show():
                 return action(self, *args)
             self._draw()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ...models.pictures import UnreadablePicture
+from ..listing import is_same
 from ..names import safe_stem, unused
 from ..outbox import Outbox
 from ..render import TooSmall
@@ -101,12 +101,8 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _outbox(state: StudioState) -> Outbox:
-    folders = {
-        os.path.realpath(picture.source.parent)
-        for picture in state.pictures
-        if not picture.is_upload
-    }
-    if os.path.realpath(state.out) in folders:
+    folders = {p.source.parent for p in state.pictures if not p.is_upload}
+    if any(is_same(folder, state.out) for folder in folders):
         raise ValueError(
             f"the memes cannot go into {state.out} itself, next to the "
             "pictures: name another folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -19,6 +20,7 @@ from ...models.pictures import (
     open_header,
     read_bytes,
 )
+from ..captions import read_captions
 from ..embed import Embedder
 from ..listing import list_files
 from ..names import safe_stem, unused
@@ -78,15 +80,27 @@ class Picture:
 def find_folder(folder: str | Path) -> Path:
     """A folder named from here, from one up, or from the project.
 
-    So "images" is found from ``notebooks/`` too. If it is nowhere, the path
-    as it was given.
+    So "images" is found from ``notebooks/`` too, and a path that was copied with
+    quotes or spaces around it. If it is nowhere, the path as it was given.
     """
-    folder = Path(os.path.expanduser(folder))
     project = Path(__file__).resolve().parents[2]
-    for root in (Path(), Path(".."), project):
-        if os.path.isdir(root / folder):
-            return root / folder
-    return folder
+    for name in (folder, str(folder).strip().strip("\"'")):
+        name = os.path.expanduser(name)
+        for root in (Path(), Path(".."), project):
+            if name and os.path.isdir(root / name):
+                return root / name
+    return Path(os.path.expanduser(folder))
+
+
+def unread_captions(folder: Path, captions: list[str]) -> str:
+    """What to say of a list of captions in a folder that is not the one in use."""
+    file = folder / "captions.txt"
+    if not os.path.isfile(file):
+        return ""
+    with contextlib.suppress(OSError, ValueError):
+        if read_captions(file) == captions:
+            return ""
+    return f"{file.name} in this folder is not in use: copy it into the last field"
 
 
 def list_folder(
@@ -114,6 +128,8 @@ def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
 
     Raises UnreadablePicture, with the reason, if the bytes are none.
     """
+    if not data:
+        raise UnreadablePicture("an empty file")
     check_side(decode_picture(bytes(data)).size)
     suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
     name = unused(safe_stem(name), suffix[0] if suffix else "", taken)

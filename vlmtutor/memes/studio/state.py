@@ -7,7 +7,6 @@ what a button of the studio does, one of its methods or a function of
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from ..explain import explain, overlay, seen_box
 from ..hubs import CORRECTION, CORRECTIONS
 from ..layout import drawn_text
 from ..letters import choose_face, clean_text, complaints
+from ..listing import named
 from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
-from ..options import one_of
+from ..options import one_of, temperature_of
 from ..placement import Placement, can_place, place_caption
 from ..render import STYLES, draw
 from ..report import Skipped
@@ -54,7 +54,7 @@ class StudioState:
         self.clip, self.font = clip, font
         choose_face("", font)  # OSError now, not with the first meme
         self.captions = unique_captions(captions)
-        self.out, self._cache = Path(os.path.expanduser(out)), cache
+        self.out, self._cache = named(out), cache
         self.temperature = 1 / float(clip.logit_scale)
         self.style, self.assign, self.correction = "classic", "best", CORRECTION
         self.pictures: list[Picture] = []
@@ -156,9 +156,7 @@ class StudioState:
 
     def set_temperature(self, temperature: float) -> None:
         """What cosines are divided by; ValueError unless positive."""
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"temperature must be positive, got {temperature}")
-        self.temperature = temperature
+        self.temperature = temperature_of(temperature)
 
     # choices
 

@@ -106,12 +106,13 @@ class StudioView(widgets.VBox):
         notes = "".join(f". Note: {note}" for note in self.state.notes(i))
         return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}{notes}"
 
-    def _tell(self) -> None:
-        """Say what there is, and which picture is on show."""
+    def _tell(self, note: str = "") -> None:
+        """Say what there is, which picture is on show, and perhaps more."""
         text = f"{self.state.summary()}. {self._about()}"
         if not self.state.captions:
             text += " Write captions into the last field, one a line."
-        text += "".join(f" Note: {note}." for note in self.state.captions.notes())
+        notes = [*self.state.captions.notes(), *([note] if note else [])]
+        text += "".join(f" Note: {note}." for note in notes)
         self._say(text)
 
     def _list_pictures(self, shown: int = 0) -> None:

@@ -10,11 +10,12 @@ from ..cache import EmbeddingCache
 from ..captions import read_captions
 from ..explain import brightest
 from ..folder import stored_embeddings
+from ..listing import named
 from .callbacks import by_person, job, of_picture, told
 from .files import save_meme, save_zip
 from .html import shorten
 from .models import fetch_model
-from .pictures import find_folder
+from .pictures import find_folder, unread_captions
 from .state import StudioState
 from .view import StudioView
 
@@ -59,7 +60,7 @@ class MemeStudio(StudioView):
             captions = read_captions(captions)
         if out is None:
             out = folder.parent / "memes" if os.path.isdir(folder) else "memes"
-        out = Path(os.path.expanduser(out))
+        out = named(out)
         stored = stored_embeddings(out)
         cache = EmbeddingCache(stored) if os.path.isdir(stored) else None
         state = StudioState(clip, captions, out, cache, font)
@@ -228,7 +229,7 @@ class MemeStudio(StudioView):
         self._say(f"Looking at {folder} …")
         self.state.load_folder(folder, self._progress)
         self._list_pictures()
-        self._tell()
+        self._tell(unread_captions(folder, self.state.captions))
 
     @by_person
     @job
