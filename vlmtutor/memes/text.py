@@ -34,7 +34,8 @@ def clean_text(text: str) -> str:
     text = unicodedata.normalize("NFC", "".join(filter(_visible, text)))
     text = "\n".join(map(_one_line, re.split("\r\n|\r|\n", text)))
     # A cell of Braille without a dot is a picture's white: by itself it is none.
-    return "" if all(map(draws_nothing, text.replace("⠀", ""))) else text.strip(_AIR)
+    inked = text.replace("\u2800", "")
+    return "" if all(map(draws_nothing, inked)) else text.strip(_AIR)
 
 
 def _one_line(line: str) -> str:
