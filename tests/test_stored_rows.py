@@ -66,6 +66,7 @@ def test_what_must_be_known_of_a_row():
     assert notes_of(row("x", rule=None)) == "rule unknown"
     few = row("x", seeds=[0, 1, 2])
     assert notes_of(few) == "no verdict"
+    assert notes_of(few | {"rule": "no verdict, 3 seeds"}) == "no verdict"
 
 
 def test_checks_of_an_old_rule_are_not_shown_as_verdicts():

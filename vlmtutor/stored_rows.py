@@ -31,7 +31,7 @@ def notes_of(row: dict) -> str:
     notes = []
     if "bootstrap" not in (row["rule"] or ""):
         notes.append(row["rule"].split(",")[0] if row["rule"] else "rule unknown")
-    if len(row["seeds"]) < ENOUGH:
+    if len(row["seeds"]) < ENOUGH and NO_VERDICT not in notes:
         notes.append(NO_VERDICT)
     if row.get("gate") is False and row["table"] != "reference":
         notes.append("gate closed")
