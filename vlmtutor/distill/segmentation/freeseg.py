@@ -15,7 +15,6 @@ stickers share must not be learned from it, a query of its own draws it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -127,9 +126,7 @@ class FreeNet(Proposer):
 @dataclass(frozen=True)
 class FreeSeg(RegionNamer):
     """``task`` is what the words ask for; ``tuning`` steps at test lower the
-    entropy of names that had no masks (:meth:`at_test`).  ``encode`` replaces
-    CLIP's picture tower, as in :func:`vlmtutor.distill.parts.regions.crop_encode`.
-    """
+    entropy of names that had no masks (:meth:`at_test`)."""
 
     own_proposer = True  # its training is this method's, and nobody shares it
     clip: object
@@ -140,7 +137,7 @@ class FreeSeg(RegionNamer):
     tuning: int = 0
     task: str = "semantic"
     context: Tensor | None = None
-    encode: Callable[[Tensor, Tensor], Tensor] | None = None
+    encode: object = None  # in place of CLIP's tower, as of crop_encode
 
     @property
     def trained(self) -> int:
