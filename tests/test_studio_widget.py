@@ -126,6 +126,12 @@ def test_a_double_click_takes_what_one_click_takes(studio):
     assert wanted not in studio.ui.choices[0].description
 
 
+def load(studio, folder):
+    """As by hand: the name into the field, then the button."""
+    studio.ui.folder.value = str(folder)
+    studio.ui.load.click()
+
+
 def during(studio, action):
     """What ``action`` gives when it runs while a folder is being loaded."""
     given = []
@@ -148,8 +154,7 @@ def test_nothing_can_be_pressed_during_a_long_job(studio):
         [True] * len(controls)
     )
     assert not any(control.disabled for control in controls)
-    studio.ui.folder.value = "/nowhere/at/all"
-    studio.ui.load.click()
+    load(studio, "/nowhere/at/all")
     assert not any(control.disabled for control in controls)
 
 
@@ -299,12 +304,10 @@ def test_another_folder_and_one_that_is_not_there(studio, tmp_path):
     other.mkdir()
     plain("red").save(other / "only.png")
     (other / "broken.png").write_text("no")
-    studio.ui.folder.value = str(other)
-    studio.ui.load.click()
+    load(studio, other)
     assert studio.ui.words.value == "red lips"
     assert "broken.png" in studio.ui.skipped.value
-    studio.ui.folder.value = str(tmp_path / "nowhere")
-    studio.ui.load.click()
+    load(studio, tmp_path / "nowhere")
     assert "Problem" in told(studio) and "nowhere" in told(studio)
     assert studio.ui.words.value == "red lips"
 
@@ -481,8 +484,7 @@ def test_a_path_may_be_pasted_with_what_was_copied_around_it(studio, tmp_path, a
     other = tmp_path / "my pictures"
     other.mkdir()
     plain("green").save(other / "a.png")
-    studio.ui.folder.value = around.format(other)
-    studio.ui.load.click()
+    load(studio, around.format(other))
     assert [p.name for p in studio.state.pictures] == ["a.png"]
 
 
@@ -493,8 +495,7 @@ def test_captions_in_a_folder_that_are_not_in_use_are_told(studio, folder, tmp_p
     other.mkdir()
     plain("green").save(other / "a.png")
     (other / "captions.txt").write_text("a frog")
-    studio.ui.folder.value = str(other)
-    studio.ui.load.click()
+    load(studio, other)
     assert note in told(studio) and "a frog" not in studio.state.captions
     studio.ui.captions.value = "a frog"
     studio.ui.load.click()
@@ -565,8 +566,7 @@ def test_a_stopped_load_goes_on_from_there(studio, folder, monkeypatch):
 
     monkeypatch.setattr(ColourClip, "encode_images", interrupted)
     before = len(clip.images)
-    studio.ui.folder.value = str(other)
-    studio.ui.load.click()
+    load(studio, other)
     assert "Stopped" in told(studio) and len(studio.state.pictures) == 3
     studio.ui.load.click()
     assert len(studio.state.pictures) == 70
