@@ -80,6 +80,16 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
+def icon(*pictures: bytes, sides=(16, 16), bits=(32, 32)) -> bytes:
+    """An ICO of one or two pictures, of which its directory says all that."""
+    place, entries = 6 + 16 * len(pictures), b""
+    for picture, depth in zip(pictures, bits, strict=False):
+        entry = (sides[0] % 256, sides[1] % 256, 0, 0, 1, depth, len(picture), place)
+        entries += struct.pack("<4B2H2I", *entry)
+        place += len(picture)
+    return struct.pack("<3H", 0, 1, len(pictures)) + entries + b"".join(pictures)
+
+
 PROFILES = (b"", b"no profile", bytes(200), b"\0\0\2\x0clcms" + bytes(600))
 
 
@@ -126,6 +136,8 @@ def file_contents() -> st.SearchStrategy[bytes]:
     """What may be in a file that is offered as a picture."""
     started = st.tuples(st.sampled_from(SIGNATURES), st.binary(max_size=300))
     sides = st.sampled_from([1, 2, 3, 31, 32, 33, 200])
+    lengths = st.integers(5_000, 2**31 - 1)
+    bombs = st.builds(bomb, lengths, lengths)
     modes = st.sampled_from(
         ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK", "YCbCr", "LAB"]
     )
@@ -143,7 +155,8 @@ def file_contents() -> st.SearchStrategy[bytes]:
             st.sampled_from(PROFILES),
         ),
         st.builds(odd_picture, modes, sides, sides),
-        st.builds(bomb, st.integers(5_000, 2**31 - 1), st.integers(5_000, 2**31 - 1)),
+        bombs,
+        bombs.map(icon),
         st.text(max_size=200).map(lambda t: t.encode("utf-8")),
     )
 

@@ -8,12 +8,14 @@ import io
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from .color import to_srgb
+from .early_sizes import early_size, unpacked
 from .formats import PIXELS, describe, is_heic
 from .mending import mended
 
@@ -31,6 +33,7 @@ FORMATS = (
 HEIF_PLUGINS = ("pillow_heif", "pi_heif")
 
 _ORIENTATION_TAG = 0x0112
+_TILE_TAGS = (0x0142, 0x0143)  # width and height of a TIFF's tiles
 _SUBFILE_TAG = 0x00FE  # TIFF 6.0: bit 0 says that the page is a reduced picture
 _TURNS = {  # what undoes each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -149,12 +152,16 @@ def open_header(data: bytes) -> Image.Image:
     """A picture whose pixels are not decoded yet: ``size``, ``format``, ….
 
     Unlike ``Image.open`` it has no limit of its own, at which it would warn
-    on the screen of whoever runs this. Raises UnreadablePicture (_Damaged)
-    for bytes that are no picture of :data:`FORMATS`.
+    on the screen of whoever runs this. Raises UnreadablePicture for what is
+    too large to be opened, and _Damaged for bytes that are no picture of
+    :data:`FORMATS`.
     """
     Image.init()
     if is_heic(data) and "HEIF" not in Image.OPEN:
         _register_heif()
+    with contextlib.suppress(IndexError, struct.error):  # cut short: see below
+        data = unpacked(data)
+        _refuse_above(MAX_PIXELS, early_size(data))
     for name in FORMATS:
         factory, accepts = Image.OPEN.get(name, (None, None))
         # As in Image.open: what fails so early is of another format, and a
@@ -186,18 +193,25 @@ def _fit_memory(image: Image.Image) -> int:
     Raises UnreadablePicture if a picture would fill the memory.
     """
     width, height = image.size
-    pixels = width * height
     is_jpeg = image.format in ("JPEG", "MPO")
-    limit = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
-    if pixels > limit:
+    _refuse_above(MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS, image.size)
+    if image.format == "TIFF":  # a tile is decoded whole, however little shows
+        sides = [image.tag_v2.get(tag) for tag in _TILE_TAGS]
+        if all(isinstance(side, int) for side in sides):
+            _refuse_above(MAX_PIXELS, sides)
+    if width * height <= MAX_PIXELS:
+        return 1
+    image.draft(image.mode, (width // 2, height // 2))
+    return 2
+
+
+def _refuse_above(limit: int, size: Sequence[int]) -> None:
+    width, height = size
+    if width * height > limit:
         raise UnreadablePicture(
             f"too large: {width:,} x {height:,} pixels, the limit is "
             f"{limit:,} in all ({MAX_JPEG_PIXELS:,} for JPEG)"
         )
-    if pixels <= MAX_PIXELS:
-        return 1
-    image.draft(image.mode, (width // 2, height // 2))
-    return 2
 
 
 def as_seen(image: Image.Image) -> Image.Image:
