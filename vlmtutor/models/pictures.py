@@ -11,12 +11,12 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from .color import to_srgb
 from .early_sizes import early_size, unpacked
 from .formats import PIXELS, describe, is_heic
+from .greys import eight_bits
 from .mending import mended
 
 MAX_PIXELS = 80_000_000  # a photo of a good phone, not a trap
@@ -227,7 +227,7 @@ def as_seen(image: Image.Image) -> Image.Image:
     _load(image)
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        seen = to_srgb(_gray(image), profile)
+        seen = to_srgb(eight_bits(image), profile)
     elif image.has_transparency_data:
         ink = image.convert("RGBA")
         if profile:
@@ -263,24 +263,3 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF data: leave the picture as it lies
         return 1
-
-
-def _gray(image: Image.Image) -> Image.Image:
-    """16 or 32 bits or floats as 8 bits.
-
-    Black is 0 and white 1, 255 or 65535, the least that no value exceeds.
-    Larger values have no white of their own: the brightest is taken; and
-    the darkest as black where there are negative ones.
-    """
-    values = np.nan_to_num(np.asarray(image).astype(np.float32))
-    low = float(values.min(initial=0))
-    high = float(values.max(initial=0))
-    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
-        low, high = 0, 65535
-    elif low >= 0 and high <= 65535:
-        whites = (1, 255, 65535) if image.mode == "F" else (255, 65535)
-        low, high = 0, next(white for white in whites if high <= white)
-    step = 255 / (high - low) if high > low else 0
-    values = values * np.float32(step) - np.float32(low * step)
-    pixels = values.round().clip(0, 255).astype(np.uint8)
-    return Image.fromarray(pixels)
