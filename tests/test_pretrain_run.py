@@ -292,6 +292,7 @@ def test_knobs_are_parsed_by_kind():
         (["--set", "lr=fast"], "lr is of type float, not 'fast'"),
         (["--device", "mps"], "there is no mps here"),
         (["--recipe", "pairclip", "--warm-start", "nowhere"], "nowhere"),
+        (["--recipe", "pairclip", "--warm-start", __file__], "give its folder"),
     ],
 )
 def test_a_wrong_word_is_one_line(tmp_path, monkeypatch, capsys, words, told):

@@ -142,8 +142,24 @@ def _bar(name: str, progress: Progress | None) -> Iterator[Progress]:
         yield report
 
 
+def _path(name: str | Path) -> Path:
+    return Path(os.path.expanduser(name)).absolute()  # any text is let through
+
+
+def _file_lines(file: Path) -> list[str]:
+    """What to tell who names a file of a model in place of its folder."""
+    folder = file.parent
+    found = [f"{folder}: {line}" for line in faults(folder)]
+    way = [f"{folder}: the folder that it is in, which is what to give"]
+    return [f"{file}: a file, and a model is a folder", *(found or way)]
+
+
 def _find_hub_model(name: str, ask: bool, progress: Progress | None = None) -> Path:
-    looked = [f"a folder {Path(name).expanduser().absolute()}: there is none"]
+    path = _path(name)
+    if os.path.isfile(path):
+        raise _not_found(name, _file_lines(path))
+    is_here = "load_clip opens it" if os.path.isdir(path) else "there is none"
+    looked = [f"a folder {path}: {is_here}"]
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -206,7 +222,7 @@ def load_clip(
         if not folder.is_dir():
             raise _not_found(label, [f"{folder}: no such folder"])
         return _open(folder, label, device)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = _path(name)
+    if os.path.isdir(folder):
         return _open(folder, folder.resolve().name, device)
     return _open(_find_hub_model(str(name), download), str(name), device)

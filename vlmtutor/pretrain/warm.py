@@ -34,6 +34,8 @@ def weights(
     folder as ``load_clip`` opens it.  Raises FileNotFoundError where it is
     neither, ValueError where the tokenizer or the shape is another.
     """
+    if folder.is_file():
+        raise FileNotFoundError(f"{folder} is a file: give its folder, {folder.parent}")
     if (folder / "config.json").exists() and not (folder / checkpoint).exists():
         return _of_model(folder, config, tokenizer, targets)
     state = torch.load(folder / checkpoint, weights_only=True, map_location="cpu")
