@@ -12,8 +12,7 @@ from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from vlmtutor import MemeStudio
-from vlmtutor.memes import Embedder, EmbeddingCache, UnreadablePicture, match
+from vlmtutor.memes import Embedder, EmbeddingCache, UnreadablePicture
 from vlmtutor.memes import embed as embed_module
 from vlmtutor.memes.identity import model_identity
 
@@ -256,28 +255,3 @@ def test_a_failing_model_is_no_reason_to_skip_pictures():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         list(Embedder(Broken(), EmbeddingCache()).images(noise(3)))
-
-
-@pytest.mark.parametrize("error", [IndexError("out of range"), Exception("no word")])
-def test_a_tokenizer_that_does_not_belong_to_the_model_is_told(error, tmp_path):
-    class Mismatched(TinyClip):
-        def encode_texts(self, texts):
-            raise error
-
-    told = f"tiny-clip cannot read texts: its tokenizer is not whole.*{error}"
-    plain("red").save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=told):
-        match([tmp_path / "a.png"], ["a"], Mismatched(71), cache=EmbeddingCache())
-    studio = MemeStudio(tmp_path, ["a"], TinyClip(), tmp_path / "out")
-    with pytest.raises(ValueError, match=told):
-        studio.state.set_clip(Mismatched(71))
-    assert studio.state.caption(0) == "a"
-
-
-def test_errors_of_another_kind_are_not_the_tokenizers():
-    class Broken(TinyClip):
-        def encode_texts(self, texts):
-            raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError, match="out of memory"):
-        Embedder(Broken(), EmbeddingCache()).texts(["a"])

@@ -68,8 +68,7 @@ class Embedder:
         """Embeddings of texts: [M, D], L2-normalised.
 
         ``progress`` is called with how many are ready, and of how many.
-        Raises ValueError if the model gives anything but numbers, or has a
-        tokenizer that does not belong to it.
+        Raises ValueError if the model gives anything but numbers.
         """
         salt = self._salt("text")
         texts = [text[:_LETTERS] for text in as_texts(texts)]
@@ -85,7 +84,7 @@ class Embedder:
         missing.sort(key=lambda entry: len(entry[1]))
         for chunk in _chunks(missing, _TEXTS_AT_ONCE):
             with self._arithmetic():
-                embeds = self._read([text for _, text in chunk])
+                embeds = self.clip.encode_texts([text for _, text in chunk])
             rows |= self._keep([key for key, _ in chunk], embeds)
             ready += len(chunk)
             if progress:
@@ -183,20 +182,6 @@ class Embedder:
         if _is_split(self.clip):
             return self.clip.preprocess(pictures)
         return pictures
-
-    def _read(self, texts: list[str]) -> torch.Tensor:
-        try:
-            return self.clip.encode_texts(texts)
-        except Exception as error:
-            # A tokenizer that lacks what it needs raises a plain Exception;
-            # one of more words than the model has, torch an IndexError.
-            if type(error) not in (Exception, IndexError):
-                raise
-            name = getattr(self.clip, "name", "the model")
-            raise ValueError(
-                f"{name} cannot read texts: its tokenizer is not whole, or another "
-                f"model's ({error})"
-            ) from error
 
     def _encode(self, inputs: list) -> torch.Tensor:
         with self._arithmetic():

@@ -26,6 +26,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 LARGEST = 1_000_000  # no width, length or vocabulary is as large
 DEEPEST = 100  # nor any model of so many layers
+SAME = 1e-6  # how far apart two embeddings are that ought to be one
+FOREIGN = "its tokenizer is not whole, or another model's"
 TOP = ("projection_dim", "logit_scale_init_value", "initializer_factor")
 
 
@@ -240,3 +242,33 @@ def _try(clip: Clip) -> None:
             f"its processor makes pictures of {size} px from {pixels.min():.3g} "
             f"to {pixels.max():.3g}, where the model takes {side} x {side}"
         )
+    _try_texts(clip)
+
+
+def _try_texts(clip: Clip) -> None:
+    """Unusable if the tokenizer is not the model's, or texts come to nothing.
+
+    The second text begins as the first does: where a CLIP finds no end of a
+    text, it reads the beginning alone.
+    """
+    text = clip.model.config.text_config
+    texts = ["a", "a photo", "a photo " * text.max_position_embeddings]
+    alike = f"{FOREIGN}: 'a' and 'a photo' are the same to it"
+    known = clip.tokenizer.get_vocab()
+    own = known.keys() - clip.tokenizer.get_added_vocab().keys()
+    try:
+        ids = clip.tokenize(texts)["input_ids"]
+    except Exception as error:  # as in open_folder
+        raise Unusable(f"{FOREIGN}: {error}") from error
+    largest = max([*ids.flatten().tolist(), *(known[token] for token in own)])
+    if largest >= text.vocab_size:
+        has = f"it has a token {largest}, and the model knows {text.vocab_size} in all"
+        raise Unusable(f"{FOREIGN}: {has}")
+    if ids[0].equal(ids[1]):
+        raise Unusable(alike)
+    try:
+        first, second, _ = clip.encode_texts(texts, batch_size=2)
+    except ValueError as error:  # what they come to is no direction
+        raise Unusable(*error.args) from error
+    if (first - second).abs().max() < SAME:
+        raise Unusable(alike)
