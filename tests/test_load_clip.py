@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -430,11 +429,8 @@ def sticker_clip():
 
 
 @shipped
-def test_shipped_model_opens_quickly_without_a_network(no_network):
-    load_clip()  # whatever is imported on first use
-    start = time.perf_counter()
-    clip = load_clip()
-    assert time.perf_counter() - start < 1
+def test_shipped_model_opens_without_a_network(no_network):
+    clip = load_clip()  # how long it takes: benchmarks/bench_world.py
     assert clip.name == "StickerCLIP" and clip.image_size == 96
     assert no_network == []
 
