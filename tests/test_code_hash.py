@@ -11,7 +11,9 @@ FILES = {
     "distill/parts/__init__.py": "",
     "distill/parts/helper.py": "def f(a):\n    from ...models import deep\n    a\n",
     "models/__init__.py": "",
-    "models/deep.py": "from ..distill import method\ny = 2\n",  # a circle
+    # a circle
+    "models/deep.py": "from ..distill import method\nfrom . import hub\ny = 2\n",
+    "models/hub.py": "v = 1\n",
     "metrics.py": "z = 1\n",
 }
 
@@ -49,6 +51,10 @@ def test_what_it_computes_counts(package):
 
 def test_imports_are_followed_through_functions_and_rooms(package):
     assert package() != package(deep=FILES["models/deep.py"].replace("2", "3"))
+
+
+def test_what_opens_files_does_not_count(package):
+    assert package() == package(hub="v = 2\n")
 
 
 def test_other_rooms_do_not_count(package):
