@@ -14,6 +14,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from fake_clip import plain
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -30,6 +31,8 @@ from transformers import (
     SiglipConfig,
     SiglipModel,
 )
+
+from vlmtutor.__main__ import main
 
 HUB_NAME = "openai/clip-vit-base-patch32"
 
@@ -274,6 +277,15 @@ def _write_pieces(folder: Path, vocab_size: int) -> None:
         "model_max_length": 64,
     } | dict.fromkeys(("pad_token", "eos_token"), "</s>")
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def memes_with(model: Path, folder: Path) -> int:
+    """How ``memes`` ends with that model: one picture, into ``folder``/out."""
+    (folder / "in").mkdir()
+    plain("red").save(folder / "in" / "red.png")
+    (folder / "c.txt").write_text("red\n")
+    words = [folder / "in", "--captions", folder / "c.txt", "--out", folder / "out"]
+    return main(["memes", *map(str, words), "--model", str(model)])
 
 
 def edit_weights(folder: Path, change) -> None:

@@ -1,15 +1,18 @@
 """Model folders with a tokenizer that is another model's, or half of one."""
 
-import argparse
 import json
 import shutil
 
 import pytest
-from clip_folders import edit_weights, only_tokenizer_json, write_clip, write_siglip
-from fake_clip import plain
+from clip_folders import (
+    edit_weights,
+    memes_with,
+    only_tokenizer_json,
+    write_clip,
+    write_siglip,
+)
 from transfer_tiny import tiny_clip
 
-from vlmtutor.memes.cli import add_arguments, run
 from vlmtutor.models import ModelNotFound, load_clip
 from vlmtutor.models.saving import save_clip
 
@@ -178,14 +181,6 @@ def test_a_word_that_was_added_and_that_texts_do_not_have_does_no_harm(folder, k
 
 
 def test_the_command_tells_it_before_it_writes_anything(folder, tmp_path, capsys):
-    pictures = tmp_path / "in"
-    pictures.mkdir()
-    plain("red").save(pictures / "red.png")
-    (tmp_path / "c.txt").write_text("red\n")
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    words = [pictures, "--captions", tmp_path / "c.txt", "--out", tmp_path / "out"]
-    words += ["--model", folder("clip", other_ids)]
-    assert run(parser.parse_args(list(map(str, words)))) == 1
+    assert memes_with(folder("clip", other_ids), tmp_path) == 1
     assert FOREIGN in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

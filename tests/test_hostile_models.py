@@ -9,7 +9,7 @@ import struct
 import pytest
 import safetensors.torch
 import torch
-from clip_folders import edit_weights, write_clip, write_siglip
+from clip_folders import edit_weights, memes_with, write_clip, write_siglip
 from fake_clip import TinyClip, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,6 @@ from test_studio_state import as_png
 
 import vlmtutor as vt
 from vlmtutor.memes import caption_folder, match
-from vlmtutor.memes.cli import add_arguments, run
 from vlmtutor.memes.studio.state import StudioState
 from vlmtutor.models import Clip, ModelNotFound, load_clip
 from vlmtutor.models.checkpoint import INDEX, faults
@@ -129,18 +128,8 @@ def test_a_diverged_model_does_not_switch_half_way():
 
 
 def test_the_command_does_not_claim_success(copy, tmp_path, capsys):
-    import argparse
-
     edit_weights(copy, lambda w: w["logit_scale"].fill_(math.nan))
-    pictures = tmp_path / "in"
-    pictures.mkdir()
-    plain("red").save(pictures / "red.png")
-    (tmp_path / "c.txt").write_text("red\n")
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    words = [pictures, "--captions", tmp_path / "c.txt", "--out", tmp_path / "out"]
-    args = parser.parse_args([*map(str, words), "--model", str(copy)])
-    assert run(args) == 1
+    assert memes_with(copy, tmp_path) == 1
     assert "training diverged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
