@@ -1,5 +1,6 @@
 """Model folders with a tokenizer that is another model's, or half of one."""
 
+import html
 import json
 import shutil
 
@@ -11,9 +12,14 @@ from clip_folders import (
     write_clip,
     write_siglip,
 )
+from fake_clip import plain
 from transfer_tiny import tiny_clip
 
+import vlmtutor as vt
+from vlmtutor.__main__ import main
+from vlmtutor.memes import caption_folder, match
 from vlmtutor.models import ModelNotFound, load_clip
+from vlmtutor.models.clip import UnknownToken
 from vlmtutor.models.saving import save_clip
 
 FOREIGN = "its tokenizer is not whole, or another model's: "
@@ -169,18 +175,139 @@ def test_texts_that_come_to_no_numbers_are_refused(folder, kind, value):
     refused(made, "copy gives no usable embedding for 2 of 2 inputs.*damaged")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_word_that_was_added_and_that_texts_do_not_have_does_no_harm(folder, kind):
-    def mask(content):
-        flags = ("single_word", "lstrip", "rstrip", "normalized")
-        token = dict.fromkeys(flags, False) | {"special": True}
-        content["added_tokens"].append(token | {"id": 9000, "content": "<mask>"})
-
-    clip = load_clip(folder(kind, mask))
-    assert clip.encode_texts(["a red dog", "two cats"]).isfinite().all()
-
-
 def test_the_command_tells_it_before_it_writes_anything(folder, tmp_path, capsys):
     assert memes_with(folder("clip", other_ids), tmp_path) == 1
     assert FOREIGN in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# A word that was added after the training: what does not have it is read.
+
+
+def mask(content):
+    """One more word, and no row in the model's table of tokens for it."""
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
+    token = dict.fromkeys(flags, False) | {"special": True}
+    content["added_tokens"].append(token | {"id": 9000, "content": "<mask>"})
+
+
+FIRST_NEW = {"clip": 2000, "siglip": 1200, "words": 25}  # it gets the next free id
+GOOD = ["a red dog", "two cats"]
+BAD = ["my <mask>", "<mask> and a dog"]
+
+
+def reason(text, kind="clip"):
+    fault = f"it has a token {FIRST_NEW[kind]}, and the model knows {FIRST_NEW[kind]}"
+    return f"copy cannot read the text {text!r}: {FOREIGN}{fault} in all"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_with_an_added_word_is_refused_and_others_are_read(folder, kind):
+    clip = load_clip(folder(kind, mask))
+    assert clip.encode_texts(GOOD).isfinite().all()
+    for read in (clip.tokenize, clip.encode_texts):
+        with pytest.raises(UnknownToken) as error:
+            read([*GOOD, BAD[0], *GOOD])
+        assert str(error.value) == reason(BAD[0], kind)
+    with pytest.raises(ValueError, match="cannot read the text 'my <mask>'"):
+        match([plain("red")], [*GOOD, BAD[0]], clip)
+
+
+def test_the_begin_of_every_text_may_be_such_a_word(folder):
+    def put_first(content):
+        mask(content)
+        template = content["post_processor"]
+        template["single"][0]["SpecialToken"]["id"] = "<mask>"
+        token = {"id": "<mask>", "ids": [25], "tokens": ["<mask>"]}
+        template["special_tokens"]["<mask>"] = token
+
+    refused(folder("words", put_first), f"{FOREIGN}it has a token 25")
+
+
+def captioned(folder, tmp_path, lines):
+    """What the command is told: a folder of two pictures, a file of captions."""
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    for color in ("red", "blue"):
+        plain(color).save(pictures / f"{color}.png")
+    (tmp_path / "c.txt").write_text("\n".join(lines))
+    words = [pictures, "--captions", tmp_path / "c.txt", "--out", tmp_path / "out"]
+    return [*map(str, words), "--model", str(folder("clip", mask)), "--quiet"]
+
+
+def test_a_caption_with_an_added_word_is_named_and_the_run_goes_on(
+    folder, tmp_path, capsys
+):
+    lines = [BAD[0], *GOOD, BAD[1]]
+    assert main(["memes", *captioned(folder, tmp_path, lines)]) == 0
+    said = capsys.readouterr()
+    notes = [f"a caption left out: {reason(text)}" for text in BAD]
+    told = [line for line in said.out.splitlines() if line.startswith("note: ")]
+    assert told == [f"note: {note}" for note in notes] and not said.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["notes"] == notes and report["settings"]["captions"] == 2
+    assert {meme["caption"] for meme in report["memes"]} <= set(GOOD)
+    assert len(report["memes"]) == 2
+
+
+def test_without_a_caption_that_it_can_read_nothing_is_written(
+    folder, tmp_path, capsys
+):
+    words = captioned(folder, tmp_path, BAD)
+    assert main(["memes", *words]) == 1
+    assert capsys.readouterr().err == f"[FAIL] no captions: {reason(BAD[0])}\n"
+    assert not (tmp_path / "out").exists()
+    clip = load_clip(tmp_path / "copy")
+    with pytest.raises(ValueError, match="no captions: copy cannot read the text"):
+        caption_folder(tmp_path / "in", BAD, tmp_path / "out", clip, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def studio(folder, tmp_path):
+    plain("red").save(tmp_path / "red.png")
+    return vt.MemeStudio(tmp_path, [*GOOD, BAD[0]], load_clip(folder("clip", mask)))
+
+
+def told(studio):
+    return html.unescape(studio.ui.status.value)
+
+
+def test_the_studio_opens_without_captions_that_the_model_cannot_read(studio):
+    assert studio.state.captions == GOOD and studio.ui.words.value in GOOD
+    assert f"Note: a caption left out: {reason(BAD[0])}." in told(studio)
+
+
+def test_the_captions_field_leaves_out_what_the_model_cannot_read(studio):
+    studio.ui.captions.value = f"a blue sea\n{BAD[1]}"
+    assert studio.state.captions == ["a blue sea"] == [studio.ui.words.value]
+    assert f"Note: a caption left out: {reason(BAD[1])}." in told(studio)
+    assert reason(BAD[0]) not in told(studio)
+    studio.ui.captions.value = BAD[0]
+    none = f"no captions: write at least one. a caption left out: {reason(BAD[0])}"
+    assert none in told(studio)
+    assert studio.state.captions == ["a blue sea"]
+
+
+def test_a_caption_of_ones_own_that_the_model_cannot_read_changes_nothing(studio):
+    before = studio.state.caption(0)
+    studio.ui.words.value = BAD[0]
+    assert reason(BAD[0]) in told(studio)
+    assert studio.state.caption(0) == before and not studio.state.is_kept(0)
+    studio.ui.shuffle.click()  # all works as before
+    assert "Shuffled" in told(studio) and studio.ui.words.value in GOOD
+    studio.ui.why_words.value = BAD[1]
+    assert reason(BAD[1]) in told(studio)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_model_that_cannot_read_a_caption_does_not_replace_the_old(
+    folder, tmp_path, own
+):
+    plain("red").save(tmp_path / "red.png")
+    state = vt.MemeStudio(tmp_path, GOOD if own else [*GOOD, *BAD], tiny_clip()).state
+    state.write(0, BAD[0] if own else "a dog")
+    before = state.clip, state.chart(0)
+    with pytest.raises(UnknownToken, match="copy cannot read the text 'my <mask>'"):
+        state.set_clip(load_clip(folder("clip", mask)))
+    assert (state.clip, state.chart(0)) == before

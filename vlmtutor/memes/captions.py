@@ -35,17 +35,20 @@ _COMMENT = re.compile(r"#+(\s|.?$)")
 
 class Captions(list[str]):
     """Captions, each once; ``left_out`` counts comments, repetitions and what is
-    written in characters that are not drawn."""
+    written in characters that are not drawn; ``unread`` says of each caption that
+    the model cannot read why."""
 
     left_out = 0
+    unread: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
-        """What is left out, in a sentence; nothing if nothing is."""
-        if not self.left_out:
-            return []
-        reasons = 'comments ("# …"), repetitions, nothing to draw'
-        lines = counted(self.left_out, "line")
-        return [f"{lines} of captions left out: {reasons}"]
+        """What is left out, in a sentence each; nothing if nothing is."""
+        notes = [f"a caption left out: {reason}" for reason in self.unread]
+        if self.left_out:
+            reasons = 'comments ("# …"), repetitions, nothing to draw'
+            lines = counted(self.left_out, "line")
+            notes.insert(0, f"{lines} of captions left out: {reasons}")
+        return notes
 
 
 def read_captions(path: str | Path) -> Captions:

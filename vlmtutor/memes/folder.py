@@ -15,6 +15,7 @@ from .cache import EmbeddingCache
 from .captions import Captions, read_captions, unique_captions
 from .embed import Embedder
 from .hubs import CORRECTION, CORRECTIONS
+from .legible import legible
 from .letters import choose_face
 from .listing import is_same, list_files, named
 from .match import ASSIGNMENTS, match_embeddings
@@ -59,8 +60,9 @@ def caption_folder(
     (``gallery.png`` and so on) and ``report.json``. Files that are no
     readable pictures, or whose meme cannot be drawn or written, are skipped
     and named in the report with the reason; letters that no font here has
-    are named in it too; subfolders are not looked into. A JPEG of more than
-    80 million pixels becomes a meme of half its width and height.
+    are named in it too, and captions that the model cannot read; subfolders
+    are not looked into. A JPEG of more than 80 million pixels becomes a meme
+    of half its width and height.
     Nothing outside ``out`` is written, and nothing in it that an earlier
     run did not write is replaced. With ``resume`` a run goes on where an
     interrupted one stopped; without it, everything is computed again.
@@ -72,8 +74,8 @@ def caption_folder(
 
     Raises FileNotFoundError or NotADirectoryError for a folder that is not
     there, ValueError for an empty one or a name that none can have, for no
-    captions, or if ``out`` is ``folder`` itself, OSError for a font that is none
-    or if ``out`` cannot be written.
+    captions that can be read, or if ``out`` is ``folder`` itself, OSError for a
+    font that is none or if ``out`` cannot be written.
     """
     one_of(STYLES, style, "style")
     one_of(ASSIGNMENTS, assign, "assignment")
@@ -89,6 +91,9 @@ def caption_folder(
         from ..models import load_clip
 
         clip = load_clip()
+    texts = legible(texts, clip)
+    if not texts:
+        raise ValueError(f"no captions: {texts.unread[0]}")
     if style == "auto":
         check_model(clip)
     if temperature is None:

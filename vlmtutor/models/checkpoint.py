@@ -27,7 +27,6 @@ INDEX = "model.safetensors.index.json"
 LARGEST = 1_000_000  # no width, length or vocabulary is as large
 DEEPEST = 100  # nor any model of so many layers
 SAME = 1e-6  # how far apart two embeddings are that ought to be one
-FOREIGN = "its tokenizer is not whole, or another model's"
 TOP = ("projection_dim", "logit_scale_init_value", "initializer_factor")
 
 
@@ -251,19 +250,20 @@ def _try_texts(clip: Clip) -> None:
     The second text begins as the first does: where a CLIP finds no end of a
     text, it reads the beginning alone.
     """
-    text = clip.model.config.text_config
-    texts = ["a", "a photo", "a photo " * text.max_position_embeddings]
+    from .clip import FOREIGN
+
+    length = clip.model.config.text_config.max_position_embeddings
+    texts = ["a", "a photo", "a photo " * length]
     alike = f"{FOREIGN}: 'a' and 'a photo' are the same to it"
     known = clip.tokenizer.get_vocab()
     own = known.keys() - clip.tokenizer.get_added_vocab().keys()
     try:
-        ids = clip.tokenize(texts)["input_ids"]
+        ids = clip.unchecked_tokens(texts)["input_ids"]
     except Exception as error:  # as in open_folder
         raise Unusable(f"{FOREIGN}: {error}") from error
-    largest = max([*ids.flatten().tolist(), *(known[token] for token in own)])
-    if largest >= text.vocab_size:
-        has = f"it has a token {largest}, and the model knows {text.vocab_size} in all"
-        raise Unusable(f"{FOREIGN}: {has}")
+    own_ids = [known[token] for token in own]
+    if fault := clip.unknown_token([*ids.flatten().tolist(), *own_ids]):
+        raise Unusable(fault)
     if ids[0].equal(ids[1]):
         raise Unusable(alike)
     try:

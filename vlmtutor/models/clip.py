@@ -7,7 +7,7 @@ trained pair by pair: Zhai et al. 2023, arXiv 2303.15343.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ from .image_settings import ImageSettings
 from .inside import value_path
 from .pictures import rgb_picture
 from .texts import as_texts
+
+FOREIGN = "its tokenizer is not whole, or another model's"
+
+
+class UnknownToken(ValueError):
+    """A text with a token that the model has no embedding of."""
 
 
 def _listed(items) -> list:
@@ -123,11 +129,22 @@ class Clip:
         """Texts → input_ids and attention_mask [M, L], over-long ones cut.
 
         A SigLIP was trained on texts filled up to its full length, without
-        a mask.
+        a mask.  Raises UnknownToken for a text with a token that the model
+        does not know, and TypeError for what is no text.
         """
+        texts = as_texts(texts)
+        inputs = self.unchecked_tokens(texts)
+        for text, ids in zip(texts, inputs["input_ids"].tolist(), strict=True):
+            if fault := self.unknown_token(ids):
+                refused = f"{self.name} cannot read the text {text!r:.40}"
+                raise UnknownToken(f"{refused}: {fault}")
+        return inputs
+
+    def unchecked_tokens(self, texts: list[str]) -> dict[str, Tensor]:
+        """The same [M, L], whether or not the model knows each token."""
         full = self.logit_bias is not None
         encoded = self.tokenizer(
-            as_texts(texts),
+            texts,
             padding="max_length" if full else True,
             truncation=True,
             max_length=self.model.config.text_config.max_position_embeddings,
@@ -135,6 +152,15 @@ class Clip:
             return_tensors="np",
         )
         return {key: torch.from_numpy(ids).long() for key, ids in encoded.items()}
+
+    def unknown_token(self, tokens: Iterable[int]) -> str:
+        """What is wrong with a tokenizer that has these: "" if nothing is."""
+        largest = max(tokens, default=0)
+        known = self.model.config.text_config.vocab_size
+        if largest < known:
+            return ""
+        has = f"it has a token {largest}, and the model knows {known} in all"
+        return f"{FOREIGN}: {has}"
 
     def image_features(self, pixel_values: Tensor, normalize: bool = True) -> Tensor:
         """pixel_values [N, 3, H, W] → image features [N, D] in float32.
@@ -193,8 +219,9 @@ class Clip:
         """Texts → text_embeds [M, D], L2-normalised, on CPU.
 
         A text with more tokens than the model has positions is cut short.
-        Raises TypeError for what is no text, with its place, and ValueError
-        if the model gives NaN, infinity or zero.
+        Raises TypeError for what is no text, with its place, UnknownToken as
+        ``tokenize`` does, and ValueError if the model gives NaN, infinity or
+        zero.
         """
         texts = as_texts(texts)
         # Short texts run with short ones, so that little is padding.

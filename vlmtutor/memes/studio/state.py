@@ -17,11 +17,12 @@ from PIL import Image
 from ...console import counted
 from ...naming import even_cosine
 from ..cache import EmbeddingCache
-from ..captions import parse_captions, unique_captions
+from ..captions import unique_captions
 from ..embed import Embedder
 from ..explain import explain, overlay, seen_box
 from ..hubs import CORRECTION, CORRECTIONS
 from ..layout import drawn_text
+from ..legible import legible, legible_lines
 from ..letters import choose_face, clean_text, complaints
 from ..listing import named
 from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
@@ -53,7 +54,7 @@ class StudioState:
     ):
         self.clip, self.font = clip, font
         choose_face("", font)  # OSError now, not with the first meme
-        self.captions = unique_captions(captions)
+        self.captions = legible(unique_captions(captions), clip)
         self.out, self._cache = named(out), cache
         self.temperature = 1 / float(clip.logit_scale)
         self.style, self.assign, self.correction = "classic", "best", CORRECTION
@@ -106,12 +107,12 @@ class StudioState:
     def set_clip(self, clip, progress: Progress | None = None) -> None:
         """Choose the model; the temperature becomes the model's own.
 
-        Raises ValueError for one that gives no numbers, and then nothing has
-        changed.
+        Raises ValueError for one that gives no numbers or cannot read a
+        caption, and then nothing has changed.
         """
         embedder = Embedder(clip, self._cache)
         found = embed_pictures(self.pictures, embedder, progress)
-        embedder.texts(self.captions)
+        embedder.texts([*self.captions, *filter(None, self._own.values())])
         self.clip, self._places = clip, {}
         if self.style not in self.styles():
             self.style = "classic"
@@ -123,12 +124,11 @@ class StudioState:
     def set_captions(self, text: str, progress: Progress | None = None) -> int:
         """Take one caption from each line: how many different ones.
 
-        As in a captions file, a line that starts with "# " is a comment.
-        Raises ValueError if there is none, and then nothing has changed.
+        As in a captions file, a line that starts with "# " is a comment; what
+        the model cannot read is left out. Raises ValueError if there is none,
+        and then nothing has changed.
         """
-        captions = parse_captions(text)
-        if not captions:
-            raise ValueError("no captions: write at least one")
+        captions = legible_lines(text, self.clip)
         if captions != self.captions:
             self._encode(captions, progress)
             self.captions = captions
@@ -169,8 +169,10 @@ class StudioState:
         return self.pictures[i].name in self._own
 
     def write(self, i: int, caption: str) -> None:
-        """Give a picture a caption of your own choice, and keep it."""
-        self._own[self.pictures[i].name] = clean_text(caption)
+        """Give a picture a caption of your own; ValueError if it is illegible."""
+        caption = clean_text(caption)
+        self._encode([caption] if caption else [])
+        self._own[self.pictures[i].name] = caption
         self._choose()
 
     def keep(self, i: int, on: bool = True) -> None:
@@ -260,8 +262,7 @@ class StudioState:
         if not texts:
             return []
         best = self._match(texts).best_of(i, len(texts))
-        bars = ((c.caption, c.score, c.probability, c.caption == chosen) for c in best)
-        return [Bar(*bar) for bar in bars]
+        return [Bar(*c[1:], c.caption == chosen) for c in best]
 
     def _match(self, texts: list[str]) -> Matches:
         """All pictures and some texts."""
