@@ -3,9 +3,9 @@
 Names at home, pictures in a foreign domain: what is wrong is the same for all
 classes, and a common context can mend it.  Pictures at home, each class called
 by a meme line: what is wrong is another thing for each class.  Vehicles are
-there under both kinds, so that nothing else differs.  In both the learned
-context is tried on names that it was not tuned with, after few steps and after
-as many as in the authors' scripts.
+there under both kinds, with the same classes.  In both the learned context is
+tried on names that it was not tuned with, after few steps and after as many as
+in the authors' scripts.
 
 Where PhraseCLIP's zero-shot lies below :data:`GATE` on either half of a task's
 validation pictures, StickerCLIP reads them; where its own does too, nothing is

@@ -262,7 +262,8 @@ class StudioState:
         if not texts:
             return []
         best = self._match(texts).best_of(i, len(texts))
-        return [Bar(*c[1:], c.caption == chosen) for c in best]
+        bars = ((c.caption, c.score, c.probability, c.caption == chosen) for c in best)
+        return [Bar(*bar) for bar in bars]
 
     def _match(self, texts: list[str]) -> Matches:
         """All pictures and some texts."""
