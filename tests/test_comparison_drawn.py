@@ -1,5 +1,8 @@
 """The comparison's pictures show what they are given, and say nothing of nothing."""
 
+import itertools
+import math
+
 import matplotlib
 import pytest
 
@@ -38,6 +41,16 @@ def test_every_point_has_a_number_and_a_name():
     assert "1  ZSSeg\n2  ReCo\n3  LSeg*\n*  fewer than 8 seeds" in shown
     assert "*" not in "".join(texts(drawn.cost_quality(POINTS[:2], "U")))
     assert drawn.front_of(POINTS, "ms") == ["ReCo", "ZSSeg"]
+
+
+def test_numbers_of_crowded_marks_do_not_lie_on_one_another():
+    marks = [(0.5 * k, k % 3) for k in range(9)]  # all within five points
+    offsets = drawn.label_offsets(marks)
+    labels = [(x + dx, y + dy) for (x, y), (dx, dy) in zip(marks, offsets, strict=True)]
+    for one, other in itertools.combinations(labels, 2):
+        assert math.dist(one, other) > 10
+    assert all(math.dist(one, mark) > 10 for one in labels for mark in marks)
+    assert drawn.label_offsets([(5, 5)])[0] == pytest.approx((0, 11))  # right above
 
 
 def test_places_name_methods_on_both_sides():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from ...figures import HATCHES, PALETTE
 from ...forest import LOOKS, OTHER
@@ -14,16 +16,16 @@ from .ingredients import INGREDIENTS, has, source
 from .order import Agreement, Values, ranks
 
 HUES = [hue for name, hue in PALETTE.items() if name != "yellow"]
-ROOMY = ("o", "s", "D", "h", "p", "8")  # markers that a number fits into
+SHAPES = ("o", "s", "D", "h", "p", "8")
 
 
 def cost_quality(points: Sequence[dict], what: str, title: str = ""):
     """Novel score over milliseconds a picture, and over seconds of training.
 
-    ``points`` as :func:`.costs.points` gives them.  A number is a method, named
-    beside the panels, with a star where it has fewer seeds than a verdict asks
-    for; shape and colour are its table; those of the Pareto front are filled and
-    joined.  Raises ValueError without a point.
+    ``points`` as :func:`.costs.points` gives them.  A number beside a mark is a
+    method, named beside the panels, with a star where it has fewer seeds than a
+    verdict asks for; shape and colour are its table; those of the Pareto front
+    are filled and joined.  Raises ValueError without a point.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -35,16 +37,14 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
     figure, axes = plt.subplots(
         1, 2, figsize=(10, 0.24 * len(points) + 2.6), sharey=True, layout="constrained"
     )
-    for ax, (key, least, name) in zip(
-        axes,
-        (
-            ("ms", 0.1, "milliseconds a test picture"),
-            ("seconds", 0.5, "seconds of training, after CLIP's own"),
-        ),
-        strict=True,
-    ):
-        x = [max(p[key], least) for p in points]
-        y = [100 * p["value"] for p in points]
+    y = [100 * p["value"] for p in points]
+    panels = {
+        "milliseconds a test picture": [max(p["ms"], 0.1) for p in points],
+        "seconds of training, after CLIP's own": [
+            max(p["seconds"], 0.5) for p in points
+        ],
+    }
+    for ax, (name, x) in zip(axes, panels.items(), strict=True):
         best = front(x, y)
         ax.plot(
             [x[k] for k in best], [y[k] for k in best], ":", color="grey", marker=""
@@ -52,24 +52,15 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
         for k, point in enumerate(points):
             n = tables.index(point["table"])
             face = HUES[n] if k in best else "white"
-            look = {"color": HUES[n], "markerfacecolor": face, "markersize": 15}
-            ax.plot(x[k], y[k], ROOMY[n], linestyle="", **look)
-            ink = "white" if k in best else "black"
-            ax.annotate(
-                str(k + 1),
-                (x[k], y[k]),
-                ha="center",
-                va="center",
-                color=ink,
-                fontsize=8,
-            )
-        ax.set(xscale="log", xlabel=name, ylim=(0, 105))
+            look = {"color": HUES[n], "markerfacecolor": face, "markersize": 9}
+            ax.plot(x[k], y[k], SHAPES[n], linestyle="", **look)
+        ax.set(xscale="log", xlabel=name, ylim=(0, 1.1 * max(y) + 1))
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0].set(ylabel=what, title=title)
     for n, kind in enumerate(tables):
-        axes[1].plot([], [], ROOMY[n], color=HUES[n], linestyle="", label=kind)
+        axes[1].plot([], [], SHAPES[n], color=HUES[n], linestyle="", label=kind)
     few = ["*" * (p["seeds"] < SEEDS) for p in points]
     names = "\n".join(
         f"{k}  {p['name']}{star}"
@@ -79,7 +70,40 @@ def cost_quality(points: Sequence[dict], what: str, title: str = ""):
         names += f"\n*  fewer than {SEEDS} seeds"
     axes[1].annotate(names, (1.03, 1), xycoords="axes fraction", va="top", fontsize=9)
     axes[1].legend(loc="lower left", bbox_to_anchor=(1.0, 0), fontsize=9)
+    figure.draw_without_rendering()  # lays the panels out: now distances are known
+    for ax, x in zip(axes, panels.values(), strict=True):
+        places = list(zip(x, y, strict=True))
+        offsets = label_offsets(ax.transData.transform(places) * 72 / figure.dpi)
+        for k, (place, offset) in enumerate(zip(places, offsets, strict=True), 1):
+            ax.annotate(
+                str(k),
+                place,
+                offset,
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.5},
+            )
     return figure
+
+
+def label_offsets(places, apart: float = 11) -> list[tuple[float, float]]:
+    """Where each mark's label goes, from the mark, so that none covers another.
+
+    ``places`` [n, 2] and the answers are in points.  The nearest free spot around
+    the mark, ``apart`` from all marks and labels; where none is free, the last tried.
+    """
+    taken, offsets = [tuple(p) for p in places], []
+    for x, y in places:
+        for r, turn in product((1, 1.6, 2.2, 3, 4), (2, 6, 1, 3, 7, 5, 0, 4)):
+            dx, dy = (r * apart * f(turn * math.pi / 4) for f in (math.cos, math.sin))
+            spot = (x + dx, y + dy)
+            if all(math.dist(spot, other) >= 0.99 * apart for other in taken):
+                break
+        taken.append(spot)
+        offsets.append((dx, dy))
+    return offsets
 
 
 def front_of(points: Sequence[dict], key: str) -> list[str]:
