@@ -22,6 +22,7 @@ from transfer_tiny import (
 from vlmtutor.naming import TEMPLATES, text_classifier, zero_shot
 from vlmtutor.transfer import cocoop, coop, kgcoop, prograd, tpt
 from vlmtutor.transfer.base import fit_hand_prompt, fit_zero_shot
+from vlmtutor.transfer.packed_prompts import encode_packed, pack
 from vlmtutor.transfer.pictures import Pictures
 from vlmtutor.transfer.prompts import (
     encode_prompts,
@@ -114,6 +115,57 @@ def test_coop_does_not_mind_padding():
     start = start_context(clip())
     both = encode_prompts(clip(), together, start)
     close(both[:1], encode_prompts(clip(), alone, start))
+
+
+@pytest.mark.parametrize("names", [["cat"], ["cat", "red dog", "a photo of the cat"]])
+def test_prompts_in_one_row_are_the_prompts(names):
+    model = clip()
+    tokens = prompt_tokens(model, names, 4)
+    start = start_context(model).requires_grad_()
+    apart = encode_prompts(model, tokens, start)
+    together = encode_packed(model, pack(tokens), start)
+    close(together, apart)
+    weights = torch.randn(apart.shape, generator=torch.Generator().manual_seed(0))
+    wanted, found = (
+        torch.autograd.grad((embeds * weights).sum(), start)[0]
+        for embeds in (apart, together)
+    )
+    close(found, wanted)
+    assert wanted.abs().sum(1).gt(0).all()
+
+
+def test_coop_answers_alike_with_prompts_in_one_row_and_apart():
+    learners = [
+        coop.fit(clip(), IMAGES, LABELS, CLASSES, steps=3, packed=way)
+        for way in (True, False)
+    ]
+    assert [learner.in_one_row for learner in learners] == [True, False]
+    close(learners[0](IMAGES), learners[1](IMAGES), atol=1e-3)
+
+
+def test_contexts_of_several_pictures_in_rows_are_the_prompts():
+    model = clip()
+    tokens = prompt_tokens(model, CLASSES, 4)
+    some = start_context(model, None, 4)
+    contexts = torch.stack([some, 2 * some])  # [B, M, W]
+    rows = contexts.repeat_interleave(len(CLASSES), dim=0)
+    apart = encode_prompts(model, tokens.repeat(2), rows)
+    together = encode_packed(model, pack(tokens), contexts)
+    close(together, apart.unflatten(0, (2, len(CLASSES))))
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+def test_what_stands_in_one_row_is_no_longer_than_it_must():
+    tokens = prompt_tokens(clip(), ["cat", "red dog"], 4)
+    packed = pack(tokens)
+    assert packed.input_ids.shape == (1, 5 + 2 + 3)  # names and their ends
+    assert packed.positions.tolist() == [[*range(5), 5, 6, 5, 6, 7]]
+    assert packed.ends.tolist() == [6, 9]
+    sees = packed.sees[0, 0]
+    assert sees[9].tolist() == [True] * 5 + [False] * 2 + [True] * 3
+    assert not sees.triu(1).any()
+    with pytest.raises(ValueError, match="3 context vectors for 4"):
+        encode_packed(clip(), packed, torch.zeros(3, W_TEXT))
 
 
 def test_cocoop_with_a_silent_network_is_coop():

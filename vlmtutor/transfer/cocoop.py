@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..seeding import generator
 from .base import tune
 from .coop import CoOp
+from .packed_prompts import encode_packed
 from .pictures import Pictures
-from .prompts import encode_prompts
 
 
 class CoCoOp(CoOp):
@@ -39,13 +39,9 @@ class CoCoOp(CoOp):
 
     def text_embeds(self, image_embeds: Tensor) -> Tensor:
         """image_embeds [B, D] → prompts of each picture [B, C, D]."""
-        B, C = len(image_embeds), len(self.classes)
         shift = self.meta_net(image_embeds)  # [B, W]
         context = self.context + shift[:, None]  # [B, M, W]
-        context = context.repeat_interleave(C, dim=0)  # [B * C, M, W]
-        tokens = self.tokens.repeat(B)
-        embeds = encode_prompts(self.clip, tokens, context)
-        return embeds.unflatten(0, (B, C))
+        return encode_packed(self.clip, self.packed, context)
 
     def logits(self, pictures: Pictures) -> Tensor:
         embeds = pictures.image_embeds  # [B, D]

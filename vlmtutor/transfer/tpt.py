@@ -18,8 +18,8 @@ from torch import Tensor
 from ..seeding import generator
 from ..training import frozen
 from .coop import CoOp
+from .packed_prompts import encode_packed
 from .pictures import Pictures
-from .prompts import encode_prompts
 
 N_VIEWS = 16  # of each picture
 
@@ -79,7 +79,7 @@ class TPT(CoOp):
         context = self.context.detach().clone().requires_grad_()
         optimizer = torch.optim.AdamW([context], lr=self.lr, weight_decay=0)
         with torch.enable_grad(), frozen(self.clip):
-            texts = encode_prompts(self.clip, self.tokens, context)
+            texts = encode_packed(self.clip, self.packed, context)
             logits = self.clip.logit_scale * embeds @ texts.T  # [V, C]
             rows = surest(logits.detach(), self.share)
             loss = mean_entropy(logits[rows])
@@ -91,7 +91,7 @@ class TPT(CoOp):
         rows = []
         for pixel_values in pictures.pixel_values:
             context, embeds = self.adapted(pixel_values)
-            texts = encode_prompts(self.clip, self.tokens, context)
+            texts = encode_packed(self.clip, self.packed, context)
             rows.append(self.clip.logit_scale * embeds @ texts.T)
         return torch.cat(rows)
 

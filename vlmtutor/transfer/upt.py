@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from ..seeding import seeded_weights
 from .base import Learner, tune
+from .packed_prompts import encode_packed, pack
 from .pictures import Pictures
-from .prompts import encode_prompts, prompt_tokens, start_context
+from .prompts import prompt_tokens, start_context
 from .visual_prompts import class_tokens, encode_prompted
 
 ARMS = ("both", "text", "pictures")
@@ -69,7 +70,7 @@ class UPT(Learner):
 
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)
-        self.tokens = prompt_tokens(self.clip, classes, self.n_context)
+        self.packed = pack(prompt_tokens(self.clip, classes, self.n_context))
 
     def prompts(self) -> tuple[Tensor, Tensor]:
         """Context [M, W_text] and visual tokens [p, W_vision]."""
@@ -84,7 +85,7 @@ class UPT(Learner):
 
     def logits(self, pictures: Pictures) -> Tensor:
         context, visual = self.prompts()
-        texts = encode_prompts(self.clip, self.tokens, context)
+        texts = encode_packed(self.clip, self.packed, context)
         embeds = encode_prompted(self.clip, pictures.pixel_values, [visual])
         return self.clip.logit_scale * embeds @ texts.T
 

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from ...models.inside import as_map, as_tokens
 from ...seeding import generator, seeded_weights
 from ...training import descend, frozen
-from ...transfer import coop
 from ...verdict import Check
 from ..methods import STEPS, Info
 from ..parts.fusion import fuse
@@ -38,7 +37,7 @@ from ..parts.texts import background_classifier
 from ..parts.two_stage import BACKGROUND, RegionNamer, count, crops_of, likely
 from ..pictures import once
 from ..supervision import Masked
-from .zsseg import LAMS, base_crops
+from .zsseg import LAMS, crop_prompt
 
 INFO = Info(
     name="FreeSeg",
@@ -241,8 +240,7 @@ def train(
 ) -> FreeSeg:
     """The context of names on crops; then all else, one task a step."""
     begun = time.perf_counter()
-    E, labels = base_crops(clip, data, "mean")
-    learner = coop.fit(clip, E, labels, data.names, seed, steps=prompt_steps)
+    learner = crop_prompt(clip, data, seed, prompt_steps)
     words = Words(clip, learner.context.detach(), seed)
     net = FreeNet(clip, interact, seed)
     model = FreeSeg(clip, net, words)

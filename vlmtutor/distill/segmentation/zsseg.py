@@ -44,6 +44,13 @@ INFO = Info(
 ROWS = (INFO,)
 
 
+def crop_prompt(clip, data: Masked, seed: int, steps: int) -> coop.CoOp:
+    """A context for names, learned on crops of base masks."""
+    E, labels = base_crops(clip, data, "mean")
+    # Prompts apart, as the stored rows had them: in one row sums round otherwise.
+    return coop.fit(clip, E, labels, data.names, seed, steps=steps, packed=False)
+
+
 def base_crops(clip, data: Masked, fill: str):
     """Embeddings [M, D] of crops of true masks, and their classes [M]."""
     masks = instance_masks(data.regions)
@@ -76,9 +83,8 @@ def fit(
     ``prompt`` "learned", or "hand" for the sentence that it starts from.
     """
     proposer = shared_proposer(clip, data, seed, names=data.names, steps=steps)
-    E, labels = base_crops(clip, data, "mean")
     turns = prompt_steps if prompt == "learned" else 0
-    learner = coop.fit(clip, E, labels, data.names, seed, steps=turns)
+    learner = crop_prompt(clip, data, seed, turns)
     learner.requires_grad_(False)
     return TwoStage(
         clip,
