@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmtutor.models.pictures import as_seen, decode_picture
+from vlmtutor.models.pictures import UnreadablePicture, as_seen, decode_picture
 
 RAMP = np.linspace(0, 1, 8)
 SHADES = [0, 36, 73, 109, 146, 182, 219, 255]
@@ -72,10 +72,11 @@ def test_a_grey_map_says_what_white_is(white):
         tiff(twelve((RAMP * 4095).round().astype(int)), 12),
         tiff(numbers(65535, "<u2"), 16),
         tiff(numbers(2**32 - 1, "<u4"), 32),
+        tiff(numbers(2**15 - 1, "<i2"), 16, SIGNED),
         tiff(numbers(2**31 - 1, "<i4"), 32, SIGNED),
         tiff(FLOATS, 32, FLOAT),
     ],
-    ids=["12", "16", "32", "signed", "floats"],
+    ids=["12", "16", "32", "signed 16", "signed 32", "floats"],
 )
 def test_a_tiff_says_what_white_is(data):
     assert shades(decode_picture(data)) == SHADES
@@ -121,3 +122,17 @@ def test_where_white_is_zero_infinity_is_black(value, seen):
 def test_a_picture_of_nothing_but_such_is_white_or_black(value, seen):
     picture = as_seen(Image.fromarray(np.full((1, 2), value, np.float32)))
     assert shades(picture) == [seen, seen]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(RAMP.astype("<f2").tobytes(), 16, FLOAT),
+        tiff(RAMP.astype("<f8").tobytes(), 64, FLOAT),
+        b"II+\0" + bytes(60),  # the long kind (BigTIFF), torn
+    ],
+    ids=["half", "double", "long"],
+)
+def test_a_tiff_that_is_not_read_is_not_called_damaged_alone(data):
+    with pytest.raises(UnreadablePicture, match="of a kind .*: save it as JPEG or PNG"):
+        decode_picture(data)

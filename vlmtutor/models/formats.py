@@ -12,6 +12,7 @@ PAGE = "save its page as JPEG or PNG"
 
 # What a file begins with: (bytes, where they stand, what it is, the way on).
 # Pictures that Pillow reads are at the end: they get here only if damaged.
+_TIFF = "a TIFF picture, damaged or of a kind that cannot be read here"
 _BEGINNINGS = (
     (b"\xff\x0a", 0, "a JPEG XL picture", PIXELS),
     (b"\0\0\0\x0cJXL ", 0, "a JPEG XL picture", PIXELS),
@@ -58,8 +59,10 @@ _BEGINNINGS = (
     (b"\x89PNG", 0, "a damaged PNG picture", ""),
     (b"GIF8", 0, "a damaged GIF picture", ""),
     (b"WEBP", 8, "a damaged WebP picture", ""),
-    (b"II*\0", 0, "a damaged TIFF picture", ""),
-    (b"MM\0*", 0, "a damaged TIFF picture", ""),
+    (b"II*\0", 0, _TIFF, PIXELS),
+    (b"MM\0*", 0, _TIFF, PIXELS),
+    (b"II+\0", 0, _TIFF, PIXELS),
+    (b"MM\0+", 0, _TIFF, PIXELS),
 )  # fmt: skip
 
 # The brands in the first box of ISO media files (ISO/IEC 14496-12).
