@@ -89,6 +89,19 @@ def open_backbone(name: str):
     return clip
 
 
+def forget_names(clip) -> None:
+    """Drop the texts that a CLIP has encoded.
+
+    A text's last digit depends on those encoded beside it, and training makes
+    points of it: a part must not see which names were asked for before.
+    """
+    from ..distill.parts.texts import PLACE_TEMPLATES, TEMPLATES
+    from ..distill.pictures import once
+
+    for templates in (TEMPLATES, PLACE_TEMPLATES, ("{}",)):
+        once(clip, ("names", *templates), dict).clear()
+
+
 class Seconds(dict):
     """Seconds by name: ``with seconds("fit_s"): …`` adds to what is there."""
 

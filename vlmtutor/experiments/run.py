@@ -30,6 +30,7 @@ from .experiment import (
     Experiment,
     Key,
     Seconds,
+    forget_names,
     keep,
     key_of,
     open_backbone,
@@ -205,6 +206,8 @@ def _work(seed: int, backbone: str, function: Callable, *arguments) -> dict:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    if backbone in OPENED:
+        forget_names(open_backbone(backbone))
     begun = time.perf_counter()
     found = function(*arguments)
     seconds = round(time.perf_counter() - begun, 2)
