@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
-from vlmtutor.experiments.experiment import Experiment, Seconds
+from vlmtutor.distill.parts.texts import TEMPLATES, text_classifier
+from vlmtutor.distill.pictures import once
+from vlmtutor.experiments.experiment import Experiment, Seconds, open_backbone
 from vlmtutor.experiments.grid import choose
 from vlmtutor.experiments.run import run
 from vlmtutor.verdict import Check, resample_mean
@@ -59,6 +61,14 @@ def waits(name: str, seed: int, backbone: str) -> dict:
     return {"scores": {"seed": float(seed)}}
 
 
+def asks(name: str, seed: int, backbone: str) -> dict:
+    """How many names were encoded before it asks for some."""
+    clip = open_backbone(backbone)
+    kept = len(once(clip, ("names", *TEMPLATES), dict))
+    text_classifier(clip, ["cat", "dog"])
+    return {"scores": {"kept": float(kept)}}
+
+
 def difference(found: dict) -> list[dict]:
     """A check between parts, of one seed."""
     if not {"good", "coin"} <= found.keys():
@@ -79,6 +89,7 @@ DRAWS = Experiment(
 )
 KNOBS = Experiment("knobs", "a knob", {"a": with_knob}, seeds=2, choose=knob, code=code)
 BROKEN = Experiment("broken", "raises", {"a": breaks}, seeds=3, code=code)
+ASKING = Experiment("asking", "asks", {"a": asks, "b": asks}, seeds=2, code=code)
 WAITING = Experiment(
     "waiting", "waits", {"quick": waits, "slow": waits}, seeds=2, code=code
 )

@@ -40,6 +40,11 @@ def test_workers_do_not_change_a_number(tmp_path):
     assert {r["rows"][0]["threads"] for r in one["parts"]} == {1}
 
 
+def test_a_part_does_not_see_which_names_were_asked_for_before(tmp_path):
+    notes = run(tiny.ASKING, path=tmp_path / "x.json")
+    assert [r["scores"] for r in notes["parts"]] == [{"kept": 0.0}] * 4
+
+
 def test_a_part_keeps_what_it_was_measured_with(tmp_path):
     notes = run(tiny.DRAWS, [("good", "stickerclip", 0)], path=tmp_path / "x.json")
     (record,) = notes["parts"]
