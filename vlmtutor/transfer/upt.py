@@ -70,7 +70,8 @@ class UPT(Learner):
 
     def set_classes(self, classes: list[str]) -> None:
         super().set_classes(classes)
-        self.packed = pack(prompt_tokens(self.clip, classes, self.n_context))
+        self.tokens = prompt_tokens(self.clip, classes, self.n_context)
+        self.packed = pack(self.tokens)
 
     def prompts(self) -> tuple[Tensor, Tensor]:
         """Context [M, W_text] and visual tokens [p, W_vision]."""
