@@ -74,14 +74,18 @@ def test_old_claims_stand_as_long_as_their_rows(name):
 
 
 def test_rows_of_the_dense_bench():
-    found = rows_of("segmentation")
-    assert not any("old" in row["rule"] for row in found.values())
-    assert found["references", "chance"]["table"] == "reference"
+    assert not any("old" in row["rule"] for row in all_rows("segmentation"))
     second = rows_of("segmentation", "stickerclip")
+    row = second["MaskCLIP+", "MaskCLIP+"]
+    assert row["by_seed"]["U"] == [0.6463, 0.6569, 0.6153] and row["table"] == "free"
     assert {tuple(row["seeds"]) for row in second.values()} == {(0, 1, 2)}
     first = rows_of("segmentation", "phraseclip")
+    assert first["references", "chance"]["table"] == "reference"
     assert {tuple(row["seeds"]) for row in first.values()} == {tuple(range(8))}
     assert first.keys() == second.keys()
+    checks = [check["verdict"] for row in first.values() for check in row["checks"]]
+    assert len(checks) == 42 and checks.count("reproduced") == 23
+    assert not any(row["checks"] for row in second.values())  # three seeds: none
     told = as_json("segmentation", all_rows("segmentation"))["rows"]
     # what notebooks read is what it shows
     shown = [r["scores"] for r in stored.load("segmentation")["rows"]]

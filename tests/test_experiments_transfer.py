@@ -466,15 +466,15 @@ def test_step_0_is_fitted_once_an_arm_and_task(few_steps, monkeypatch):
     assert steps == [0, 1, 2] * 2
 
 
-def test_what_coop_forgets_is_counted_from_where_it_starts(few_steps):
+def test_what_coop_forgets_is_counted_from_where_it_starts(few_steps, monkeypatch):
+    # names that the tiny model tells apart: of others answers are a tie
+    monkeypatch.setitem(tasks.GROUPS, "faces", ("dog", "cat", "bird", "fox", "owl"))
     check = forgetting.CHECKS[0]
     assert (check.better, check.worse[0]) == (("hand prompt", 0), "CoOp")
     rates = dict.fromkeys(few_steps, {"lr": 0.1})
     hand = forgetting.measure("hand prompt", 0, "tiny", {})["rows"]
     coop = forgetting.measure("CoOp", 0, "tiny", rates)["rows"]
-    # by lines alone: to the tiny model several names are one, and answers a tie
-    assert hand[1]["task"] == coop[2]["task"] == "faces, lines"
-    assert hand[1]["scores"] == coop[2]["step0"]
+    assert [row["scores"] for row in hand] == [row["step0"] for row in coop[::2]]
 
 
 def test_prograd_is_compared_with_the_same_descent_unprojected():
