@@ -47,7 +47,7 @@ class Arm:
 
     fit: str
     fixed: Mapping = field(default_factory=dict)
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
     like: str | None = None
     steps: tuple[int, ...] = STEPS
 
@@ -56,7 +56,7 @@ ARMS = {
     "CoOp": Arm("CoOp"),
     "KgCoOp, weight 8": Arm("KgCoOp", {"weight": 8}, like="CoOp"),
     "KgCoOp, weight 1": Arm("KgCoOp", {"weight": 1}, like="CoOp"),
-    "ProGrad": Arm("ProGrad", rates=(0.1, 0.3, 1.0)),  # of plain descent
+    "ProGrad": Arm("ProGrad", rates=(0.1, 0.3, 1.0, 3.0)),  # of plain descent
     # which is this: the same steps without the projection
     "plain descent": Arm("ProGrad", {"strength": 0.0}, like="ProGrad", steps=(LAST,)),
     # as many pictures a step as CoOp, each with prompts of its own
