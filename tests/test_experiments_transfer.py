@@ -568,7 +568,7 @@ def test_each_visual_arm_has_a_rate_of_its_own_and_sees_as_much_as_coop():
     assert all(method.like is None for method in methods.values())
     learn = [m for m in methods.values() if m.learns]
     assert {m.views(336) for m in learn} == {3200}
-    assert [len(shots) for shots in visual.STUDY.tasks.values()] == [2, 1]
+    assert list(visual.STUDY.tasks.values()) == [(16,), (16,)]
     told = [(c.better[0], c.worse[0]) for c in claims.VISUAL]
     assert ("UPT", "VPT-deep") in told
 
