@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from vlmtutor import stored
-from vlmtutor.transfer import report
-from vlmtutor.verdict import Check
+from vlmtutor.transfer import forgetting, report
+from vlmtutor.verdict import Check, judge
 
 matplotlib.use("Agg")
 
@@ -28,8 +29,6 @@ def notes():
 
 
 def axes():
-    from matplotlib.figure import Figure
-
     return Figure().subplots()
 
 
@@ -164,7 +163,8 @@ def test_a_study_is_of_the_bench_s_backbone_where_it_is_whole(experiment):
 
 
 def test_forgetting_as_points_above_zero_shot_of_the_same_seed(experiment):
-    assert "not run yet" in report.forgetting(name="x")
+    for told in (forgetting.text, forgetting.verdicts):
+        assert told(name="x") == "not run yet: python -m vlmtutor experiment x"
 
     def run(name, steps, novel, seed):
         row = {"task": "cats, night", "kind": "domain shift", "steps": steps}
@@ -173,7 +173,7 @@ def test_forgetting_as_points_above_zero_shot_of_the_same_seed(experiment):
 
     zero = [run("zero-shot", 0, 0.5, 0), run("zero-shot", 0, 0.7, 1)]
     experiment(*zero, run("CoOp", 100, 0.6, 0), run("CoOp", 100, 0.6, 1))
-    head, line = report.forgetting(name="x").splitlines()
+    head, line = forgetting.text(name="x").splitlines()
     assert head.split() == ["method", "100", "steps", "seeds"]
     assert line.split()[-3:] == ["CoOp", "+0.0", "2"]
 
@@ -193,11 +193,25 @@ def test_forgetting_shows_where_each_starts_and_who_read(experiment):
         more = {"steps": 100, "step0": hand, **scores}
         parts.append(run("CoOp", seed, **more))
     experiment(*parts)
-    head, hand, coop = report.forgetting(name="x").splitlines()
+    head, hand, coop = forgetting.text(name="x").splitlines()
     assert head.split() == ["method", "0", "steps", "100", "steps", "seeds"]
     assert hand.startswith("class shift: cats, lines, read by s")
     assert hand.split()[-5:] == ["hand", "prompt", "-10.0", "–", "2"]
     assert coop.split()[-4:] == ["CoOp", "-10.0", "+0.0", "2"]
+    ax = axes()
+    forgetting.plot([ax], ["CoOp", "KgCoOp"], name="x")
+    (line,) = [line for line in ax.lines if line.get_label() == "CoOp"]
+    assert line.get_ydata() == pytest.approx([-10, 0])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "100"]
+    assert ax.get_title() == "class shift:\ncats, lines, read by s"
+
+
+def test_verdicts_on_forgetting_are_the_stored_ones(experiment):
+    draws = {"value": 0.1, "draws": [0.1] * 5}
+    check = {"name": "it forgets (cats)", **judge([draws] * 8)}
+    experiment(part("CoOp", "p"), rows=[{"checks": [check]}, {"checks": []}])
+    told = forgetting.verdicts(name="x")
+    assert "reproduced" in told and "it forgets (cats)" in told
 
 
 def test_losses_are_shown_as_means_over_seeds():

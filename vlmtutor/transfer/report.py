@@ -218,49 +218,6 @@ def verdicts_text(notes: dict, checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def forgetting(score: str = "novel", name: str = "forgetting") -> str:
-    """The stored experiment on forgetting: points above zero-shot, by steps.
-
-    A line a task and method, kinds of shift together, from step 0 on; then the
-    verdicts.  Says how to run it where nothing is stored.
-    """
-    try:
-        notes = stored.load(name)
-    except FileNotFoundError:
-        return f"not run yet: python -m vlmtutor experiment {name}"
-    runs = stored.runs(name)
-    zero = {
-        (row["task"], row["seed"]): row[score]
-        for row in runs
-        if row["part"] == "zero-shot"
-    }
-    # (kind, task, method) → number of steps → seed → points
-    found: dict[tuple, dict[int, dict[int, float]]] = {}
-    for row in runs:
-        key = row["task"], row["seed"]
-        if row["part"] != "zero-shot" and key in zero:
-            task = row.get("label", row["task"])
-            own = found.setdefault((row["kind"], task, row["part"]), {})
-            values = {row["steps"]: row[score]}
-            if "step0" in row:
-                values[0] = row["step0"][score]
-            for steps, value in values.items():
-                points = 100 * (value - zero[key])
-                own.setdefault(steps, {})[row["seed"]] = points
-    columns = sorted({steps for own in found.values() for steps in own})
-    lines = []
-    for (kind, task, part), own in sorted(found.items(), key=lambda pair: pair[0][:2]):
-        cells = [
-            f"{statistics.mean(own[k].values()):+.1f}" if k in own else None
-            for k in columns
-        ]
-        seeds = min(map(len, own.values()))
-        lines.append([f"{kind}: {task}", part, *cells, str(seeds)])
-    head = ["", "method", *(f"{steps:,} steps" for steps in columns), "seeds"]
-    checks = [check for row in notes.get("rows", ()) for check in row["checks"]]
-    return table(lines, head) + ("\n\n" + verdict_report(checks) if checks else "")
-
-
 def losses_text(notes: dict, task: str, shots: int = 16) -> str:
     """Ten points of each method's training loss on a task, means over seeds.
 
