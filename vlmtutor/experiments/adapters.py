@@ -128,6 +128,7 @@ def measure_wise_ft(name: str, seed: int, backbone: str, chosen: dict) -> dict:
                     "scores": scores_of(found[k, alpha]),
                     "step0": scores_of(found[k, ALPHAS[0]]),
                     "steps": WISE_FT.steps,
+                    "views": WISE_FT.views(len(train)),
                     "trained": predictor.parameters_trained,
                     **seconds,
                 }

@@ -38,20 +38,21 @@ class SceneMethod:
     """``learn(train, seed, **settings)`` gives a predictor.
 
     ``dense`` methods are scored by the mean IoU over stickers' pixels, others
-    by the mean average precision over classes.  ``variants``: settings by row;
-    ``than``: (sentence, read-out or row) that the first row is checked against;
-    ``budget`` tells why nothing is concluded of it.
+    by the mean average precision over classes.  ``variants``: settings by row,
+    all with what the first's search finds, or with ``each`` every one with its
+    own; ``than``: (sentence, read-out or row) that the first row is checked
+    against; ``budget`` tells why nothing is concluded of it.
     """
 
     learn: Callable | None = None
     module: str = "scene_sets"
     steps: int = 0
-    fixed: Mapping = field(default_factory=dict)
     grid: Mapping[str, Sequence] = field(default_factory=dict)
     dense: bool = False
     than: tuple[tuple[str, str], ...] = ()
     budget: str = ""
     variants: Mapping[str, Mapping] = field(default_factory=dict)
+    each: bool = False
 
 
 def dual_coop(train: SceneSet, seed: int, known: float, **settings):
@@ -85,8 +86,8 @@ METHODS = {
         dual_coop,
         "dualcoop",
         steps=60,
-        fixed={"negative": None},  # a random negative context
-        grid={"lr": (1e-4, 3e-4, 1e-3)},  # 3e-4 was the highest tried, and best
+        # the negative context from words, as the positive, or from random vectors
+        grid={"lr": (1e-4, 3e-4, 1e-3), "negative": (dualcoop.NEGATIVE, None)},
         than=(
             ("DualCoOp beats whole pictures", WHOLE),
             ("DualCoOp beats its positive prompt alone, untrained", POOLED),
@@ -119,6 +120,7 @@ METHODS = {
             "names that do not look": {"looks": False},
             HEAD: {"words": False, "looks": False},
         },
+        each=True,
     ),
 }
 
@@ -133,18 +135,25 @@ def scenes_of(backbone: str, split: str, seed: int) -> SceneSet:
 
 
 def choose(name: str, backbone: str) -> dict:
-    """The step size, by validation scenes."""
+    """Settings by validation scenes; by row where each has its own."""
     method = METHODS[name]
-    first = next(iter(method.variants.values()), {})
 
-    def score(**knobs) -> float:
+    def score(variant: Mapping, **knobs) -> float:
         train = scenes_of(backbone, "train", TUNING_SEED)
-        settings = {**method.fixed, **first, **knobs, "steps": method.steps}
+        settings = {**variant, **knobs, "steps": method.steps}
         predictor = method.learn(train, TUNING_SEED, **settings)
         val = scenes_of(backbone, "val", 0)
         return Marks.of(val, predictor(val.pictures), method.dense).score()
 
-    return grid.choose(method.grid, score)
+    if not method.each:
+        first = next(iter(method.variants.values()), {})
+        return grid.choose(method.grid, functools.partial(score, first))
+    found: dict = {"chosen": {}, "grid": []}
+    for row, variant in method.variants.items():
+        own = grid.choose(method.grid, functools.partial(score, variant))
+        found["chosen"][row] = own["chosen"]
+        found["grid"] += [{"row": row, **tried} for tried in own["grid"]]
+    return found
 
 
 def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
@@ -157,7 +166,8 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
     method, rows, first = METHODS[name], [], None
     train = scenes_of(backbone, "train", seed)
     for row, variant in (method.variants or {name: {}}).items():
-        seconds, settings = Seconds(), {**method.fixed, **variant, **chosen}
+        own = chosen[row] if method.each else chosen
+        seconds, settings = Seconds(), {**variant, **own}
         with seconds("fit_s"):
             predictor = method.learn(train, seed, **settings, steps=method.steps)
         marks = Marks.of(test, predictor(test.pictures), method.dense)
@@ -168,6 +178,7 @@ def measure(name: str, seed: int, backbone: str, chosen: dict) -> dict:
             {
                 "row": row,
                 **variant,
+                "chosen": own,
                 "scores": {marks.name: marks.score()},
                 "step0": {marks.name: before.score()},
                 "steps": method.steps,

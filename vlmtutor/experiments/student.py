@@ -3,8 +3,9 @@
 Ways of teaching it for a few steps each; shapes of like cost; a longer school,
 whose student (of seed 0) the studio finds in ``runs``; and two from scratch,
 long enough to learn, by the teacher's answers and by captions alone, which tell
-what is the teacher's, what the school's and what was inherited.  Every row has
-the student before training beside it.  The teacher's answers are asked for once
+what is the teacher's, what the school's and what was inherited.  Captions ask
+only the teacher's text encoder, which every student keeps.  Every row has the
+student before training beside it.  The teacher's answers are asked for once
 and kept beside the results.
 """
 
@@ -66,7 +67,9 @@ CHECKS = (
         "top1",
         budget=FEW,
     ),
+    # the first also trains on the names that the exam asks for, the second not
     Check("the teacher's answers beat captions", BOTH, [*ARMS][2], "top1"),
+    Check("so they do about captions alone", "inherited, affinity", [*ARMS][2], "top1"),
     Check("both losses beat vectors alone", BOTH, "inherited, feature", "top1"),
 )
 # Is it distillation or inheritance that keeps the explanations?  By scene.

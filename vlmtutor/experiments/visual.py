@@ -16,7 +16,7 @@ from .transfer import PHRASECLIP, Method, Study, learn, outline
 
 STEPS = {"steps": 200}  # of 16 pictures: 3,200 views
 UPT_LR, MAPLE_LR = {"lr": (3e-4, 1e-3, 3e-3)}, {"lr": (2e-3, 5e-3)}
-FEWER = 3  # seeds of what carries no claim of its own
+FEWER = 3  # seeds of MaPLe and of VP's distances: too few for a verdict
 
 STUDY = Study(
     methods={

@@ -1,8 +1,8 @@
 """All transfer methods in one table: what each costs, brings and keeps.
 
 Figures are means over seeds on the task that the studies of notebooks 08, 09
-and 10 share.  The studies use different numbers of test pictures, so gains
-are counted from zero-shot on the same pictures, in percentage points.
+and 10 share.  Studies and seeds have test pictures of their own, so gains are
+counted from zero-shot on the same pictures, in percentage points.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ TITLE = "mixed, sketch"
 STUDIES = ("08_prompt_tuning", "09_visual_and_unified_prompts", "10_adapters")
 COLUMNS = {
     "parameters": "trainable",
+    "views": "views",
     "seconds": "seconds",
     "one": "1 shot",
     "many": "16 shots",
     "novel": "novel",
     "kept": "kept",
 }
-
+COSTS = ("parameters", "views", "seconds")
 
 GAINS = {
     "one": ("base", 1),
@@ -60,12 +61,25 @@ def _row(method, runs, zero, trained: int, seconds: float | None = None) -> dict
     for key, (what, shots) in GAINS.items():
         value = _mean(runs, what, shots)
         if value is not None:
-            start = _mean(zero, what, shots) if zero else 0
+            start = _mean(beside(zero, runs), what, shots) if zero else 0
             value = round(100 * (value - start), 1)
         gains[key] = value
     if seconds is None:
         seconds = round(_mean(runs, "seconds", 16), 2)
-    return {"method": method, "parameters": trained, "seconds": seconds, **gains}
+    seen = [run["views"] for run in runs if run["shots"] == 16 and run.get("views")]
+    costs = {"parameters": trained, "views": max(seen, default=None)}
+    return {"method": method, **costs, "seconds": seconds, **gains}
+
+
+def beside(zero: Sequence[dict], runs: Sequence[dict]) -> list[dict]:
+    """The zero-shot runs on the test pictures of other runs: of their seeds.
+
+    A single one counts for every seed.
+    """
+    if len(zero) == 1:
+        return list(zero)
+    seeds = {run["seed"] for run in runs}
+    return [run for run in zero if run["seed"] in seeds]
 
 
 def _mean(runs, what: str, shots: int) -> float | None:
@@ -96,7 +110,7 @@ def _cells(rows: list[dict], by: str) -> list[list[str | None]]:
 
 def ordered(rows: list[dict], by: str) -> list[dict]:
     """Zero-shot, then the best first; costs with the smallest first."""
-    sign = 1 if by in ("parameters", "seconds") else -1
+    sign = 1 if by in COSTS else -1
 
     def key(row):
         missing = row[by] is None
@@ -112,7 +126,7 @@ def shown(row: dict, column: str) -> str | None:
     value = row[column]
     if value is None:
         return None
-    if column == "parameters":
+    if column in ("parameters", "views"):
         return f"{value:,}"
     if column == "seconds":
         return f"{value:.1f}"
@@ -128,11 +142,12 @@ def race(studies: Sequence[dict], shots: int) -> list[tuple[str, float]]:
     gains = {}
     for study in studies:
         runs = study["tables"][TITLE]
-        start = statistics.mean(row["base"] for row in runs["zero-shot"])
         for name, rows in runs.items():
-            own = [row["base"] for row in rows if row["shots"] == shots]
+            own = [row for row in rows if row["shots"] == shots]
             if own:
-                gains[name] = 100 * (statistics.mean(own) - start)
+                same = beside(runs["zero-shot"], own)
+                means = [statistics.mean(r["base"] for r in x) for x in (own, same)]
+                gains[name] = 100 * (means[0] - means[1])
     return sorted(gains.items(), key=lambda item: -item[1])
 
 

@@ -6,8 +6,9 @@ context, shared by all classes.  Each patch is compared with both prompts of a
 class; the patches that answer to the positive one decide, for both.  Unknown
 labels are left out of the loss.  The paper's two scales, 20 for where to look
 and 5 for the answer, multiply to the logit scale of its CLIP, 100; here too
-they multiply to the model's own.  Simplified: contexts start from words in
-place of 16 random vectors each; AdamW; cached patch features.
+they multiply to the model's own.  Simplified: the positive context starts from
+words, the negative from words or at random, where the authors start both in one
+way, by default with 16 random vectors each; AdamW; cached patch features.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Khattak et al. 2022, "MaPLe: Multi-modal Prompt Learning", arXiv 2210.03117.
 Tuned: M context vectors for each of the first ``depth`` layers of the text
 encoder, and a linear map per layer that turns them into visual tokens for the
-image encoder: the two sides cannot drift apart.  Simplified: depth 2 in place
-of 9 of 12 layers, as the shipped text encoder has three; AdamW.  With
+image encoder: the two sides cannot drift apart.  Simplified: depth 2 of the
+four layers of text and six of pictures here, in place of 9 of 12; AdamW.  With
 ``coupled=False`` the visual tokens are free, which is the paper's baseline of
 independent prompts (IVLP); they start where the coupled ones do.  Simplified
 also: M is 4 words, where the authors have 2.

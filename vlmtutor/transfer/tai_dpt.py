@@ -5,8 +5,9 @@ Recognition", arXiv 2211.12739.  Tuned: two contexts, one compared with a whole
 caption and one with its single words.  Since CLIP puts captions and pictures
 into one space, what is learnt on captions, whose nouns are the labels, is then
 asked of pictures and their patches.  Simplified: contexts start from words;
-labels are the class names found in a caption; AdamW; the two scores are
-averaged.  Scores rank pictures; they are no probabilities.
+labels are the class names found in a caption; AdamW; the hinge is a mean over
+pairs, where the authors sum; the two scores are averaged.
+Scores rank pictures; they are no probabilities.
 """
 
 from __future__ import annotations

@@ -53,9 +53,10 @@ def affinity_loss(
 def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """How far the cosines between pictures [B, B] differ, squared.
 
-    Relational distillation (Park et al. 2019, arXiv 1904.05068): not where
-    a picture lies counts, but how it lies to the others, so that any rotation
-    of the student's space is as good.  Mean over pairs of two pictures.
+    Relational distillation: not where a picture lies counts, but how it lies to
+    the others, so that any rotation of the student's space is as good.  Park et
+    al. 2019 (arXiv 1904.05068) compare distances and angles; cosines are
+    simpler.  Mean over pairs of two pictures.
     """
     gap = student @ student.T - teacher @ teacher.T
     others = ~torch.eye(len(gap), dtype=torch.bool)
