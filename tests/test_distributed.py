@@ -33,27 +33,21 @@ def random_batch(pairs: int) -> dict[str, torch.Tensor]:
     return {"pixel_values": pixels, "input_ids": ids}
 
 
-def start(processes: int, folder) -> dict:
-    """What the lesson prints when torchrun starts it with twelve pairs."""
+def batch_in(folder) -> str:
     save_file(random_batch(12), folder / "batch.safetensors")
+    return str(folder / "batch.safetensors")
+
+
+def by_torchrun(processes: int, file: str) -> dict:
+    """What the lesson prints when PyTorch's launcher starts it."""
     env = dict(os.environ, OMP_NUM_THREADS="1")
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         env.pop(name, None)
+    place = f"--master-addr 127.0.0.1 --master-port {free_port()}"
+    launch = f"-m torch.distributed.run --nproc-per-node {processes} {place}"
+    lesson = "-m vlmtutor.lessons.across_processes"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            str(processes),
-            "--master-addr",
-            "127.0.0.1",
-            "--master-port",
-            str(free_port()),
-            "-m",
-            "vlmtutor.lessons.across_processes",
-            str(folder / "batch.safetensors"),
-        ],
+        [sys.executable, *launch.split(), *lesson.split(), file],
         env=env,
         capture_output=True,
         text=True,
@@ -65,13 +59,17 @@ def start(processes: int, folder) -> dict:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    return start(2, tmp_path_factory.mktemp("two"))
+    file = batch_in(tmp_path_factory.mktemp("two"))
+    return across_processes.start(file, seconds=SECONDS)
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
     # in a ring of two, forwards and backwards are the same neighbour
-    return start(3, tmp_path_factory.mktemp("three"))
+    file = batch_in(tmp_path_factory.mktemp("three"))
+    if sys.platform == "win32":  # the launcher asks for libuv, which is not there
+        return across_processes.start(file, 3, SECONDS)
+    return by_torchrun(3, file)
 
 
 def row(notes, way):
@@ -139,3 +137,8 @@ def test_a_batch_that_cannot_be_shared_alike_is_refused(alone, monkeypatch):
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="5 pairs do not fill 2"):
         across_processes.compare(random_batch(5))
+
+
+def test_what_a_process_says_when_it_fails_is_told(tmp_path):
+    with pytest.raises(RuntimeError, match="the processes failed(.|\\n)*no.file"):
+        across_processes.start(tmp_path / "no.file", seconds=SECONDS)

@@ -39,13 +39,20 @@ def cases(name: str) -> list[tuple[tuple, object]]:
         ],
         "block_runs": [((3, 7, 1, 2, 4), 101)],
         # notebook 03
-        "symmetric_loss": [((torch.eye(2), 1.0), torch.tensor(0.313262))],
+        "symmetric_loss": [  # rows alone give 0.413, columns 0.582
+            (
+                (torch.tensor([[1.0, 0.5], [0.0, 0.2]]), 0.5),
+                torch.tensor(0.497665),
+            )
+        ],
         "label_targets": [
             (
                 (torch.tensor([3]), torch.tensor([3, 3, 3, 1])),
                 torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0.0]]),
             )
         ],
+        # notebook 04; a row of two, not a column
+        "block_mask": [((3, 0, 1, 0, 2), torch.tensor([yes] * 2 + [no] * 7))],
         # notebook 05; tokens that cross an end of the span, or begin at its end
         "in_phrase": [
             (

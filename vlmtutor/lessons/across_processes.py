@@ -3,13 +3,14 @@
     python -m torch.distributed.run --standalone --nproc-per-node 2 \\
         -m vlmtutor.lessons.across_processes FILE
 
-Every process holds the same untrained two-tower model and its own part of
-the batch, and talks to the others through gloo on this machine.
-DistributedDataParallel averages their gradients.  The first process also
-computes the whole batch alone, and prints one JSON object: for each way to
-share the loss its value, the value of one process, and how far the gradients
-lie apart.  FILE is the batch, in safetensors: ``pixel_values``
-[B, 3, S, S] and ``input_ids`` [B, L].
+or :func:`start`, which does without that launcher: on Windows it cannot open
+its store (PyTorch is built without libuv there).  Every process holds the same
+untrained two-tower model and its own part of the batch, and talks to the others
+through gloo on this machine.  DistributedDataParallel averages their gradients.
+The first process also computes the whole batch alone, and prints one JSON
+object: for each way to share the loss its value, the value of one process, and
+how far the gradients lie apart.  FILE is the batch, in safetensors:
+``pixel_values`` [B, 3, S, S] and ``input_ids`` [B, L].
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import datetime
 import json
 import math
 import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -118,15 +122,53 @@ def compare(batch: dict[str, Tensor], seed: int = 0) -> list[dict]:
     return rows
 
 
-def main(file: str) -> None:
-    """What each process of the group does."""
+def start(file: str | Path, processes: int = 2, seconds: float = 400) -> dict:
+    """What the first of so many processes on this machine prints.
+
+    They meet through a file.  Raises RuntimeError with what the first to fail
+    said, subprocess.TimeoutExpired after ``seconds``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        meet = (Path(folder) / "store").as_uri()
+        command = [sys.executable, "-m", __name__, str(file), meet]
+        known = {**os.environ, "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
+        running = [
+            subprocess.Popen(
+                command,
+                env={**known, "RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(processes)
+        ]
+        try:
+            said = [process.communicate(timeout=seconds) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+    for process, (_, error) in zip(running, said, strict=True):
+        if process.returncode:
+            raise RuntimeError(f"the processes failed: {error[-2000:]}")
+    return json.loads(said[0][0])
+
+
+def main(file: str, meet: str = "env://") -> None:
+    """What each process of the group does; the environment tells its rank."""
     torch.set_num_threads(1)
     # this machine alone: no name of a host has to be looked up
     local = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
     if local:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", local)
     batch = load_file(file)
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
+    dist.init_process_group(
+        "gloo",
+        init_method=meet,
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=datetime.timedelta(seconds=60),
+    )
     try:
         rows = compare(batch)
         if dist.get_rank() == 0:
