@@ -2,6 +2,7 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from fake_clip import COLOURS, ColourClip, TinyClip, plain
 from PIL import Image
 
-from vlmtutor import MemeStudio
+from vlmtutor import MemeStudio, fonts
 from vlmtutor.figures import as_image
 from vlmtutor.memes import caption_folder, letters, match, read_picture, render, writing
 from vlmtutor.memes import folder as folder_module
@@ -372,6 +373,38 @@ def test_galleries_of_many(box, monkeypatch):
     assert len(run(pictures, out).galleries) == 1
     assert not (out / "gallery-2.png").exists()
     assert (out / "blue.png").exists()  # memes stay
+
+
+def test_contact_sheets_of_a_folder_whose_name_begins_alike_stay(tmp_path):
+    for name, color in (("holiday", "red"), ("holiday 2023", "blue")):
+        (tmp_path / name).mkdir()
+        plain(color).save(tmp_path / name / "a.png")
+    first = run(tmp_path / "holiday 2023", tmp_path / "out")
+    second = run(tmp_path / "holiday", tmp_path / "out")
+    for report in (first, second):
+        assert [sheet.exists() for sheet in report.galleries] == [True]
+
+
+def test_a_meme_is_drawn_again_when_what_it_lacked_is_there(box, monkeypatch):
+    pictures, out = box
+    lacking = ["no font here has the letters"]
+    monkeypatch.setattr(writing, "complaints", lambda *text: lacking)
+    first = run(pictures, out)
+    assert first.memes[0].notes == tuple(lacking)
+    assert run(pictures, out).written == 0
+    monkeypatch.undo()
+    again = run(pictures, out)
+    assert again.written == len(first.memes) and again.memes[0].notes == ()
+
+
+def test_another_font_under_the_same_name_is_another_font(box, tmp_path):
+    pictures, out = box
+    mine = tmp_path / "mine.ttf"
+    mine.write_bytes(Path(fonts.dejavu("DejaVuSans.ttf")).read_bytes())
+    first = run(pictures, out, font=mine)
+    assert run(pictures, out, font=mine).written == 0
+    mine.write_bytes(Path(fonts.dejavu("DejaVuSans-Bold.ttf")).read_bytes())
+    assert run(pictures, out, font=mine).written == len(first.memes)
 
 
 def test_memory_stays_flat(tmp_path, monkeypatch):

@@ -55,6 +55,7 @@ class Writer:
         self.report, self.box, self.folder, self.home = report, box, folder, home
         self.drawing, self.clip, self.resume = drawing, clip, resume
         self.eyes = model_identity(clip) if drawing["style"] == "auto" else ""
+        self.font = _content(drawing["font"])
 
     def draw_all(self, files: dict[str, bytes], progress: bool) -> None:
         """The meme of each picture, whose SHA-256 must still be as it was.
@@ -94,7 +95,12 @@ class Writer:
         if hashlib.sha256(data).digest() != digest:
             raise UnreadablePicture("changed during the run: run it again")
         role = self._role(name)
-        key = _digest(digest.hex(), choice.caption, self.drawing, self.eyes)
+        # what a font or a library lacked may be there by now
+        lacks = complaints(
+            drawn_text(choice.caption, self.drawing["upper"]), self.drawing["font"]
+        )
+        how = self.drawing, self.font, lacks, self.eyes
+        key = _digest(digest.hex(), choice.caption, *how)
         made = self.box.kept(role, key) if self.resume else None
         if made is None:
             picture = decode_picture(data)
@@ -116,27 +122,22 @@ class Writer:
             choice.caption,
             choice.score,
             choice.probability,
-            tuple(self._notes(data, choice.caption)),
+            (*lacks, *size_notes(*_header(data)[1])),
         )
         self.report.memes.append(meme)
 
     def _role(self, name: str) -> str:
         return f"picture {self.home}/{name}"
 
-    def _notes(self, data: bytes, caption: str) -> list[str]:
-        text = drawn_text(caption, self.drawing["upper"])
-        notes = complaints(text, self.drawing["font"])
-        return notes + size_notes(*_header(data)[1])
-
     def draw_galleries(self) -> None:
         """The contact sheets; pages that a longer run left behind go."""
-        memes, prefix = self.report.memes, f"gallery {self.home} "
+        memes, sheets = self.report.memes, f"gallery {self.home}"
         wanted = set()
         for number, page in enumerate(gallery.pages(len(memes)), start=1):
             paths = [self.report.out / memes[i].file for i in page]
             roles = [self._role(memes[i].source) for i in page]
             stem = "gallery" if number == 1 else f"gallery-{number}"
-            role = f"{prefix}{number}"
+            role = f"{sheets} {number}"
             wanted.add(role)
             made = self._write(
                 (role, stem, ".png", _digest([self.box.digest(r) for r in roles])),
@@ -146,7 +147,8 @@ class Writer:
             )
             self.report.galleries += [made] if made else []
         for role in self.box.roles():
-            if role.startswith(prefix) and role not in wanted:
+            # the last word is the number: another folder's name may begin alike
+            if role.rpartition(" ")[0] == sheets and role not in wanted:
                 self.box.remove(role)
 
     def write_report(self) -> None:
@@ -207,6 +209,13 @@ def _format(data: bytes, size: tuple[int, int]) -> tuple[str, dict]:
         return ".jpg", {"format": "JPEG", "quality": 92, "subsampling": 0}
     # The newer formats are smaller for what they show: no use to gild it.
     return ".jpg", {"format": "JPEG", "quality": 90}
+
+
+def _content(font: str | Path | None) -> str:
+    """The SHA-256 of a font file; nothing of the course's own."""
+    if font is None:
+        return ""
+    return hashlib.sha256(Path(font).expanduser().read_bytes()).hexdigest()
 
 
 def _digest(*parts: object) -> str:
