@@ -399,11 +399,12 @@ def test_a_meme_is_drawn_again_when_what_it_lacked_is_there(box, monkeypatch):
 
 def test_another_font_under_the_same_name_is_another_font(box, tmp_path):
     pictures, out = box
-    mine = tmp_path / "mine.ttf"
-    mine.write_bytes(Path(fonts.dejavu("DejaVuSans.ttf")).read_bytes())
+    mine, other = tmp_path / "mine.ttf", tmp_path / "other.ttf"
+    for path, name in ((mine, "DejaVuSans.ttf"), (other, "DejaVuSans-Bold.ttf")):
+        path.write_bytes(Path(fonts.dejavu(name)).read_bytes())
     first = run(pictures, out, font=mine)
     assert run(pictures, out, font=mine).written == 0
-    mine.write_bytes(Path(fonts.dejavu("DejaVuSans-Bold.ttf")).read_bytes())
+    other.replace(mine)  # a file that is open must not be written over
     assert run(pictures, out, font=mine).written == len(first.memes)
 
 
