@@ -409,7 +409,7 @@ def test_a_hundred_hostile_uploads(tmp_path_factory, monkeypatch):
     cases = {"taken": 0, "refused": 0}
     uploads = st.tuples(hostile.upload_names(), hostile.file_contents())
 
-    @settings(max_examples=25, **ATTACK)
+    @settings(max_examples=40, **ATTACK)
     @given(st.lists(uploads, min_size=4, max_size=8), hostile.captions())
     def attack(uploads, caption):
         base = tmp_path_factory.mktemp("uploads")

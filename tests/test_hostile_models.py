@@ -72,6 +72,31 @@ def test_one_number_that_is_none_is_enough(copy, name, value, dtype):
     refused(copy, f"1 of .* hold NaN or infinity .{name}.*training diverged")
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn, torch.float8_e5m2],
+    ids=str,
+)
+def test_quantised_weights_are_refused(copy, dtype):
+    """Scaled as they have to be read, which nobody here does."""
+    name = "vision_model.encoder.layers.1.mlp.fc2.weight"
+
+    def scale(weights):
+        most = weights[name].abs().max() / 100
+        weights[name] = (weights[name] / most).to(dtype)
+        weights[f"{name}_scale"] = most.reshape(1)
+
+    edit_weights(copy, scale)
+    refused(copy, f"quantised .{name} is {dtype}.: use those in float32 or float16")
+
+
+def test_numbers_that_no_weight_takes_are_refused(copy):
+    edit_weights(copy, lambda w: w.update(logit_scale_inv=torch.ones(1)))
+    refused(
+        copy, "1 weights have no place in what config.json describes .logit_scale_inv"
+    )
+
+
 def test_large_weights_that_are_numbers_are_let_in(copy):
     name = "vision_model.post_layernorm.weight"
     edit_weights(copy, lambda w: w[name].fill_(3e38))  # their sum is infinite
@@ -244,7 +269,6 @@ def test_what_is_no_json_object_is_named(copy, name, data):
         {"_attn_implementation": "kernels-community/flash-attn"},
         {"_attn_implementation_internal": "flash_attention_2"},
         {"auto_map": {"AutoConfig": "evil.E", "AutoModel": "evil.E"}},
-        {"quantization_config": {"quant_method": "bitsandbytes"}},
         {"transformers_weights": "adapter_model.bin"},
         {"transformers_weights": "../secret.safetensors"},
         {"fusion_config": {"patch_embeddings": True}},
@@ -270,6 +294,20 @@ def test_what_a_config_asks_for_besides_its_towers_is_not_done(
     texts = ["a red car", "cats"]
     wanted = load_clip(sound).encode_texts(texts)
     torch.testing.assert_close(clip.encode_texts(texts), wanted)
+
+
+def test_a_config_that_says_quantised_is_refused(copy):
+    edit_json(copy / "config.json", quantization_config={"quant_method": "x"})
+    refused(copy, "quantised .config.json has a quantization_config.: use those in")
+
+
+@pytest.mark.parametrize("tower", ["text_config", "vision_config"])
+def test_weights_of_a_layer_that_config_json_lacks_are_refused(copy, tower):
+    file = copy / "config.json"
+    fields = json.loads(file.read_text())[tower] | {"num_hidden_layers": 1}
+    edit_json(file, **{tower: fields})
+    layer = f"{tower.removesuffix('_config')}_model.encoder.layers.1"
+    refused(copy, f"weights have no place in what config.json describes .{layer}")
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", ".metadata"])

@@ -1,14 +1,18 @@
 """What is kept of embeddings, and what of it is trusted."""
 
+import json
 import sqlite3
 import struct
 from contextlib import closing
 
 import pytest
 import torch
+from clip_folders import only_tokenizer_json, write_clip, write_siglip
 from fake_clip import ColourClip, TinyClip, plain
 
-from vlmtutor.memes import Embedder, EmbeddingCache, cache
+from vlmtutor.memes import Embedder, EmbeddingCache, cache, match
+from vlmtutor.memes.identity import model_identity
+from vlmtutor.models import load_clip
 
 KEY, ROW = "a1b2", torch.tensor([0.6, 0.8, 0.0])
 
@@ -175,3 +179,96 @@ def test_a_model_that_gives_no_numbers_is_told_and_not_kept(tmp_path):
     with pytest.raises(ValueError, match="diverged"):
         embedder.texts(["red"])
     assert list(tmp_path.iterdir()) == []
+
+
+def edit(file, change):
+    fields = json.loads(file.read_text("utf-8"))
+    change(fields)
+    file.write_text(json.dumps(fields), "utf-8")
+
+
+def other_towers(**fields):
+    def change(folder):
+        edit(folder / "config.json", lambda c: c["text_config"].update(fields))
+
+    return change
+
+
+def other_vocabulary(folder):
+    def swap(fields):
+        ids = fields["model"]["vocab"]
+        ids["r</w>"], ids["y</w>"] = ids["y</w>"], ids["r</w>"]
+
+    edit(folder / "tokenizer.json", swap)
+
+
+def other_filling(folder):
+    edit(folder / "tokenizer_config.json", lambda c: c.update(pad_token="<unk>"))
+
+
+@pytest.mark.parametrize(
+    ("write", "change"),
+    [
+        (write_clip, other_towers(hidden_act="relu")),
+        (write_clip, other_towers(num_attention_heads=1)),
+        (write_clip, other_vocabulary),
+        (write_siglip, other_filling),
+    ],
+    ids=["activation", "heads", "vocabulary", "filling"],
+)
+def test_a_model_whose_small_files_change_encodes_anew(tmp_path, write, change):
+    folder, store, texts = write(tmp_path / "model"), tmp_path / "cache", ["r", "y r"]
+    if write is write_clip:
+        only_tokenizer_json(folder)
+    before = Embedder(load_clip(folder), EmbeddingCache(store)).texts(texts)
+    change(folder)
+    clip = load_clip(folder)
+    found = Embedder(clip, EmbeddingCache(store)).texts(texts)
+    torch.testing.assert_close(found, clip.encode_texts(texts))
+    assert not torch.allclose(found, before)
+
+
+def test_a_model_opened_again_and_used_is_the_same(tmp_path):
+    folder = write_clip(tmp_path / "model")
+    clip, again = load_clip(folder), load_clip(folder)
+    again.encode_texts(["a long text", "a"])
+    assert model_identity(clip) == model_identity(again)
+
+
+PICTURES, TEXTS = [plain("red"), plain("blue")], ["a red thing", "green", "yellow"]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda weight: weight.data.neg_(),
+        lambda weight: weight.detach().numpy().__imul__(-1),
+    ],
+    ids=["data", "numpy"],
+)
+def test_weights_that_change_uncounted_are_noticed(turn):
+    clip = TinyClip()
+    before = match(PICTURES, TEXTS, clip).scores
+    turn(clip.model.visual_projection.weight)
+    torch.testing.assert_close(match(PICTURES, TEXTS, clip).scores, -before)
+
+
+class Wrapped:
+    """A model of somebody else's: all are called alike."""
+
+    name, logit_scale, embed_dim = "mine", 20.0, 12
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def encode_images(self, images):
+        return self.inner.encode_images(images)
+
+    def encode_texts(self, texts):
+        return self.inner.encode_texts(texts)
+
+
+def test_wrapped_models_of_one_name_share_nothing():
+    one, other = (match(PICTURES, TEXTS, Wrapped(TinyClip(s))).scores for s in (0, 5))
+    assert not torch.allclose(one, other)
+    torch.testing.assert_close(other, match(PICTURES, TEXTS, TinyClip(5)).scores)

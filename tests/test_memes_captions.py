@@ -77,6 +77,19 @@ def test_spaces_that_hold_words_together_stay(write):
         (b"image,caption\n1_a.jpg,A cat .\n1_a.jpg,Naps .\n", "a table with names of"),
         (b"1_a.jpg#0\tA cat .\n1_a.jpg#1\tNaps .\n", "a table with names of"),
         (b'"my cat.PNG";"a cat, asleep"\n', "a table with names of pictures"),
+        (b",image,caption\n0,a.jpg,A dog\n1,b.jpg,A cat\n", "a table with names of"),
+        (b'caption,image\nA dog,a.jpg\n"A cat, old",b.jpg\n', "a table with names of"),
+        (b"id\tfile\ttext\n7\tx/a b.png\tA dog\n8\tc.png\tX\n", "a table with names"),
+        (b"0:00:00.599,0:00:04.160\nA dog\n", "a file of subtitles"),
+        (b"[Events]\nDialogue: 0,0:00:01.00,0:00:02.50,,A dog\n", "of subtitles"),
+        (b"[ti:x]\n[00:12.00]A dog\n[00:15.30]A cat\n", "a file of subtitles"),
+        (
+            b'CAPTIONS = [\n    "A dog",\n    "A cat",\n]\n',
+            "a list as programs have it",
+        ),
+        (b'# ours\nc: list[str] = ["A dog", "A cat"]\n', "a list as programs have it"),
+        (b"const c = [\n\t'A dog',\n\t'A cat'\n];\nuse(c);\n", "a list as programs"),
+        (b'c = {\n  "a.jpg": "A dog",\n  "b.jpg": "A cat"}\n', "a list as programs"),
         (b"version https://git-lfs.github.com/spec/v1\noid x\n", "pointer of Git LFS"),
         (b"%PDF-1.4\n1 0 obj\n", "a PDF document, not a list"),
         (b"%!PS-Adobe-3.0\n", "a PostScript or EPS drawing, not a list"),
@@ -92,6 +105,34 @@ def test_what_only_looks_as_if_made_for_programs_is_read(write):
     lines += ["9:00 --> 17:00", "cat.jpg, they said", "{format} %s", "a, b; c"]
     text = "\n".join([*lines, "the end"])
     assert read_captions(write(text.encode())) == [*lines, "the end"]
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    "HEIC heic HEIF bmp tif tiff avif gif webp jfif jp2 ico pcx qoi ppm".split(),
+)
+def test_a_table_is_known_by_every_suffix_of_pictures(write, suffix):
+    text = f"image,caption\nIMG_1.{suffix},A dog runs\nIMG_2.{suffix},A cat naps\n"
+    with pytest.raises(ValueError, match="a table with names of pictures"):
+        read_captions(write(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "12:30, and still no lunch",
+        "cat.jpg, they said",
+        "nobody:, me: saves it as final.heic",
+        "open a.jpg",
+        "[00:12.00] me at the gym",
+        "0:00:00.599, a record",
+        "x = y, [z]",
+    ],
+)
+def test_one_line_that_looks_like_a_row_or_a_time_is_a_caption(write, line):
+    assert read_captions(write(line.encode())) == [line]
+    among = [line, 'mood = ["tired"]', '"fine", I said', "[Re: cats]", "[by: me]", "a"]
+    assert read_captions(write("\n".join(among).encode())) == among
 
 
 @pytest.mark.parametrize("unseen", ["\u00a0", "\u200b", "\u200e", "\u2060", "\ufeff"])
@@ -131,6 +172,13 @@ def test_lists_are_cleaned_and_checked():
         ("two\nlines\u202e.png", "twolines"),
         ("Größe 猫.jpeg", "Größe 猫"),
         ("bad\udcff.png", "bad_"),
+        ("at 3.15.22\u202fPM.png", "at 3.15.22 PM"),
+        ("写真\u3000１.png", "写真 １"),
+        ("می\u200cخواهم.png", "می\u200cخواهم"),
+        ("👩\u200d🚀 me.png", "👩\u200d🚀 me"),
+        ("\u200d\u200c.png", "picture"),
+        ("con\u200d.png", "_con"),
+        ("a\u200f\u2066b\u200b.png", "ab"),
     ],
 )
 def test_safe_names(name, stem):

@@ -2,16 +2,18 @@ import io
 import os
 import struct
 import sys
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 from fake_clip import TinyClip
 from hostile import bomb, chunk
-from PIL import Image, ImageCms, ImageColor, TiffImagePlugin
+from PIL import Image, ImageCms, ImageColor, JpegImagePlugin, TiffImagePlugin
 
 from vlmtutor.figures import as_image
 from vlmtutor.memes import UnreadablePicture, match, read_picture, render
+from vlmtutor.models.mending import mended
 from vlmtutor.models.pictures import as_seen, decode_picture
 
 RNG = np.random.default_rng(0)
@@ -79,6 +81,83 @@ def test_transparency_lies_on_white():
         assert seen.getpixel((0, 0)) != (255, 255, 255)
     keyed = encoded(Image.new("RGB", (8, 8), "red"), "PNG", transparency=(255, 0, 0))
     assert decode_picture(keyed).getpixel((3, 3)) == (255, 255, 255)
+
+
+def png(rows, bits, key):
+    """A PNG of greys [H, W] or colours [H, W, 3] of ``bits``; ``key``: its tRNS."""
+    height, width, *colors = rows.shape
+    kind = 2 if colors else 0
+    bytes_of = rows.astype(">u2").reshape(height, -1, 1).view(np.uint8)  # [H, n, 2]
+    lines = np.unpackbits(bytes_of, axis=-1)[..., 16 - bits :].reshape(height, -1)
+    raw = b"".join(b"\0" + line.tobytes() for line in np.packbits(lines, axis=1))
+    head = struct.pack(">2I5B", width, height, bits, kind, 0, 0, 0)
+    body = [(b"IHDR", head), (b"tRNS", struct.pack(f">{len(key)}H", *key))]
+    body += [(b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in body)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_where_a_grey_png_has_its_transparent_grey_it_is_white(bits):
+    most = 2**bits - 1
+    greys = np.linspace(0, most, 16).round().astype(int).reshape(2, 8)
+    shades = (greys * 255 / most).round().astype(np.uint8)
+    for key in {0, int(greys[0, 5]), most}:
+        seen = np.asarray(decode_picture(png(greys, bits, [key])))[..., 0]
+        wanted = np.where(greys == key, 255, shades)
+        assert np.abs(wanted - seen.astype(int)).max() <= (bits == 16)
+        whole = png(np.full((3, 8), key), bits, [key])
+        assert np.asarray(decode_picture(whole)).min() == 255
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_where_a_png_has_its_transparent_colour_it_is_white(bits):
+    key = np.array([0x10, 0x20, 0x30]) if bits == 8 else (0x1020, 0x3040, 0x5060)
+    colors = np.tile(key, (4, 8, 1))
+    assert np.asarray(decode_picture(png(colors, bits, key))).min() == 255
+    colors[0, 0, 2] += 1  # of 16 bits: nearer than Pillow tells
+    colors[3, 7] = 0
+    seen = decode_picture(png(colors, bits, key))
+    upper = colors >> (bits - 8)
+    assert seen.getpixel((0, 0)) == tuple(upper[0, 0])
+    assert seen.getpixel((7, 3)) == (0, 0, 0)
+    assert np.asarray(seen).reshape(-1, 3)[1:-1].min() == 255
+
+
+def test_bits_of_a_key_beyond_those_of_the_pixels_do_not_count():
+    for bits, key in ((4, [0xF5]), (8, [0x105]), (8, [0x105] * 3)):
+        rows = np.full((2, 8, 3)[: 2 + (len(key) == 3)], 5)
+        assert np.asarray(decode_picture(png(rows, bits, key))).min() == 255
+
+
+def test_a_key_is_seen_in_pictures_that_pillow_opened_from_a_path(tmp_path):
+    for bits, key in ((4, [5]), (16, [0x1020]), (16, [0x1020] * 3)):
+        path = tmp_path / "keyed.png"
+        path.write_bytes(
+            png(np.full((2, 8, 3)[: 2 + len(key) // 3], key[0]), bits, key)
+        )
+        with Image.open(path) as image:
+            assert np.asarray(as_seen(image)).min() == 255
+
+
+def bitmap(alpha, in_icon=False):
+    """A bitmap of 2 x 2 whose pixels are of 32 bits, its colour (200, 0, 0)."""
+    pixels = b"".join(bytes([0, 0, 200, value]) for value in alpha)
+    if in_icon:
+        head = struct.pack("<3I2H6I", 40, 2, 4, 1, 32, 0, 16, 0, 0, 0, 0)
+        body = head + pixels + bytes(8)
+        entry = struct.pack("<4B2H2I", 2, 2, 0, 0, 1, 32, len(body), 22)
+        return b"\0\0\1\0\1\0" + entry + body
+    head = struct.pack("<3I2H6I", 124, 2, 2, 1, 32, 3, 16, 2835, 2835, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(64)
+    return b"BM" + struct.pack("<3I", 14 + 124 + 16, 0, 14 + 124) + head + pixels
+
+
+@pytest.mark.parametrize("in_icon", [False, True])
+def test_a_bitmap_whose_alpha_bytes_are_empty_shows_its_colours(in_icon):
+    seen = decode_picture(bitmap([0, 0, 0, 0], in_icon))
+    assert seen.getcolors() == [(4, (200, 0, 0))]
+    seen = decode_picture(bitmap([0, 0, 0, 255], in_icon))  # here they are used
+    assert sorted(seen.getcolors()) == [(1, (200, 0, 0)), (3, (255, 255, 255))]
 
 
 def test_palette_one_bit_and_cmyk():
@@ -229,6 +308,51 @@ def test_a_jpeg_without_its_last_bytes_is_read(options, lost):
     assert decode_picture(data + b"PK\3\4 an archive").tobytes() == whole.tobytes()
 
 
+def cut_photo(lost, **options):
+    """A JPEG of 1200 x 800 pixels without its last bytes, or a part of them."""
+    noise = Image.fromarray(RNG.integers(0, 255, (100, 150, 3), np.uint8))
+    data = encoded(noise.resize((1200, 800)), "JPEG", **options)
+    return data[: len(data) - (lost if lost > 1 else round(lost * len(data)))]
+
+
+@pytest.fixture
+def sizes_read(monkeypatch):
+    """The sizes at which JPEGs are decoded."""
+    sizes, load = [], JpegImagePlugin.JpegImageFile.load
+
+    def watched(image):
+        if image.tile:
+            sizes.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", watched)
+    return sizes
+
+
+@pytest.mark.parametrize("lost", [0.9, 0.5, 0.1])
+def test_what_a_cut_jpeg_lacks_is_sought_at_an_eighth_of_its_size(sizes_read, lost):
+    with pytest.raises(UnreadablePicture, match="truncated"):
+        decode_picture(cut_photo(lost))
+    assert sizes_read == [(1200, 800), (150, 100), (150, 100)]
+
+
+def test_a_large_jpeg_is_mended_at_half_its_size(sizes_read, monkeypatch):
+    monkeypatch.setattr("vlmtutor.models.mending._LARGE", 900_000)
+    assert mended(cut_photo(20)) is not None
+    assert sizes_read == [(150, 100)] * 2 + [(600, 400)] * 2
+    assert mended(cut_photo(0.1, progressive=True)) is None
+
+
+@pytest.mark.parametrize("lost", [0.5, 20])
+def test_mending_a_jpeg_makes_no_copies_of_its_pixels(lost):
+    data = cut_photo(lost)
+    tracemalloc.start()
+    mended(data)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 6 * len(data) + 1_000_000 < 1200 * 800 * 3
+
+
 def noisy(color):
     """A frame of one colour with grain, so that it takes some bytes."""
     grain = np.random.default_rng(0).integers(0, 60, (40, 40, 1))
@@ -338,6 +462,18 @@ def media(brand):
 def test_the_reason_names_the_format_and_the_way_on(data, reason):
     with pytest.raises(UnreadablePicture, match=reason):
         decode_picture(data)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevs"])
+def test_a_damaged_heic_is_called_so_where_a_plugin_reads_them(monkeypatch, brand):
+    def fail(file, name):
+        raise SyntaxError("cut")
+
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    Image.register_open("HEIF", fail, lambda head: head[8:12] != b"hevs")
+    with pytest.raises(UnreadablePicture, match="^a damaged HEIC picture$"):
+        decode_picture(media(brand))
 
 
 def test_heic_is_read_once_a_plugin_is_installed(monkeypatch):

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from clip_folders import write_siglip
 from fake_clip import ColourClip, TinyClip
 from PIL import Image, ImageOps
 from test_explain import ColourPatchClip
 
-from vlmtutor.memes import STYLES, Placement, place_caption, render
+from vlmtutor.__main__ import main
+from vlmtutor.memes import STYLES, Placement, caption_folder, place_caption, render
+from vlmtutor.memes.studio.state import StudioState
+from vlmtutor.models import load_clip
 
 SIDE = 320
 
@@ -114,6 +118,31 @@ def test_what_cannot_be_looked_into_is_said():
         place_caption(ColourClip(), with_red(TOP), "red")
     with pytest.raises(ValueError, match="no words"):
         place_caption(TinyClip(), with_red(TOP), "  ")
+
+
+def test_a_siglip_is_refused_before_anything_is_done(tmp_path, capsys):
+    siglip = load_clip(write_siglip(tmp_path / "siglip"))
+    folder, out, texts = tmp_path / "in", tmp_path / "out", tmp_path / "c.txt"
+    folder.mkdir()
+    with_red(TOP).save(folder / "red.png")
+    texts.write_text("a red thing\n")
+    options = {"style": "auto", "progress": False}
+    with pytest.raises(ValueError, match="has to ask a CLIP; .* is a SigLIP"):
+        caption_folder(folder, texts, out, siglip, **options)
+    words = [folder, "--captions", texts, "--out", out, "--model", tmp_path / "siglip"]
+    assert main(["memes", *map(str, words), "--style", "auto"]) == 1
+    assert "has to ask a CLIP" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_studio_leaves_auto_with_a_siglip(tmp_path):
+    siglip = load_clip(write_siglip(tmp_path / "siglip"))
+    state = StudioState(TinyClip(), ["red"], tmp_path / "out")
+    state.set_style("auto")
+    state.set_clip(siglip)
+    assert state.style == "classic" and "auto" not in state.styles()
+    with pytest.raises(ValueError, match="style"):
+        state.set_style("auto")
 
 
 def test_a_panorama_takes_no_memory_for_its_margins(monkeypatch):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vlmtutor.memes.match import Choice
-from vlmtutor.memes.report import FORMAT, Meme, Report, Skipped
+from vlmtutor.memes.report import FORMAT, Meme, Report, Skipped, json_text
 
 
 def report(memes: int, notes: list[str]) -> Report:
@@ -27,7 +27,7 @@ def report(memes: int, notes: list[str]) -> Report:
 def test_the_pieces_make_what_one_piece_would(memes, notes):
     text = report(memes, notes).to_json()
     content = json.loads(text)
-    assert text == json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    assert text == json_text(content) + "\n"
     assert [row["file"] for row in content["memes"]] == [
         f"{k}.jpg" for k in range(memes)
     ]
@@ -48,3 +48,34 @@ def test_no_piece_holds_more_than_a_meme():
     pieces = list(report(50, []).pieces())
     assert sum(piece.count('"source"') for piece in pieces) == 50
     assert max(piece.count('"source"') for piece in pieces) == 1
+
+
+NAMES = (
+    "at 3.15.22\u202fPM.png",
+    "写真\u3000１.png",
+    "می\u200cخواهم.png",
+    "👩\u200d🚀.png",
+    "\u202egnp.exe",
+    "\x1b[31m\x9b.png",
+    "bad\udcff.png",
+    "a\\u202f.png",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_holds_the_name_that_the_file_has(name):
+    made = report(1, [])
+    made.memes = [Meme(name, "1.jpg", 0, "a", 0.5, 0.75)]
+    made.skipped, made.settings["font"] = [Skipped(name, "no picture")], name
+    content = json.loads(made.to_json().encode())  # as UTF-8, which a file is
+    assert content["memes"][0]["source"] == content["skipped"][0]["name"] == name
+    assert content["settings"]["font"] == name
+
+
+@pytest.mark.parametrize("name", NAMES[4:7])
+def test_no_name_steers_the_terminal_that_shows_the_report(name):
+    made = report(0, [])
+    made.skipped = [Skipped(name, "no picture")]
+    assert made.to_json().replace("\n", "").isprintable()
+    noted = Report(Path("out"), {}, None, [Meme(name, "1", 0, "", 0, 0, ("odd",))])
+    assert noted.remarks()[0].isprintable()

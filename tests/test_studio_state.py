@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 
 import pytest
@@ -10,7 +11,7 @@ from fake_clip import ColourClip, TinyClip, plain
 from hostile import chunk, real_picture
 from PIL import Image
 
-from vlmtutor.memes import UnreadablePicture, render
+from vlmtutor.memes import UnreadablePicture, caption_folder, match, render
 from vlmtutor.memes.explain import brightest
 from vlmtutor.memes.studio import state as state_module
 from vlmtutor.memes.studio.files import png_bytes, preview, save_meme, save_zip
@@ -384,3 +385,111 @@ def test_the_heat_of_a_large_picture_is_no_larger_than_a_page(folder):
     state = StudioState(TinyClip(), CAPTIONS)
     state.load_folder(folder)
     assert state.why(0, "red")[0].size == (2048, 1536)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("at 3.15.22\u202fPM.png", "at 3.15.22 PM"),
+        ("写真\u3000１.png", "写真 １"),
+        ("می\u200cخواهم.png", "می\u200cخواهم"),
+        ("👩\u200d🚀 me.png", "👩\u200d🚀 me"),
+    ],
+)
+def test_names_with_other_spaces_and_joiners_stay_what_they_are(name, stem, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    plain("red").save(folder / name)
+    state = StudioState(ColourClip(), CAPTIONS, tmp_path / "out")
+    state.load_folder(folder)
+    assert state.pictures[0].name == name
+    assert save_meme(state, 0).name == f"{stem}.png"
+    with zipfile.ZipFile(save_zip(state)) as file:
+        row = json.loads(file.read("memes.json"))[0]
+    assert row["meme"] == f"{stem}.png" and (folder / row["picture"]).exists()
+    report = caption_folder(
+        folder, CAPTIONS, tmp_path / "all", ColourClip(), progress=False
+    )
+    row = json.loads(report.path.read_text("utf-8"))["memes"][0]
+    assert row["file"] == f"{stem}.png" and (folder / row["source"]).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has such names")
+def test_a_name_that_is_no_text_can_be_saved_and_told(tmp_path):
+    (tmp_path / "in").mkdir()
+    name = "\u202ebad\udcff.png"
+    (tmp_path / "in" / name).write_bytes(as_png(plain("red")))
+    state = StudioState(ColourClip(), CAPTIONS, tmp_path / "out")
+    state.load_folder(tmp_path / "in")
+    assert save_meme(state, 0).name == "bad_.png"
+    with zipfile.ZipFile(save_zip(state)) as file:
+        text = file.read("memes.json").decode()
+    assert json.loads(text)[0]["picture"] == name and "\u202e" not in text
+
+
+def test_a_folder_loaded_again_keeps_what_a_person_wrote(state, folder):
+    state.write(0, "my own joke")
+    state.write(1, "gone soon")
+    state.keep(2)
+    (folder / "green.png").unlink()
+    plain("yellow").save(folder / "blue.png")  # changed: load it again
+    plain("green").save(folder / "a.png")
+    state.load_folder(folder)
+    assert [p.name for p in state.pictures] == ["a.png", "blue.png", "red.png"]
+    assert chosen(state) == ["green peas", "my own joke", "red lips"]
+    assert [state.is_kept(i) for i in range(3)] == [False, True, True]
+    plain("green").save(folder / "green.png")
+    state.load_folder(folder)
+    assert state.caption(2) == "green peas"
+
+
+def test_another_folder_gets_no_caption_of_this_one(state, folder, tmp_path):
+    upload = state.add_upload("mine.png", as_png(plain("yellow")))
+    state.write(0, "my own joke")
+    state.write(3, "of the upload")
+    other = tmp_path / "other"
+    other.mkdir()
+    plain("blue").save(other / "blue.png")
+    state.load_folder(other)
+    assert chosen(state) == ["blue moon", "of the upload"]
+    assert state.pictures[1] is upload
+
+
+def test_a_folder_is_named_from_home_and_never_by_nothing(
+    state, folder, tmp_path, monkeypatch
+):
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
+    monkeypatch.chdir(folder)  # which is not taken for ""
+    again = StudioState(ColourClip(), CAPTIONS)
+    assert again.load_folder("~/pictures") == 3
+    with pytest.raises(ValueError, match="no folder is called ''"):
+        again.load_folder("")
+    assert len(again.pictures) == 3
+
+
+def test_pictures_of_a_relative_folder_are_found_from_elsewhere(
+    state, folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    state.load_folder("pictures")
+    state.write(0, "my own joke")
+    monkeypatch.chdir(folder)
+    assert state.meme(0).size
+    state.load_folder(folder)  # the same by another name
+    assert state.caption(0) == "my own joke"
+
+
+def test_the_name_of_a_model_is_no_model(state, folder, tmp_path):
+    told = r"^'StickerCLIP' is no model: open it with load_clip\('StickerCLIP'\)$"
+    for call in (
+        lambda name: match([plain("red")], CAPTIONS, name),
+        lambda name: caption_folder(folder, CAPTIONS, tmp_path / "out", name),
+        lambda name: StudioState(name, CAPTIONS),
+        lambda name: state.set_clip(name),
+    ):
+        with pytest.raises(TypeError, match=told):
+            call("StickerCLIP")
+    with pytest.raises(TypeError, match=r"^None is no model: .* load_clip\(\)$"):
+        match([plain("red")], CAPTIONS, None)
+    assert chosen(state) == BEST and not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import shutil
+import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -630,3 +631,59 @@ def test_a_folder_that_cannot_be_is_told_in_the_status_line(
     studio = vt.MemeStudio(name, CAPTIONS, ColourClip(), "~nobody-has-this-name/out")
     assert "Problem" in told(studio) and not studio.state.pictures
     assert list(tmp_path.iterdir()) == []
+
+
+def test_save_all_says_how_many_are_left_out_and_why(studio, folder):
+    studio.ui.save_all.click()
+    assert "left out" not in told(studio)
+    (folder / "green.png").unlink()
+    studio.ui.save_all.click()
+    assert "Saved: " in told(studio)
+    assert "\n1 picture left out: green.png: no such file<" in told(studio)
+    plain("white").save(folder / "blue.png")
+    studio.ui.save_all.click()
+    assert "2 pictures left out: the first is blue.png: changed since" in told(studio)
+
+
+def test_load_again_keeps_the_caption_that_was_typed(studio, folder):
+    studio.ui.words.value = "my own joke"
+    plain("white").save(folder / "blue.png")
+    studio.ui.save.click()
+    assert "changed since it was loaded: load it again" in told(studio)
+    studio.ui.load.click()
+    assert studio.ui.words.value == "my own joke" and studio.ui.keep.value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has such names")
+def test_a_name_is_escaped_on_the_page_alone(studio, folder):
+    names = ["\u202egnp.png", "3\u202fPM.png", "bad\udcff.png", "می\u200cخواهم.png"]
+    other = folder.parent / "other"
+    other.mkdir()
+    for name in names:
+        (other / name).write_bytes(as_png(plain("red")))
+    (other / "\u202e.txt").write_text("no picture")
+    load(studio, other)
+    assert sorted(p.name for p in studio.state.pictures) == sorted(names)
+    labels = sorted(label.split(": ")[1] for label, _ in studio.ui.picture.options)
+    assert labels == sorted(
+        ["\\u202egnp.png", "3 PM.png", "bad\\udcff.png", "می\u200cخواهم.png"]
+    )
+    assert "\\u202e.txt" in studio.ui.skipped.value
+    for path in other.iterdir():
+        path.unlink()
+    for i in range(4):
+        studio.ui.picture.value = i
+        for button in (studio.ui.save, studio.ui.save_all):
+            button.click()
+            assert "no such file" in told(studio)
+            page = told(studio) + studio.ui.image.value
+            assert page.encode() and "\u202e" not in page
+
+
+def test_a_folder_without_a_name_is_not_the_one_we_are_in(studio, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for blank in ("", "  ", '""'):
+        load(studio, blank)
+        assert "Problem" in told(studio) and "no folder is named" in told(studio)
+        with pytest.raises(ValueError, match="no folder is named"):
+            vt.MemeStudio(blank, CAPTIONS, ColourClip())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..console import counted
@@ -21,11 +21,23 @@ _NO_TEXT = (b"version https://git-lfs", b"%PDF-", b"%!PS")  # though in letters
 
 # Texts made for programs, though not by their first bytes.
 _LIST = re.compile(r"""[\[{]\s*["']""")
-_TIMES = re.compile(r"^(\d+:)?\d\d:\d\d[.,]\d{3} --> ", re.MULTILINE)
-_ROW = re.compile(
-    r"""["']?[^\n,;|\t]+\.(jpe?g|png|gif|webp)(\#\d)?["']?\s*[,;|\t]""",
-    re.IGNORECASE,
+_OPENS = r"[\w.$ \t]+(:[^\n=]+)?=\s*[\[({]"  # a name, perhaps a type
+_NAMED_LIST = re.compile(rf"""^{_OPENS}\s*["']""", re.MULTILINE)
+_ITEM = re.compile(  # a line of such a list: its first, a text, its end
+    rf"""{_OPENS}|["'].*["']\s*[,\])}}]|[\])}}][;,]?$"""
 )
+_TIMES = re.compile(
+    r"^((\d+:)?\d\d:\d\d[.,]\d{3} --> "  # SRT, WebVTT
+    r"|\d+:\d\d:\d\d\.\d{3},\d+:\d\d:\d\d\.\d{3}\s*$"  # SBV
+    r"|Dialogue: *\d+,\d+:\d\d:\d\d\.\d\d,)",  # SSA, ASS
+    re.MULTILINE,
+)
+_LYRICS = re.compile(r"\[\d+:\d\d[.:]\d\d\d?\]")  # LRC
+_NAME = r"""[^\n,;|\t]+\.(jpe?g|jpe|jfif|png|gif|webp|avif|hei[cf]|hif|bmp|dib|tiff?
+    |jp2|jxl|ico|qoi|pcx|p[bgnp]m)(\#\d+)?["']?\s*"""
+_FLAGS = re.IGNORECASE | re.VERBOSE
+_ROW = re.compile(rf"{_NAME}[,;|\t](?!\ )", _FLAGS)  # prose has a space there
+_CELL = re.compile(rf"[,;|\t]{_NAME}([,;|\t]|$)|^{_NAME}[,;|\t]", _FLAGS)
 
 _SWITCH = re.compile(rb"\x1b\$?[()@AB]")  # to other letters: mails of Japan, Korea
 
@@ -55,8 +67,8 @@ def read_captions(path: str | Path) -> Captions:
     """The captions of a text file, each once, in the order of the file.
 
     Raises OSError if there is no such file, or ValueError if it is not UTF-8
-    text, is made for programs (RTF, HTML, JSON, subtitles, a table of pictures)
-    or holds no caption.
+    text, is made for programs (RTF, HTML, JSON, a list in a program, subtitles,
+    lyrics with times, a table of pictures) or holds no caption.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
@@ -140,10 +152,21 @@ def _made_for_programs(text: str) -> str:
         return "a list as programs have it"
     if _TIMES.search(text):
         return "a file of subtitles"
-    rows = [line for line in text.splitlines() if line.strip()]
-    if 2 * sum(bool(_ROW.match(row)) for row in rows) > len(rows):
+    rows = [line.strip() for line in text.splitlines()]
+    rows = [row for row in rows if row and not _COMMENT.match(row)]
+    if _most(rows, _ROW.match) or _most(rows, _CELL.search, at_least=2):
         return "a table with names of pictures"
+    if _most(rows, _LYRICS.match, at_least=2):
+        return "a file of subtitles"
+    if _NAMED_LIST.search(text) and _most(rows, _ITEM.match):
+        return "a list as programs have it"
     return ""
+
+
+def _most(rows: list[str], looks_so: Callable, at_least: int = 1) -> bool:
+    """Whether more than half of the rows do: single ones may be jokes."""
+    found = sum(bool(looks_so(row)) for row in rows)
+    return found >= at_least and 2 * found > len(rows)
 
 
 def _no_list(path: Path, kind: str) -> str:

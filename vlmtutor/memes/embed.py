@@ -1,8 +1,8 @@
 """Embeddings, each computed once: cached by content and by model.
 
 The key of an embedding is the SHA-256 of what was encoded (the bytes of a
-file, the pixels of a picture, the letters of a text) and of the model's
-weights. So a changed caption encodes itself only, and a second run nothing.
+file, the pixels of a picture, the letters of a text) and of the model, as
+:mod:`.identity` tells it. So a changed caption encodes itself only, and a second run nothing.
 """
 
 from __future__ import annotations

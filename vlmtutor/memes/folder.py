@@ -18,7 +18,7 @@ from .hubs import CORRECTION, CORRECTIONS
 from .legible import legible
 from .letters import choose_face
 from .listing import is_same, list_files, named
-from .match import ASSIGNMENTS, match_embeddings
+from .match import ASSIGNMENTS, match_embeddings, opened
 from .options import one_of, temperature_of
 from .outbox import HIDDEN, Outbox
 from .placement import check_model
@@ -75,7 +75,8 @@ def caption_folder(
     Raises FileNotFoundError or NotADirectoryError for a folder that is not
     there, ValueError for an empty one or a name that none can have, for no
     captions that can be read, or if ``out`` is ``folder`` itself, OSError for a
-    font that is none or if ``out`` cannot be written.
+    font that is none or if ``out`` cannot be written, TypeError for a model's
+    mere name.
     """
     one_of(STYLES, style, "style")
     one_of(ASSIGNMENTS, assign, "assignment")
@@ -91,7 +92,7 @@ def caption_folder(
         from ..models import load_clip
 
         clip = load_clip()
-    texts = legible(texts, clip)
+    texts = legible(texts, opened(clip))
     if not texts:
         raise ValueError(f"no captions: {texts.unread[0]}")
     if style == "auto":

@@ -110,6 +110,14 @@ class Matches:
         return cosines[0], corrected[0], self._shares(cosines, corrected)[0]
 
 
+def opened(clip):
+    """A model as it is; TypeError for the mere name of one."""
+    if clip is None or isinstance(clip, (str, os.PathLike)):
+        name = "" if clip is None else repr(os.fspath(clip))
+        raise TypeError(f"{name or clip} is no model: open it with load_clip({name})")
+    return clip
+
+
 def match(
     images: Sequence[Image.Image | str | Path],
     captions: Sequence[str],
@@ -137,14 +145,15 @@ def match(
 
     Each picture and each caption is encoded once, and not at all if the
     cache has it. Raises ValueError without captions, or for a picture that
-    cannot be read (naming it), and TypeError for what is none.
+    cannot be read (naming it), and TypeError for what is none or a model's
+    mere name.
     """
     import torch
 
     from .embed import Embedder
 
     captions = _checked(captions)
-    embedder = Embedder(clip, cache, precision, batch_size)
+    embedder = Embedder(opened(clip), cache, precision, batch_size)
     if isinstance(images, (str, os.PathLike, Image.Image)):
         raise TypeError("pass a list of pictures, not a single one")
     images = list(images)

@@ -8,7 +8,11 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 MOST_BYTES = 120
+# Persian words and emoji of several are written with them; at the end of a
+# name they join nothing.
+JOINERS = "\u200c\u200d"
 
+_ENDS = ". " + JOINERS
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _DEVICES = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE
@@ -18,18 +22,20 @@ _DEVICES = re.compile(
 def safe_stem(name: str) -> str:
     """A name without path, suffix or anything a file system may refuse.
 
-    Letters of any script stay; separators, control characters, Windows'
-    device names, leading dots and what is too long go. Never empty.
+    Letters of any script stay, and so do joiners between them; spaces of any
+    kind become plain ones. Separators, control characters and those that turn
+    the writing round, Windows' device names, leading dots and what is too
+    long go. Never empty.
     """
     name = name.encode("utf-8", "replace").decode()  # undecodable bytes: ?
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
     stem = name.rpartition(".")[0] if "." in name.lstrip(".") else name
     stem = _FORBIDDEN.sub("_", stem)
-    stem = "".join(c for c in stem if unicodedata.category(c)[0] != "C")
-    stem = " ".join(stem.split()).strip(". ")
+    stem = "".join(c for c in stem if c in JOINERS or unicodedata.category(c)[0] != "C")
+    stem = " ".join(stem.split()).strip(_ENDS)
     if _DEVICES.fullmatch(stem):
         stem = f"_{stem}"
-    stem = stem.encode()[:MOST_BYTES].decode(errors="ignore").rstrip(". ")
+    stem = stem.encode()[:MOST_BYTES].decode(errors="ignore").rstrip(_ENDS)
     return stem or "picture"
 
 

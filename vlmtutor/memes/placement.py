@@ -46,15 +46,22 @@ class Placement(NamedTuple):
 
 
 def can_place(clip) -> bool:
-    """Whether a model's attention can be read."""
-    return hasattr(clip, "model")
+    """Whether a model's attention can be read: a SigLIP's cannot."""
+    return hasattr(clip, "model") and not _is_siglip(clip)
 
 
 def check_model(clip) -> None:
     """ValueError for a model whose attention cannot be read."""
-    if not can_place(clip):
-        name = getattr(clip, "name", type(clip).__name__)
-        raise ValueError(f"style 'auto' has to look into a model, not into {name}")
+    if can_place(clip):
+        return
+    name = getattr(clip, "name", type(clip).__name__)
+    if _is_siglip(clip):
+        raise ValueError(f"style 'auto' has to ask a CLIP; {name} is a SigLIP")
+    raise ValueError(f"style 'auto' has to look into a model, not into {name}")
+
+
+def _is_siglip(clip) -> bool:
+    return getattr(clip, "logit_bias", None) is not None
 
 
 def place_caption(

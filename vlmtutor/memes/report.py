@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from .match import Matches
 
 FORMAT = "vlmtutor memes 1"
 ALTERNATIVES = 3  # the captions that came next
+# What has no UTF-8, and what would steer a terminal that shows the file.
+_ESCAPED = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)  # a folder may hold 100,000
@@ -79,34 +82,28 @@ class Report:
         return remarks
 
     def to_json(self) -> str:
-        """The same as text: scores to six digits, names escaped."""
+        """The same as text: scores to six digits, names as the files have them."""
         return "".join(self.pieces())
 
     def pieces(self) -> Iterator[str]:
         """That text a meme at a time: of a large folder it would fill memory."""
-        settings = {
-            key: printable(value) if isinstance(value, str) else value
-            for key, value in self.settings.items()
-        }
-        skipped = [
-            {key: printable(value) for key, value in asdict(skip).items()}
-            for skip in self.skipped
-        ]
+        skipped = [asdict(skip) for skip in self.skipped]
         galleries = [path.name for path in self.galleries]
         rest = {"skipped": skipped, "galleries": galleries}
         if self.notes:
             rest["notes"] = self.notes
-        yield _json({"format": FORMAT, "settings": settings}).removesuffix("\n}")
+        head = {"format": FORMAT, "settings": self.settings}
+        yield json_text(head).removesuffix("\n}")
         yield ',\n "memes": ['
         for k, meme in enumerate(self.memes):
-            row = "\n" + _json(self._row(meme))
+            row = "\n" + json_text(self._row(meme))
             yield "," * (k > 0) + row.replace("\n", "\n  ")
         yield "\n ],\n" if self.memes else "],\n"
-        yield _json(rest).removeprefix("{\n") + "\n"
+        yield json_text(rest).removeprefix("{\n") + "\n"
 
     def _row(self, meme: Meme) -> dict:
         row = {
-            "source": printable(meme.source),
+            "source": meme.source,
             "file": meme.file,
             "caption": meme.caption,
             "score": round(meme.score, 6),
@@ -123,5 +120,11 @@ class Report:
         return row | ({"notes": list(meme.notes)} if meme.notes else {})
 
 
-def _json(content: dict) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+def json_text(content: dict | list) -> str:
+    """JSON that holds every name as it is, in letters that UTF-8 has.
+
+    What a screen should not get stands as ``\\u…``: a program that reads the
+    file gets it all the same. Raises ValueError for NaN.
+    """
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    return _ESCAPED.sub(lambda c: f"\\u{ord(c[0]):04x}", text)

@@ -27,6 +27,8 @@ INDEX = "model.safetensors.index.json"
 LARGEST = 1_000_000  # no width, length or vocabulary is as large
 DEEPEST = 100  # nor any model of so many layers
 SAME = 1e-6  # how far apart two embeddings are that ought to be one
+COUNTS = "position_ids"  # 0, 1, 2 …, which older files hold and nobody reads
+QUANTISED = "its weights are quantised ({}): use those in float32 or float16"
 TOP = ("projection_dim", "logit_scale_init_value", "initializer_factor")
 
 
@@ -45,9 +47,12 @@ def faults(folder: Path) -> list[str]:
 
     found, kind = [], None
     try:
-        kind = _read_object(folder / "config.json").get("model_type")
+        config = _read_object(folder / "config.json")
+        kind = config.get("model_type")
         if kind not in KINDS:
             found.append(f"config.json describes a {kind!r}, not a 'clip'")
+        if config.get("quantization_config"):
+            found.append(QUANTISED.format("config.json has a quantization_config"))
     except Unusable as reason:
         found += reason.args
     try:
@@ -161,6 +166,11 @@ def _build(folder: Path, name: str) -> Clip:
     for file in weight_files(folder):
         # Copied: what is read in place would change, or crash, with the file.
         weights |= {key: value.clone() for key, value in load_file(file).items()}
+    for key, value in weights.items():
+        # Each maker scales them in a way of its own; unscaled they are others.
+        whole = value.is_floating_point() and value.element_size() > 1
+        if not whole and not key.endswith(COUNTS):
+            raise Unusable(QUANTISED.format(f"{key} is {value.dtype}"))
     with torch.device("meta"):  # takes no memory, whatever the file says
         wanted = model(settings).state_dict()
     for key in sorted(weights.keys() & wanted.keys()):
@@ -179,6 +189,10 @@ def _build(folder: Path, name: str) -> Clip:
     # transformers fills what is missing with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise Unusable(f"{len(missing)} weights are missing ({missing[0]} …)")
+    extra = sorted(k for k in report["unexpected_keys"] if not k.endswith(COUNTS))
+    if extra:
+        text = f"{len(extra)} weights have no place in what config.json describes"
+        raise Unusable(f"{text} ({extra[0]} …)")
     tokenizer = tokenizer.from_pretrained(
         folder, config=settings, local_files_only=True, trust_remote_code=False
     )

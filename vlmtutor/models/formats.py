@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 
+from PIL import Image
+
 PIXELS = "save it as JPEG or PNG"
 FRAME = "save one frame of it as JPEG"
 PAGE = "save its page as JPEG or PNG"
@@ -98,6 +100,8 @@ def describe(data: bytes) -> str:
     if not data.strip(b"\0"):
         return "only zero bytes: it has not been copied or downloaded whole"
     if is_heic(data):
+        if "HEIF" in Image.OPEN:  # a plugin is there
+            return "a damaged HEIC picture"
         way = "pip install pillow-heif (then start again), or save it as JPEG"
         return f"a HEIC picture, as phones make them: {way}"
     for sign, at, name, way in _BEGINNINGS:

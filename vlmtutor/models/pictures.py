@@ -17,6 +17,7 @@ from .color import to_srgb
 from .early_sizes import early_size, unpacked
 from .formats import PIXELS, describe, is_heic
 from .greys import eight_bits
+from .keys import Key
 from .mending import mended
 
 MAX_PIXELS = 80_000_000  # a photo of a good phone, not a trap
@@ -31,6 +32,7 @@ FORMATS = (
     "JPEG2000", "PPM", "ICO", "QOI", "PCX", "HEIF", "JXL",
 )  # fmt: skip
 HEIF_PLUGINS = ("pillow_heif", "pi_heif")
+_BITMAPS = ("BMP", "DIB", "ICO")
 
 _ORIENTATION_TAG = 0x0112
 _TILE_TAGS = (0x0142, 0x0143)  # width and height of a TIFF's tiles
@@ -224,11 +226,13 @@ def as_seen(image: Image.Image) -> Image.Image:
     """
     if 0 in image.size:
         raise UnreadablePicture(f"no pixels: {image.width} x {image.height}")
+    key = Key(image)  # loading forgets of what kind it is
     _load(image)
     profile = image.info.get("icc_profile")
+    has_key = key.key is not None
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         seen = to_srgb(eight_bits(image), profile)
-    elif image.has_transparency_data:
+    elif image.has_transparency_data and not has_key and not _no_alpha(image):
         ink = image.convert("RGBA")
         if profile:
             solid = image.convert("L" if image.mode == "LA" else "RGB")
@@ -239,11 +243,20 @@ def as_seen(image: Image.Image) -> Image.Image:
         seen = Image.alpha_composite(paper, ink).convert("RGB")
     else:
         seen = to_srgb(image, profile)
-    turn = _TURNS.get(_orientation(image))
     seen = image.copy() if seen is image else seen
+    if has_key:
+        seen.paste("white", mask=key.mask(image))
+    turn = _TURNS.get(_orientation(image))
     seen = seen if turn is None else seen.transpose(turn)
     seen.info = {}  # so that nobody turns it again
     return seen
+
+
+def _no_alpha(image: Image.Image) -> bool:
+    """A bitmap without any alpha is one whose writer left those bytes empty."""
+    if image.format not in _BITMAPS or image.mode != "RGBA":
+        return False
+    return image.getextrema()[3] == (0, 0)  # browsers then show its colours
 
 
 def _load(image: Image.Image) -> None:

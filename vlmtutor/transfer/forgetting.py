@@ -1,4 +1,9 @@
-"""What notebook 08 shows of the stored experiment on forgetting."""
+"""What notebook 08 shows of the stored experiment on forgetting.
+
+That a learned context loses names that it was not tuned with was found by Zhou
+et al. 2022, "Conditional Prompt Learning for Vision-Language Models", arXiv
+2203.05557.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 
 from ...models.pictures import UnreadablePicture
+from .html import shown_name
 
 
 def told(action):
@@ -24,7 +25,7 @@ def told(action):
                 self._say("Stopped. Do it again to go on from there.")
             except UnreadablePicture as reason:  # of the one on show: say which
                 name = self.state.pictures[self.ui.picture.value].name
-                self._say(f"{name}: {reason}", is_problem=True)
+                self._say(f"{shown_name(name)}: {reason}", is_problem=True)
             except Exception as error:  # nobody else would see it
                 self._say(str(error) or type(error).__name__, is_problem=True)
 

@@ -18,6 +18,7 @@ from ..listing import is_same
 from ..names import safe_stem, unused
 from ..outbox import Outbox
 from ..render import TooSmall
+from ..report import Skipped, json_text
 
 if TYPE_CHECKING:
     from .pictures import Progress
@@ -51,7 +52,7 @@ def save_zip(state: StudioState, progress: Progress | None = None) -> Path:
 
     The rules for names and the errors are those of :func:`save_meme`. A
     picture that can no longer be read is named in ``memes.json`` with the
-    reason. One picture is held at a time.
+    reason (``left_out`` reads it). One picture is held at a time.
     """
     box = _outbox(state)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +68,13 @@ def save_zip(state: StudioState, progress: Progress | None = None) -> Path:
             lambda part: shutil.copyfile(whole, part),
         )
     return path
+
+
+def left_out(path: Path) -> list[Skipped]:
+    """The pictures without a meme in a zip of ``save_zip``, and why."""
+    with zipfile.ZipFile(path) as file:
+        rows = json.loads(file.read("memes.json"))
+    return [Skipped(r["picture"], r["skipped"]) for r in rows if "skipped" in r]
 
 
 def _write_zip(path: Path, state: StudioState, progress: Progress | None) -> None:
@@ -88,8 +96,7 @@ def _write_zip(path: Path, state: StudioState, progress: Progress | None) -> Non
             rows.append(row)
             if progress:
                 progress(i + 1, len(state.pictures))
-        text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
-        file.writestr(_entry("memes.json"), text)
+        file.writestr(_entry("memes.json"), json_text(rows) + "\n")
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from ...console import printable
+from ..names import JOINERS
+
 # Colours come from JupyterLab's theme, so that dark themes work too. Lengths
 # are relative, so that zooming wraps instead of cutting off. The line that
 # tells what happened stays in sight on the way down: for that no box around
@@ -157,7 +160,7 @@ def skipped_html(skipped) -> str:
     if not skipped:
         return ""
     rows = "".join(
-        f"<li>{escape(shorten(item.name, 80))}: {escape(item.reason)}</li>"
+        f"<li>{escape(shown_name(item.name, 80))}: {escape(item.reason)}</li>"
         for item in skipped[:20]
     )
     more = len(skipped) - 20
@@ -166,6 +169,11 @@ def skipped_html(skipped) -> str:
     if len(skipped) == 1:
         count = "One file that is no picture"
     return f"<details><summary>{count}</summary><ul>{rows}{rest}</ul></details>"
+
+
+def shown_name(name: str, most: int = 60) -> str:
+    """A file's name on one line; what would turn the page's writing, escaped."""
+    return shorten(printable(" ".join(name.split()), keep=JOINERS), most)
 
 
 def shorten(text: str, most: int) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ...console import printable
 from ...models.pictures import (
     UnreadablePicture,
     decode_picture,
@@ -22,7 +21,7 @@ from ...models.pictures import (
 )
 from ..captions import read_captions
 from ..embed import Embedder
-from ..listing import list_files
+from ..listing import list_files, named
 from ..names import safe_stem, unused
 from ..render import SMALLEST_SIDE
 from ..report import Skipped
@@ -46,6 +45,11 @@ class Picture:
     @property
     def is_upload(self) -> bool:
         return isinstance(self.source, bytes)
+
+    @property
+    def origin(self) -> Path | str:
+        """What it is known by when its folder is loaded again."""
+        return self.name if isinstance(self.source, bytes) else self.source
 
     def read(self) -> Image.Image:
         """RGB, upright; UnreadablePicture if the file is gone, damaged or another."""
@@ -81,14 +85,18 @@ def find_folder(folder: str | Path) -> Path:
     """A folder named from here, from one up, or from the project.
 
     So "images" is found from ``notebooks/`` too, and a path that was copied with
-    quotes or spaces around it. If it is nowhere, the path as it was given.
+    quotes or spaces around it. If it is nowhere, the path as it was given;
+    ValueError if that is empty.
     """
     project = Path(__file__).resolve().parents[2]
-    for name in (folder, str(folder).strip().strip("\"'")):
+    bare = str(folder).strip().strip("\"'")
+    for name in (folder, bare):
         name = os.path.expanduser(name)
         for root in (Path(), Path(".."), project):
             if name and os.path.isdir(root / name):
                 return root / name
+    if not bare:
+        raise ValueError("no folder is named: give the name of one")
     return Path(os.path.expanduser(folder))
 
 
@@ -104,27 +112,34 @@ def unread_captions(folder: Path, captions: list[str]) -> str:
 
 
 def list_folder(
-    folder: str | Path, taken: Collection[str] = ()
+    folder: str | Path, uploads: Collection[Picture] = ()
 ) -> tuple[list[Picture], list[Skipped]]:
     """The files of a folder, by name, each perhaps a picture; the rest of it.
 
-    Of ``captions.txt`` nothing is said; ``taken`` holds names, casefolded,
-    that are in use. Raises what ``list_files`` raises.
+    The ``uploads``, whose names are in use, follow the files. Of
+    ``captions.txt`` nothing is said. Raises what ``named`` and ``list_files``
+    raise.
     """
-    captions = Path(folder, "captions.txt")
+    folder = named(folder)
+    captions = folder / "captions.txt"
     ours = (os.path.realpath(captions),) if os.path.isfile(captions) else ()
-    files, skipped = list_files(Path(folder), ours)
-    names = set(taken)
+    files, skipped = list_files(folder, ours)
+    home = Path(os.path.realpath(folder))  # found wherever one goes from here
+    names = _taken(uploads)
     pictures = []
     for path in files:
-        name = unused(printable(path.stem), printable(path.suffix), names)
+        name = unused(path.stem, path.suffix, names)
         names.add(name.casefold())
-        pictures.append(Picture(name, path))
-    return pictures, skipped
+        pictures.append(Picture(name, home / path.name))
+    return [*pictures, *uploads], skipped
 
 
-def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
-    """A picture from its bytes, under a safe name that is not ``taken``.
+def _taken(pictures: Collection[Picture]) -> set[str]:
+    return {picture.name.casefold() for picture in pictures}
+
+
+def open_upload(name: str, data: bytes, others: Collection[Picture] = ()) -> Picture:
+    """A picture from its bytes, under a safe name that none of ``others`` has.
 
     Raises UnreadablePicture, with the reason, if the bytes are none.
     """
@@ -132,7 +147,7 @@ def open_upload(name: str, data: bytes, taken: Collection[str] = ()) -> Picture:
         raise UnreadablePicture("an empty file")
     check_side(decode_picture(bytes(data)).size)
     suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
-    name = unused(safe_stem(name), suffix[0] if suffix else "", taken)
+    name = unused(safe_stem(name), suffix[0] if suffix else "", _taken(others))
     return Picture(name, bytes(data))
 
 

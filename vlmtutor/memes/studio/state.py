@@ -25,7 +25,7 @@ from ..layout import drawn_text
 from ..legible import legible, legible_lines
 from ..letters import choose_face, clean_text, complaints
 from ..listing import named
-from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings
+from ..match import ASSIGNMENTS, Matches, assign_captions, match_embeddings, opened
 from ..options import one_of, temperature_of
 from ..placement import Placement, can_place, place_caption
 from ..render import STYLES, draw
@@ -52,7 +52,7 @@ class StudioState:
         cache: EmbeddingCache | None = None,
         font: str | Path | None = None,
     ):
-        self.clip, self.font = clip, font
+        self.clip, self.font = opened(clip), font
         choose_face("", font)  # OSError now, not with the first meme
         self.captions = legible(unique_captions(captions), clip)
         self.out, self._cache = named(out), cache
@@ -72,19 +72,20 @@ class StudioState:
     def load_folder(self, folder: str | Path, progress: Progress | None = None) -> int:
         """Take the pictures of a folder: how many there are.
 
-        They replace those of an earlier folder; uploads stay; the rest is
-        noted in ``skipped``. If ``list_folder`` raises, nothing has changed.
+        They replace those of an earlier folder; uploads stay, and so does a
+        kept caption whose picture is still there. The rest is noted in
+        ``skipped``. If ``list_folder`` raises, nothing has changed.
         """
         uploads = [p for p in self.pictures if p.is_upload]
-        files, rest = list_folder(folder, {p.name.casefold() for p in uploads})
-        files += uploads
+        files, rest = list_folder(folder, uploads)
         found = embed_pictures(files, Embedder(self.clip, self._cache), progress)
         self._encode(self.captions, progress)
+        own = {p.origin: self._own.get(p.name) for p in self.pictures}
         self.pictures, self._image_embeds, unreadable = found
         self.skipped = sorted(rest + unreadable, key=lambda skip: skip.name)
         self._places = {}
-        names = {p.name for p in uploads}
-        self._own = {k: v for k, v in self._own.items() if k in names}
+        texts = {p.name: own.get(p.origin) for p in self.pictures}
+        self._own = {k: text for k, text in texts.items() if text is not None}
         self.unshuffle()
         return sum(not p.is_upload for p in self.pictures)
 
@@ -93,8 +94,7 @@ class StudioState:
 
         Raises UnreadablePicture, with the reason, if the bytes are none.
         """
-        taken = {p.name.casefold() for p in self.pictures}
-        picture = open_upload(name, data, taken)
+        picture = open_upload(name, data, self.pictures)
         _, rows, _ = embed_pictures([picture], Embedder(self.clip, self._cache))
         self.pictures.append(picture)
         self._image_embeds += rows
@@ -110,7 +110,7 @@ class StudioState:
         Raises ValueError for one that gives no numbers or cannot read a
         caption, and then nothing has changed.
         """
-        embedder = Embedder(clip, self._cache)
+        embedder = Embedder(opened(clip), self._cache)
         found = embed_pictures(self.pictures, embedder, progress)
         embedder.texts([*self.captions, *filter(None, self._own.values())])
         self.clip, self._places = clip, {}

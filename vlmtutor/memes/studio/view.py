@@ -18,6 +18,7 @@ from .html import (
     picture_html,
     progress_html,
     shorten,
+    shown_name,
     skipped_html,
     status_html,
 )
@@ -100,11 +101,11 @@ class StudioView(widgets.VBox):
         i = self.ui.picture.value
         if i is None:
             return "No pictures yet: load a folder, or upload some."
-        name = self.state.pictures[i].name
+        name = shown_name(self.state.pictures[i].name)
         count = f"Picture {i + 1} of {len(self.state.pictures)}"
         caption = self.state.caption(i) or "no caption"
         notes = "".join(f". Note: {note}" for note in self.state.notes(i))
-        return f"{count}, {shorten(name, 60)}: {shorten(caption, 200)}{notes}"
+        return f"{count}, {name}: {shorten(caption, 200)}{notes}"
 
     def _tell(self, note: str = "") -> None:
         """Say what there is, which picture is on show, and perhaps more."""
@@ -120,7 +121,7 @@ class StudioView(widgets.VBox):
         self._lists += 1
         with self._filling():
             self.ui.picture.options = [
-                (f"{i + 1} of {len(pictures)}: {shorten(p.name, 60)}", i)
+                (f"{i + 1} of {len(pictures)}: {shown_name(p.name)}", i)
                 for i, p in enumerate(pictures)
             ]
             if pictures:
@@ -196,7 +197,8 @@ class StudioView(widgets.VBox):
             placement = self.state.placement(i)
             self.ui.place.value = note_html(placement.reason() if placement else "")
         except UnreadablePicture as reason:  # changed since it was loaded
-            text = f"{self.state.pictures[i].name} cannot be shown: {reason}"
+            name = shown_name(self.state.pictures[i].name)
+            text = f"{name} cannot be shown: {reason}"
             self.ui.image.value = status_html(text, is_problem=True)
         else:
             self.ui.image.value = picture_html(png, f"Meme. {self._about()}")

@@ -6,14 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...console import counted
 from ..cache import EmbeddingCache
 from ..captions import read_captions
 from ..explain import brightest
 from ..folder import stored_embeddings
 from ..listing import named
 from .callbacks import by_person, job, of_picture, told
-from .files import save_meme, save_zip
-from .html import shorten
+from .files import left_out, save_meme, save_zip
+from .html import shorten, shown_name
 from .models import fetch_model
 from .pictures import find_folder, unread_captions
 from .state import StudioState
@@ -30,9 +31,9 @@ class MemeStudio(StudioView):
     that ``caption_folder`` has encoded for ``out`` are not encoded again.
     Models are opened on ``device``, as by ``load_clip``; ``font`` is a font
     file for scripts that the fonts here lack. Raises what ``load_clip`` and
-    ``read_captions`` raise, and OSError for a font that is none; a folder
-    that is not there or empty is told in the status line, as pictures can be
-    uploaded.
+    ``read_captions`` raise, OSError for a font that is none, ValueError for a
+    folder without a name; one that is not there or empty is told in the
+    status line, as pictures can be uploaded.
 
     ``state`` is the StudioState that all of it acts on, ``ui`` the widgets.
     Tab walks through them; Enter or Space presses a button.
@@ -239,7 +240,7 @@ class MemeStudio(StudioView):
             self.ui.upload.value = ()  # so that one can be sent again
         added, problems = [], []
         for file in files:
-            name = shorten(str(file["name"]), 60)
+            name = shown_name(str(file["name"]))
             try:
                 data = bytes(file["content"])
                 added.append(self.state.add_upload(file["name"], data).name)
@@ -260,4 +261,9 @@ class MemeStudio(StudioView):
     @job
     def _save_all(self) -> None:
         path = save_zip(self.state, self._progress)
-        self._say(f"Saved: {path.resolve()}")
+        text = f"Saved: {path.resolve()}"
+        if lacking := left_out(path):
+            first = f"{shown_name(lacking[0].name)}: {lacking[0].reason}"
+            which = "the first is " if lacking[1:] else ""
+            text += f"\n{counted(len(lacking), 'picture')} left out: {which}{first}"
+        self._say(text)
