@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from vlmtutor import claim, stored, verdict
-from vlmtutor.transfer import claims, comparison, report
+from vlmtutor.transfer import claims, comparison, forgetting, report
 
 NOTEBOOKS = stored.FOLDER.parent
 CHECKS = dict(
@@ -26,7 +26,8 @@ CELLS = {
         "for title, methods in notes",
         "by_seed = report.figures(notes, method, kind, 0)",
         "report.verdicts_text",
-        "report.forgetting()",
+        "forgetting.verdicts()",
+        "judged = {c",
         "ahead = [",
     ),
     "09_visual_and_unified_prompts": (
@@ -65,7 +66,7 @@ def test_cells_print_what_is_stored_in_the_notebook(name):
     methods = ["linear probe", "CLIP-Adapter", "Tip-Adapter-F", "TaskRes"]
     space = {"study": study, "notes": study, "methods": methods}
     space |= {"claim": claim, "claims": claims, "report": report}
-    space |= {"stored": stored, "verdict": verdict}
+    space |= {"stored": stored, "verdict": verdict, "forgetting": forgetting}
     if name.startswith("08"):
         space["sketches"] = study["tables"]["mixed, sketch"]
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4)

@@ -2,7 +2,8 @@
 
 The key of an embedding is the SHA-256 of what was encoded (the bytes of a
 file, the pixels of a picture, the letters of a text) and of the model, as
-:mod:`.identity` tells it. So a changed caption encodes itself only, and a second run nothing.
+:mod:`.identity` tells it. So a changed caption encodes itself only, and a
+second run nothing.
 """
 
 from __future__ import annotations

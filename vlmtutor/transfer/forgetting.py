@@ -74,13 +74,17 @@ def text(score: str = "novel", name: str = NAME) -> str:
     )
 
 
+def checks(name: str = NAME) -> list[dict]:
+    """The stored verdicts, task by task; FileNotFoundError without any."""
+    return [check for row in stored.load(name)["rows"] for check in row["checks"]]
+
+
 def verdicts(name: str = NAME) -> str:
-    """The stored verdicts, task by task."""
+    """The same, a line each."""
     try:
-        rows = stored.load(name)["rows"]
+        return verdict_report(checks(name))
     except FileNotFoundError:
         return MISSING.format(name)
-    return verdict_report([check for row in rows for check in row["checks"]])
 
 
 def plot(axes, methods: Sequence[str], score: str = "novel", name: str = NAME) -> None:
