@@ -23,7 +23,7 @@ def rows_of(name: str, backbone: str = "") -> dict[tuple[str, str], dict]:
     return {(row["method"], row["row"]): row for row in own}
 
 
-NOT_YET_RUN = {"detection", "forgetting", "recipe"}
+NOT_YET_RUN = {"detection", "recipe"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS.keys() - NOT_YET_RUN))
@@ -90,6 +90,19 @@ def test_rows_of_the_dense_bench():
     # what notebooks read is what it shows
     shown = [r["scores"] for r in stored.load("segmentation")["rows"]]
     assert shown == [r["scores"] for r in told]
+
+
+def test_rows_of_the_experiment_on_forgetting():
+    found = rows_of("forgetting", "phraseclip")
+    assert not any(row["code_changed"] for row in found.values())
+    coop = found["CoOp", "vehicles, lines, 2,100 steps"]
+    assert coop["seeds"] == [*range(10)] and coop["chosen"] == {"lr": 0.03}
+    assert {row["backbone"] for row in found.values()} == {"phraseclip"}
+    zero = found["zero-shot", "vehicles, lines"]["by_seed"]["novel"]
+    lost = sum(zero) / 10 - sum(coop["by_seed"]["novel"]) / 10
+    assert lost == pytest.approx(0.09, abs=0.0005)
+    checks = [check for row in found.values() for check in row["checks"]]
+    assert min(len(check["by_seed"]) for check in checks) >= 8
 
 
 def test_every_stored_part_of_the_student_has_code_and_seeds():
