@@ -27,7 +27,7 @@ CELLS = {
         "by_seed = report.figures(notes, method, kind, 0)",
         "report.verdicts_text",
         "forgetting.verdicts()",
-        "judged = {c",
+        'low = {c["name"]',
         "ahead = [",
     ),
     "09_visual_and_unified_prompts": (
