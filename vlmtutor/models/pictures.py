@@ -14,10 +14,10 @@ from pathlib import Path
 from PIL import Image
 
 from .color import to_srgb
+from .color_key import ColorKey
 from .early_sizes import early_size, unpacked
 from .formats import PIXELS, describe, is_heic
 from .greys import eight_bits
-from .keys import Key
 from .mending import mended
 
 MAX_PIXELS = 80_000_000  # a photo of a good phone, not a trap
@@ -226,7 +226,7 @@ def as_seen(image: Image.Image) -> Image.Image:
     """
     if 0 in image.size:
         raise UnreadablePicture(f"no pixels: {image.width} x {image.height}")
-    key = Key(image)  # loading forgets of what kind it is
+    key = ColorKey(image)  # loading forgets of what kind it is
     _load(image)
     profile = image.info.get("icc_profile")
     has_key = key.key is not None

@@ -16,7 +16,7 @@ _COLORS_OF_16_BITS = "RGB;16B"  # so Pillow calls them: big-endian, the upper by
 _LOWER_BYTES = "RGB;16L"  # as little-endian ones they give the other byte
 
 
-class Key:
+class ColorKey:
     """A picture's transparent colour, taken before the pixels are read.
 
     ``mask`` tells where it is. A picture that has been loaded elsewhere no
