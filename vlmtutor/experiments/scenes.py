@@ -109,6 +109,7 @@ METHODS = {
         dense_clip,
         "denseclip",
         steps=60,
+        # the head alone took the highest: what prompts add to it may be less
         grid={"lr": (2e-3, 5e-3, 1e-2, 2e-2)},
         dense=True,
         than=(
